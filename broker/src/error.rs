@@ -1,0 +1,30 @@
+//! What can go wrong between a process and what it keeps in Redis.
+
+/// A failure of the broker, never of a caller.
+///
+/// Its text is for logs; it may name keys and addresses and is not shown to callers.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Redis cannot be reached, timed out, or refused a command.
+    #[error("redis: {0}")]
+    Redis(#[from] redis::RedisError),
+    /// No connection could be had in time.
+    #[error("redis: no connection: {0}")]
+    Pool(#[from] deadpool_redis::PoolError),
+    /// Redis is arranged in a way that this version does not serve.
+    #[error("this version serves a standalone Redis only, not {0}")]
+    Topology(String),
+    /// Redis holds keys of another layout.
+    #[error("redis holds keys laid out otherwise: {field} is {found}, expected {expected}")]
+    Schema {
+        /// What differs.
+        field: &'static str,
+        /// The value found.
+        found: String,
+        /// The value this version writes.
+        expected: String,
+    },
+    /// A stored value is not what this version writes.
+    #[error("a stored {0} cannot be read")]
+    Corrupt(&'static str),
+}

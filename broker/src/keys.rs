@@ -1,0 +1,255 @@
+//! How everything Carillon keeps in Redis is named.
+//!
+//! Keys are spread over 64 partitions, each in one hash slot, so that every
+//! script touches one slot and a Cluster is a setting, not a migration.
+
+use std::sync::Arc;
+
+use crate::message::MessageId;
+use crate::topic::{self, Tenant, Topic};
+
+/// How many partitions there are. Written to Redis on first start; another
+/// number would look for existing keys in the wrong place.
+pub const PARTITIONS: u16 = 64;
+
+/// The hash tag of each partition: short strings whose slot lies in the middle
+/// half of the partition's 1/64 of the slots, so that any even division of
+/// slots among servers divides partitions evenly too.
+const TAGS: [&str; PARTITIONS as usize] = [
+    "14", "bd", "cc", "9a", "29", "21", "7", "f5", "69", "61", "1e", "b5", "f", "fd", "a0", "43",
+    "15", "be", "cb", "6a", "28", "20", "6", "f4", "68", "60", "1d", "b4", "3f", "fe", "a1", "2a",
+    "12", "bb", "ce", "6f", "133", "27", "1", "9", "c4", "67", "1c", "78", "3a", "fb", "a6", "2f",
+    "13", "bc", "cd", "9f", "af", "26", "0", "8", "c5", "66", "1b", "79", "a", "fc", "a7", "44",
+];
+
+/// One of the 64 places where keys live together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Partition(u16);
+
+impl Partition {
+    /// The partition with this number, if there is one.
+    pub const fn new(index: u16) -> Option<Self> {
+        if index < PARTITIONS {
+            Some(Self(index))
+        } else {
+            None
+        }
+    }
+
+    /// All of them.
+    pub fn every() -> impl ExactSizeIterator<Item = Self> + DoubleEndedIterator {
+        (0..PARTITIONS).map(Self)
+    }
+
+    /// Its number, below [`PARTITIONS`].
+    pub const fn index(self) -> u16 {
+        self.0
+    }
+
+    /// Its hash tag, without braces.
+    pub fn tag(self) -> &'static str {
+        TAGS[usize::from(self.0)]
+    }
+}
+
+/// Where the keys of `tenant`'s topic `<kind>:<id>` live:
+/// CRC16-XMODEM of `<tenant>:<kind>:<id>`, modulo 64.
+pub(crate) fn partition(tenant: &str, kind_and_id: &str) -> Partition {
+    let crc = [tenant.as_bytes(), b":", kind_and_id.as_bytes()]
+        .into_iter()
+        .flatten()
+        .fold(0, |crc, &byte| crc16(crc, byte));
+    Partition(crc % PARTITIONS)
+}
+
+/// One step of the CRC16 that Redis Cluster hashes keys with (XMODEM).
+const fn crc16(crc: u16, byte: u8) -> u16 {
+    let mut crc = crc ^ (byte as u16) << 8;
+    let mut bit = 0;
+    while bit < 8 {
+        crc = if crc & 0x8000 == 0 {
+            crc << 1
+        } else {
+            (crc << 1) ^ 0x1021
+        };
+        bit += 1;
+    }
+    crc
+}
+
+/// Spells the names, all under one prefix (default `carillon`).
+#[derive(Clone, Debug)]
+pub struct Keys {
+    prefix: Arc<str>,
+}
+
+impl Keys {
+    /// Names under `prefix`.
+    pub fn new(prefix: &str) -> Self {
+        Self {
+            prefix: prefix.into(),
+        }
+    }
+
+    /// The pub/sub channel of a topic.
+    pub fn channel(&self, topic: &Topic) -> String {
+        format!("{}:c:{topic}", self.prefix)
+    }
+
+    /// What every pub/sub channel of a topic begins with.
+    pub fn channel_prefix(&self) -> String {
+        format!("{}:c:", self.prefix)
+    }
+
+    /// The pub/sub channel on which nodes ask and tell each other things.
+    pub fn control_channel(&self) -> String {
+        format!("{}:ctl", self.prefix)
+    }
+
+    /// The pub/sub channel by which the node called `node` gets answers.
+    pub fn reply_channel(&self, node: &str) -> String {
+        format!("{}:reply:{node}", self.prefix)
+    }
+
+    /// The pub/sub channel by which the node called `node` proves its link alive.
+    pub fn probe_channel(&self, node: &str) -> String {
+        format!("{}:probe:{node}", self.prefix)
+    }
+
+    /// Hash: schema and number of partitions.
+    pub fn meta(&self) -> String {
+        format!("{}:meta", self.prefix)
+    }
+
+    /// Sorted set: the gateways, by when they were last heard of.
+    pub fn nodes(&self) -> String {
+        format!("{}:nodes", self.prefix)
+    }
+
+    /// Hash: one access key, by its id.
+    pub fn access_key(&self, id: &str) -> String {
+        format!("{}:key:{id}", self.prefix)
+    }
+
+    /// Set: the ids of all access keys.
+    pub fn access_keys(&self) -> String {
+        format!("{}:keys", self.prefix)
+    }
+
+    /// String: tokens of this recipient issued up to this time (ms) are revoked.
+    pub fn revoked(&self, recipient: &Topic) -> String {
+        format!("{}:rev:{recipient}", self.tagged(recipient.partition()))
+    }
+
+    /// Stream: the messages of a tenant that live in this partition.
+    pub fn log(&self, partition: Partition, tenant: &Tenant) -> String {
+        format!("{}:log:{tenant}", self.tagged(partition))
+    }
+
+    /// Sorted set: a recipient's pending messages.
+    pub fn pending(&self, recipient: &Topic) -> String {
+        format!(
+            "{}:pd:{}",
+            self.tagged(recipient.partition()),
+            Self::rest(recipient)
+        )
+    }
+
+    /// Sorted set: a recipient's messages and their states.
+    pub fn history(&self, recipient: &Topic) -> String {
+        format!(
+            "{}:bx:{}",
+            self.tagged(recipient.partition()),
+            Self::rest(recipient)
+        )
+    }
+
+    /// Sorted set: what expires in this partition, by when.
+    pub fn expiring(&self, partition: Partition) -> String {
+        format!("{}:ex", self.tagged(partition))
+    }
+
+    /// Hash: which recipients of this partition got a global message, and as which.
+    pub fn global_copies(&self, partition: Partition, tenant: &Tenant, id: MessageId) -> String {
+        format!("{}:gi:{tenant}:{id}", self.tagged(partition))
+    }
+
+    /// String: what a push with this idempotency key made.
+    pub fn idempotency(&self, partition: Partition, tenant: &Tenant, key: &str) -> String {
+        format!(
+            "{}:id:{tenant}:{}",
+            self.tagged(partition),
+            topic::encode(key)
+        )
+    }
+
+    /// Stream: a tenant's global messages.
+    pub fn global_log(&self, tenant: &Tenant) -> String {
+        format!(
+            "{}:gl:{tenant}",
+            self.tagged(Topic::all(tenant).partition())
+        )
+    }
+
+    /// Sorted set: a tenant's global messages that may still be sent, by expiry.
+    pub fn active_globals(&self, tenant: &Tenant) -> String {
+        format!(
+            "{}:ga:{tenant}",
+            self.tagged(Topic::all(tenant).partition())
+        )
+    }
+
+    fn tagged(&self, partition: Partition) -> String {
+        format!("{}:{{{}}}", self.prefix, partition.tag())
+    }
+
+    /// `<tenant>:<id>` of a recipient's topic.
+    fn rest(recipient: &Topic) -> String {
+        let name = recipient.as_str();
+        name.replacen(":recipient:", ":", 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn slot(key: &str) -> u16 {
+        key.bytes().fold(0, crc16) % 16_384
+    }
+
+    #[test]
+    fn the_checksum_is_the_one_redis_uses() {
+        assert_eq!("123456789".bytes().fold(0, crc16), 0x31C3);
+    }
+
+    #[test]
+    fn each_tag_lies_in_the_middle_of_its_partition() {
+        let width = 16_384 / PARTITIONS;
+        for partition in Partition::every() {
+            let slot = slot(partition.tag());
+            assert_eq!(slot / width, partition.index());
+            assert!(
+                (width / 4..width * 3 / 4).contains(&(slot % width)),
+                "{partition:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn all_keys_of_a_recipient_share_its_partition() {
+        let tenant: Tenant = "acme".parse().unwrap();
+        let topic = Topic::recipient(&tenant, "a:{b}");
+        let keys = Keys::new("carillon");
+        let tag = format!("carillon:{{{}}}:", topic.partition().tag());
+        for key in [
+            keys.pending(&topic),
+            keys.history(&topic),
+            keys.revoked(&topic),
+            keys.log(topic.partition(), &tenant),
+        ] {
+            assert!(key.starts_with(&tag), "{key}");
+            assert_eq!(key.matches('{').count(), 1, "{key}");
+        }
+    }
+}
