@@ -1,15 +1,20 @@
 //! What crosses between Carillon's processes, and the only crate that names Redis.
 //!
 //! In reading order: where things are ([`topic`], [`keys`], [`topology`]), what
-//! is published and kept ([`event`], [`message`], [`messages`]), who may
-//! ([`token`], [`access`]), and how a process lives ([`node`]).
+//! is published and kept ([`event`], [`message`]), and how it travels ([`bus`],
+//! [`link`], [`control`], [`census`]).
 
-pub mod error;
-pub mod keys;
-pub mod message;
 pub mod time;
 pub mod topic;
+pub mod keys;
 pub mod topology;
+pub mod event;
+pub mod message;
+pub mod bus;
+pub mod link;
+pub mod control;
+pub mod census;
+pub mod error;
 
 pub use error::Error;
 pub use time::Timestamp;

@@ -1,0 +1,95 @@
+//! The publishing side of pub/sub, and which gateways there are.
+
+use std::time::Duration;
+
+use redis::cmd;
+use serde::Serialize;
+
+use crate::control::{Control, Reply};
+use crate::error::Error;
+use crate::keys::Keys;
+use crate::topology::Redis;
+
+/// A gateway says this often that it is there.
+pub const ANNOUNCE_INTERVAL: Duration = Duration::from_secs(5);
+/// A gateway not heard of for this long does not count as there.
+const PRESENT: Duration = Duration::from_secs(15);
+
+/// Publishes to nodes. Cheap to clone.
+#[derive(Clone)]
+pub struct Bus {
+    redis: Redis,
+    keys: Keys,
+}
+
+impl Bus {
+    /// A bus over this Redis.
+    pub fn new(redis: Redis, keys: Keys) -> Self {
+        Self { redis, keys }
+    }
+
+    /// Tells every node.
+    ///
+    /// # Errors
+    /// If Redis cannot be reached; then nobody was told.
+    pub async fn tell(&self, control: &Control) -> Result<(), Error> {
+        self.publish(&self.keys.control_channel(), control).await
+    }
+
+    /// Answers the node called `node`.
+    ///
+    /// # Errors
+    /// If Redis cannot be reached; then it was not told.
+    pub async fn reply(&self, node: &str, reply: &Reply) -> Result<(), Error> {
+        self.publish(&self.keys.reply_channel(node), reply).await
+    }
+
+    /// Publishes `nonce` to the probe channel of `node`, whose link should hear it.
+    ///
+    /// # Errors
+    /// If Redis cannot be reached.
+    pub(crate) async fn probe(&self, node: &str, nonce: u64) -> Result<(), Error> {
+        self.publish(&self.keys.probe_channel(node), &nonce).await
+    }
+
+    /// Says that the gateway `node` is there. To be repeated every [`ANNOUNCE_INTERVAL`].
+    ///
+    /// # Errors
+    /// If Redis cannot be reached.
+    pub async fn announce(&self, node: &str) -> Result<(), Error> {
+        let now = self.redis.time().await?;
+        let (nodes, gone) = (self.keys.nodes(), (now - PRESENT).millis());
+        let mut both = redis::pipe();
+        both.zadd(&nodes, node, now.millis()).ignore();
+        both.zrembyscore(&nodes, "-inf", gone).ignore();
+        self.redis.pipeline(&both).await
+    }
+
+    /// Says that the gateway `node` has left.
+    ///
+    /// # Errors
+    /// If Redis cannot be reached; the node then counts as there for a while longer.
+    pub async fn depart(&self, node: &str) -> Result<(), Error> {
+        self.redis
+            .query(cmd("ZREM").arg(self.keys.nodes()).arg(node))
+            .await
+    }
+
+    /// How many gateways are there.
+    ///
+    /// # Errors
+    /// If Redis cannot be reached.
+    pub async fn gateways(&self) -> Result<usize, Error> {
+        let since = (self.redis.time().await? - PRESENT).millis();
+        self.redis
+            .query(cmd("ZCOUNT").arg(self.keys.nodes()).arg(since).arg("+inf"))
+            .await
+    }
+
+    async fn publish(&self, channel: &str, value: &impl Serialize) -> Result<(), Error> {
+        let json = serde_json::to_string(value).expect("plain values can be written as JSON");
+        self.redis
+            .query(cmd("PUBLISH").arg(channel).arg(json))
+            .await
+    }
+}

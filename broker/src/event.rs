@@ -1,0 +1,217 @@
+//! What is published on a topic: the JSON contract with every producer.
+//!
+//! A frame is `<entry id> <json>` if a script published it, `<json>` if anyone
+//! with Redis rights did. The first form cannot be forged by a producer that may
+//! only PUBLISH on its own topics, so recipients are sent nothing else.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::message::Draft;
+use crate::time::Timestamp;
+
+/// The version of the contract this release writes, and the newest it reads.
+const VERSION: u8 = 1;
+
+/// The type of an event that carries a pushed message.
+pub const MESSAGE: &str = "message";
+/// The type of an event that ends the sockets of a recipient.
+pub const REVOKED: &str = "revoked";
+
+/// Something that happened, on its way to whoever listens to its topic.
+#[derive(Debug)]
+pub struct Event {
+    /// Where a script stored it; `0-0` if it was published by a script but not
+    /// stored. `None` if it was published directly.
+    pub entry: Option<EntryId>,
+    /// What happened, in the producer's words.
+    pub kind: Box<str>,
+    /// The particulars, as the producer wrote them.
+    pub body: Box<RawValue>,
+    /// After this it is of no use to anyone.
+    pub expires_at: Option<Timestamp>,
+    /// When it was published, if the producer said so.
+    pub published_at: Option<Timestamp>,
+}
+
+/// The id of an entry in a Redis stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EntryId {
+    /// Unix milliseconds by Redis' clock.
+    pub millis: u64,
+    /// Place within the millisecond.
+    pub sequence: u64,
+}
+
+/// Why a frame on a topic is not an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadEvent {
+    /// Not UTF-8, or not the JSON object of the contract.
+    #[error("not an event in JSON")]
+    Json,
+    /// Written to a contract newer than this release.
+    #[error("of a newer version than this release reads")]
+    Version,
+    /// Begins with something that is no entry id.
+    #[error("begins with neither an entry id nor an object")]
+    Entry,
+}
+
+#[derive(Deserialize)]
+struct Wire<'a> {
+    v: u8,
+    #[serde(borrow, rename = "type")]
+    kind: Cow<'a, str>,
+    #[serde(borrow, default)]
+    body: Option<&'a RawValue>,
+    #[serde(default)]
+    x: Option<i64>,
+    #[serde(default)]
+    ts: Option<i64>,
+}
+
+impl Event {
+    /// Reads a frame as it came from Redis.
+    ///
+    /// # Errors
+    /// If it does not keep to the contract.
+    pub fn parse(frame: &[u8]) -> Result<Self, BadEvent> {
+        let frame = std::str::from_utf8(frame).map_err(|_| BadEvent::Json)?;
+        let (entry, json) = match frame.split_once(' ') {
+            _ if frame.starts_with('{') => (None, frame),
+            Some((entry, json)) => (Some(EntryId::parse(entry).ok_or(BadEvent::Entry)?), json),
+            None => return Err(BadEvent::Entry),
+        };
+        let wire: Wire<'_> = serde_json::from_str(json).map_err(|_| BadEvent::Json)?;
+        if wire.v > VERSION {
+            return Err(BadEvent::Version);
+        }
+        let stored_at = entry
+            .filter(|e| e.millis > 0)
+            .and_then(|e| i64::try_from(e.millis).ok());
+        Ok(Self {
+            entry,
+            kind: wire.kind.into(),
+            body: wire
+                .body
+                .map_or_else(|| RawValue::NULL.to_owned(), RawValue::to_owned),
+            expires_at: wire.x.map(Timestamp::from_millis),
+            published_at: stored_at.or(wire.ts).map(Timestamp::from_millis),
+        })
+    }
+}
+
+impl EntryId {
+    fn parse(text: &str) -> Option<Self> {
+        let (millis, sequence) = text.split_once('-')?;
+        Some(Self {
+            millis: millis.parse().ok()?,
+            sequence: sequence.parse().ok()?,
+        })
+    }
+}
+
+/// The body of a pushed message's event.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct MessageBody<'a> {
+    /// The text.
+    #[serde(borrow)]
+    pub message: Cow<'a, str>,
+    /// The label (`topic` on the wire), if it has one.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub topic: Option<Cow<'a, str>>,
+}
+
+/// The JSON of the event that announces a stored message. Its id is where the
+/// script stores it, so the script writes that in front.
+pub fn message_payload(draft: &Draft) -> String {
+    let body = MessageBody {
+        message: Cow::Borrowed(&draft.text),
+        topic: draft.label.as_deref().map(Cow::Borrowed),
+    };
+    event_json(MESSAGE, Some(&body), draft.expires_at)
+}
+
+/// The JSON of the event that ends a recipient's sockets.
+pub fn revoked_payload() -> String {
+    event_json(REVOKED, None::<&()>, None)
+}
+
+fn event_json(kind: &str, body: Option<&impl Serialize>, expires_at: Option<Timestamp>) -> String {
+    #[derive(Serialize)]
+    struct Out<'a, B> {
+        v: u8,
+        #[serde(rename = "type")]
+        kind: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        x: Option<i64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        body: Option<&'a B>,
+    }
+    let out = Out {
+        v: VERSION,
+        kind,
+        x: expires_at.map(Timestamp::millis),
+        body,
+    };
+    serde_json::to_string(&out).expect("text and numbers can always be written as JSON")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stored_message_reads_back_what_was_pushed() {
+        let draft = Draft {
+            text: "line\n\"two\" \u{0} {grün}".into(),
+            label: Some("news".into()),
+            expires_at: Some(Timestamp::from_millis(1_800_000_000_000)),
+        };
+        let frame = format!("1700000000000-3 {}", message_payload(&draft));
+        let event = Event::parse(frame.as_bytes()).unwrap();
+        assert_eq!(
+            event.entry,
+            Some(EntryId {
+                millis: 1_700_000_000_000,
+                sequence: 3
+            })
+        );
+        assert_eq!(&*event.kind, MESSAGE);
+        assert_eq!(event.expires_at, draft.expires_at);
+        assert_eq!(
+            event.published_at,
+            Some(Timestamp::from_millis(1_700_000_000_000))
+        );
+        let body: MessageBody<'_> = serde_json::from_str(event.body.get()).unwrap();
+        assert_eq!(&*body.message, &*draft.text);
+        assert_eq!(body.topic.as_deref(), Some("news"));
+    }
+
+    #[test]
+    fn a_producer_s_event_keeps_its_body_to_the_letter() {
+        let event =
+            Event::parse(br#"{"v":1,"type":"x","body":{"a": 1.0},"ts":5,"later":true}"#).unwrap();
+        assert_eq!(event.entry, None);
+        assert_eq!(event.body.get(), r#"{"a": 1.0}"#);
+        assert_eq!(event.published_at, Some(Timestamp::from_millis(5)));
+    }
+
+    #[test]
+    fn what_is_no_event_is_refused() {
+        let cases: [(&[u8], BadEvent); 7] = [
+            (b"", BadEvent::Entry),
+            (b"hello", BadEvent::Entry),
+            (b"hello {}", BadEvent::Entry),
+            (b"1-1 {}", BadEvent::Json),
+            (b"\xff", BadEvent::Json),
+            (br#"{"v":2,"type":"x"}"#, BadEvent::Version),
+            (br#"{"v":1}"#, BadEvent::Json),
+        ];
+        for (frame, why) in cases {
+            assert_eq!(Event::parse(frame).unwrap_err(), why, "{frame:?}");
+        }
+    }
+}

@@ -1,0 +1,711 @@
+//! One supervised subscription connection to Redis.
+//!
+//! A link proves that it is alive, reconnects with jitter, resubscribes in
+//! chunks from what is wanted, and tells each listener of a topic when it is
+//! subscribed and when events may have been missed. It never drops an event it
+//! has read: a listener without room makes it stop reading.
+
+pub mod resp;
+mod wanted;
+
+use std::borrow::Borrow;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge, Registry};
+use rand::RngExt;
+use redis::ConnectionAddr;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::time::MissedTickBehavior;
+use tracing::{info, warn};
+
+use self::resp::{BadReply, Push, Reader, command};
+use self::wanted::{Listeners, Wanted};
+use crate::bus::Bus;
+use crate::error::Error;
+use crate::event::{BadEvent, Event};
+use crate::keys::Keys;
+use crate::topic::{Topic, TopicKind};
+use crate::topology::Redis;
+
+/// Topics asked for per command when resubscribing: large enough that 100,000
+/// topics take a fraction of a second, small enough not to hold Redis up.
+const CHUNK: usize = 512;
+/// How long connecting may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// Pauses between attempts grow from the first to the second, with full jitter.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
+/// What listeners may have on their hands before the link stops reading: bytes
+/// of events, each counted with [`ARRIVAL_COST`].
+const ROOM: u32 = 32 << 20;
+/// What an arrival costs beside its payload.
+const ARRIVAL_COST: usize = 64;
+
+/// What a link brings to one listener.
+#[derive(Debug)]
+pub enum Arrival {
+    /// Redis confirmed the topic: from now on nothing published on it is missed.
+    Subscribed(Topic),
+    /// The topic is subscribed again; events between may have been missed.
+    Resumed(Topic),
+    /// Something happened on a topic.
+    Event(Topic, Arc<Event>),
+}
+
+/// Arrivals on their way to a listener. Dropping it makes room for more.
+#[derive(Debug)]
+pub struct Batch {
+    /// What arrived, in order.
+    pub arrivals: Vec<Arrival>,
+    _room: OwnedSemaphorePermit,
+}
+
+/// Where a link leaves what it has for one listener. Must not block.
+pub type Outlet = Box<dyn Fn(Batch) + Send + Sync>;
+
+/// A frame on one of the channels that are no topics.
+#[derive(Debug)]
+pub struct Aside {
+    /// The channel's name in Redis.
+    pub channel: Box<str>,
+    /// What was published.
+    pub payload: Vec<u8>,
+}
+
+/// A listener's wish, in the order in which it came up.
+#[derive(Debug)]
+pub enum Want {
+    /// The listener (by number) wants the topic.
+    Subscribe(usize, Topic),
+    /// The listener no longer wants the topic.
+    Unsubscribe(usize, Topic),
+}
+
+/// Takes listeners' wishes to the link. Not bounded itself: a listener has at
+/// most one wish per topic and session under way.
+#[derive(Clone, Debug, Default)]
+pub struct Wants(Arc<(Mutex<Vec<Want>>, Notify)>);
+
+impl Wants {
+    /// Hands wishes over, leaving `wishes` empty.
+    pub fn send(&self, wishes: &mut Vec<Want>) {
+        self.0
+            .0
+            .lock()
+            .expect("no one panics while wishing")
+            .append(wishes);
+        self.0.1.notify_one();
+    }
+
+    fn take(&self) -> Vec<Want> {
+        std::mem::take(&mut self.0.0.lock().expect("no one panics while wishing"))
+    }
+}
+
+/// How a link is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LinkState {
+    /// Connected, everything wanted is subscribed, heard of lately.
+    Up,
+    /// Not so, and why.
+    Down(&'static str),
+}
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+enum Cause {
+    #[error("cannot connect: {0}")]
+    Connect(io::Error),
+    #[error("connection lost: {0}")]
+    Lost(#[from] io::Error),
+    #[error("redis closed the connection")]
+    Closed,
+    #[error("nothing heard for two probe intervals")]
+    Silent,
+    #[error("redis refused a command: {0}")]
+    Refused(String),
+    #[error(transparent)]
+    Garbled(#[from] BadReply),
+}
+
+impl Cause {
+    fn label(&self) -> &'static str {
+        match self {
+            Self::Connect(_) => "connect",
+            Self::Lost(_) => "lost",
+            Self::Closed => "closed",
+            Self::Silent => "silent",
+            Self::Refused(_) => "refused",
+            Self::Garbled(_) => "garbled",
+        }
+    }
+
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Connect(_) => "redis cannot be reached",
+            Self::Lost(_) | Self::Closed => "the connection to redis was lost",
+            Self::Silent => "redis is silent",
+            Self::Refused(_) => "redis refuses to subscribe",
+            Self::Garbled(_) => "redis sent nonsense",
+        }
+    }
+}
+
+/// What is measured of a link.
+#[derive(Clone, Debug)]
+pub struct LinkMetrics {
+    up: IntGauge,
+    topics: IntGauge,
+    epochs: IntCounterVec,
+    resumed: IntCounter,
+    probe_seconds: Histogram,
+    messages: IntCounterVec,
+    bytes: IntCounter,
+    rejected: IntCounterVec,
+}
+
+/// One supervised subscription connection; made by [`Link::new`], lives in [`Link::run`].
+pub struct Link {
+    redis: Redis,
+    bus: Bus,
+    node: Box<str>,
+    probe_interval: Duration,
+    channel_prefix: Box<str>,
+    probe_channel: Box<str>,
+    /// Channels beside the topics, always subscribed.
+    aside_channels: Vec<String>,
+    wants: Wants,
+    wanted: Wanted,
+    outlets: Vec<(Outlet, Arc<Semaphore>)>,
+    asides: mpsc::Sender<Aside>,
+    state: watch::Sender<LinkState>,
+    metrics: LinkMetrics,
+    /// What is collected for each listener from one read.
+    collected: Vec<Collected>,
+}
+
+#[derive(Default)]
+struct Collected {
+    arrivals: Vec<Arrival>,
+    cost: usize,
+}
+
+impl Link {
+    /// A link for the node called `node`. `outlets` are its listeners, at most
+    /// 64, numbered by their place; `asides` gets what comes on `aside_channels`
+    /// (and loses it while full). A silent connection is noticed within two of
+    /// `probe_interval`.
+    #[expect(clippy::too_many_arguments, reason = "what a link is made of, once")]
+    pub fn new(
+        redis: &Redis,
+        keys: &Keys,
+        node: &str,
+        probe_interval: Duration,
+        outlets: Vec<Outlet>,
+        aside_channels: Vec<String>,
+        asides: mpsc::Sender<Aside>,
+        metrics: LinkMetrics,
+    ) -> Self {
+        assert!(outlets.len() <= 64, "a set of listeners has 64 bits");
+        let collected = outlets.iter().map(|_| Collected::default()).collect();
+        let room = || Arc::new(Semaphore::new(ROOM as usize));
+        Self {
+            redis: redis.clone(),
+            bus: Bus::new(redis.clone(), keys.clone()),
+            node: node.into(),
+            probe_interval,
+            channel_prefix: keys.channel_prefix().into(),
+            probe_channel: keys.probe_channel(node).into(),
+            aside_channels,
+            wants: Wants::default(),
+            wanted: Wanted::default(),
+            outlets: outlets.into_iter().map(|outlet| (outlet, room())).collect(),
+            asides,
+            state: watch::Sender::new(LinkState::Down("starting")),
+            metrics,
+            collected,
+        }
+    }
+
+    /// Where listeners leave their wishes.
+    pub fn wants(&self) -> Wants {
+        self.wants.clone()
+    }
+
+    /// How the link is, now and later.
+    pub fn state(&self) -> watch::Receiver<LinkState> {
+        self.state.subscribe()
+    }
+
+    /// Connects, and connects again, until `stop` resolves.
+    pub async fn run(mut self, stop: impl Future<Output = ()>) {
+        tokio::select! {
+            () = stop => {}
+            () = self.reconnect_for_ever() => {}
+        }
+    }
+
+    async fn reconnect_for_ever(&mut self) {
+        let mut failures = 0;
+        loop {
+            let began = Instant::now();
+            let cause = match self.connection().await {
+                Ok(never) => match never {},
+                Err(cause) => cause,
+            };
+            self.state.send_replace(LinkState::Down(cause.reason()));
+            self.metrics.up.set(0);
+            self.metrics
+                .epochs
+                .with_label_values(&[cause.label()])
+                .inc();
+            failures = if began.elapsed() < BACKOFF.1 * 5 {
+                failures + 1
+            } else {
+                0
+            };
+            let longest = BACKOFF
+                .1
+                .min(BACKOFF.0 * 2u32.saturating_pow(failures.min(8)));
+            let pause = rand::rng().random_range(Duration::ZERO..longest);
+            warn!(%cause, topics = self.wanted.len(), ?pause, "link to redis lost; connecting again");
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// One connection, from its first byte to its last.
+    async fn connection(&mut self) -> Result<std::convert::Infallible, Cause> {
+        self.wanted.lost();
+        let stream = self.connect().await?;
+        let (mut incoming, mut outgoing) = stream.into_split();
+        let mut out = self.greeting();
+        let mut reader = Reader::default();
+        let mut ticks = tokio::time::interval(self.probe_interval / 4);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut probe = Probe::new(Instant::now());
+        let wants = self.wants.clone();
+        loop {
+            if out.is_empty() {
+                self.ask_for_more(&mut out);
+            }
+            tokio::select! {
+                read = incoming.read_buf(reader.space()) => {
+                    let read = read?;
+                    if read == 0 {
+                        return Err(Cause::Closed);
+                    }
+                    self.metrics.bytes.inc_by(read as u64);
+                    probe.heard_at = Instant::now();
+                    while let Some(push) = reader.next()? {
+                        self.take(&push, &mut probe)?;
+                    }
+                    self.hand_over().await;
+                    self.note_state();
+                }
+                written = outgoing.write(&out), if !out.is_empty() => {
+                    out.drain(..written?);
+                }
+                () = wants.0.1.notified() => {
+                    self.apply_wants();
+                    self.hand_over().await;
+                }
+                now = ticks.tick() => {
+                    let now = now.into_std();
+                    match probe.tick(now, self.probe_interval) {
+                        Beat::Wait => {}
+                        Beat::Probe(nonce) => {
+                            let (bus, node) = (self.bus.clone(), self.node.clone());
+                            probe.sending = Some(Box::pin(async move { bus.probe(&node, nonce).await }));
+                        }
+                        Beat::GiveUp => return Err(Cause::Silent),
+                    }
+                    self.drop_abandoned(&mut out, now);
+                }
+                sent = probe.sent() => {
+                    if let Err(error) = sent {
+                        warn!(%error, "a probe could not be sent");
+                    }
+                }
+            }
+        }
+    }
+
+    async fn connect(&self) -> Result<TcpStream, Cause> {
+        let info = self.redis.connection_info();
+        let ConnectionAddr::Tcp(host, port) = info.addr() else {
+            return Err(Cause::Connect(io::ErrorKind::Unsupported.into()));
+        };
+        // Names are looked up anew at each attempt: a failover may have moved them.
+        let connecting = TcpStream::connect((host.as_str(), *port));
+        let stream = tokio::time::timeout(CONNECT_TIMEOUT, connecting)
+            .await
+            .map_err(|_| Cause::Connect(io::ErrorKind::TimedOut.into()))?
+            .map_err(Cause::Connect)?;
+        stream.set_nodelay(true).map_err(Cause::Connect)?;
+        Ok(stream)
+    }
+
+    /// Who we are, and the channels that do not depend on listeners.
+    fn greeting(&self) -> Vec<u8> {
+        let info = self.redis.connection_info();
+        let settings = info.redis_settings();
+        let mut out = Vec::new();
+        if let Some(password) = settings.password() {
+            let user = settings.username().unwrap_or("default");
+            command(
+                &mut out,
+                ["AUTH", user, password].map(str::as_bytes).into_iter(),
+            );
+        }
+        let mut words = vec![b"SUBSCRIBE".as_slice(), self.probe_channel.as_bytes()];
+        words.extend(self.aside_channels.iter().map(String::as_bytes));
+        command(&mut out, words.into_iter());
+        out
+    }
+
+    fn ask_for_more(&mut self, out: &mut Vec<u8>) {
+        let chunk = self.wanted.next_chunk(CHUNK);
+        if !chunk.is_empty() {
+            self.write_topics(out, b"SUBSCRIBE", &chunk);
+        }
+    }
+
+    fn drop_abandoned(&mut self, out: &mut Vec<u8>, now: Instant) {
+        let abandoned = self.wanted.abandoned(now);
+        for chunk in abandoned.chunks(CHUNK) {
+            self.write_topics(out, b"UNSUBSCRIBE", chunk);
+        }
+        self.metrics
+            .topics
+            .set(i64::try_from(self.wanted.len()).unwrap_or(i64::MAX));
+    }
+
+    fn write_topics(&self, out: &mut Vec<u8>, verb: &[u8], topics: &[Topic]) {
+        let name = |topic| format!("{}{topic}", self.channel_prefix);
+        let channels: Vec<String> = topics.iter().map(name).collect();
+        let mut words = vec![verb];
+        words.extend(channels.iter().map(String::as_bytes));
+        command(out, words.into_iter());
+    }
+
+    fn apply_wants(&mut self) {
+        let now = Instant::now();
+        for want in self.wants.take() {
+            match want {
+                Want::Subscribe(listener, topic) => {
+                    if self.wanted.want(topic.clone(), listener) {
+                        self.collect(1 << listener, 0, || Arrival::Subscribed(topic.clone()));
+                    }
+                }
+                Want::Unsubscribe(listener, topic) => self.wanted.leave(&topic, listener, now),
+            }
+        }
+    }
+
+    /// Sorts one thing that Redis said to those whom it concerns.
+    fn take(&mut self, push: &Push<'_>, probe: &mut Probe) -> Result<(), Cause> {
+        match push {
+            Push::Message { channel, payload } => self.message(channel, payload, probe),
+            Push::Subscribed(channel) => {
+                if let Some(topic) = self.topic_name(channel)
+                    && let Some(confirmed) = self.wanted.confirmed(topic)
+                {
+                    let topic = confirmed.topic;
+                    self.metrics.resumed.inc_by(u64::from(confirmed.again != 0));
+                    self.collect(confirmed.first, 0, || Arrival::Subscribed(topic.clone()));
+                    self.collect(confirmed.again, 0, || Arrival::Resumed(topic.clone()));
+                }
+            }
+            Push::Unsubscribed(_) | Push::Done => {}
+            Push::Refused(why) => {
+                return Err(Cause::Refused(String::from_utf8_lossy(why).into_owned()));
+            }
+        }
+        Ok(())
+    }
+
+    fn message(&mut self, channel: &[u8], payload: &[u8], probe: &mut Probe) {
+        if let Some(name) = self.topic_name(channel) {
+            self.metrics.messages.with_label_values(&["topic"]).inc();
+            let Some((topic, listeners)) = self.wanted.listeners(name) else {
+                return;
+            };
+            if listeners == 0 {
+                return;
+            }
+            let topic = topic.clone();
+            match Event::parse(payload) {
+                Ok(event) if event.entry.is_none() && scripts_only(&topic) => self.reject("forged"),
+                Ok(event) => {
+                    let event = Arc::new(event);
+                    self.collect(listeners, payload.len(), || {
+                        Arrival::Event(topic.clone(), Arc::clone(&event))
+                    });
+                }
+                Err(BadEvent::Version) => self.reject("version"),
+                Err(BadEvent::Json | BadEvent::Entry) => self.reject("json"),
+            }
+        } else if channel == self.probe_channel.as_bytes() {
+            self.metrics.messages.with_label_values(&["probe"]).inc();
+            if let Some(took) = probe.answered(payload, Instant::now()) {
+                self.metrics.probe_seconds.observe(took.as_secs_f64());
+            }
+        } else {
+            self.metrics.messages.with_label_values(&["control"]).inc();
+            let channel = String::from_utf8_lossy(channel).into();
+            if self
+                .asides
+                .try_send(Aside {
+                    channel,
+                    payload: payload.to_vec(),
+                })
+                .is_err()
+            {
+                self.reject("overflow");
+            }
+        }
+    }
+
+    fn reject(&self, why: &str) {
+        self.metrics.rejected.with_label_values(&[why]).inc();
+    }
+
+    fn topic_name<'a>(&self, channel: &'a [u8]) -> Option<&'a str> {
+        std::str::from_utf8(channel.strip_prefix(self.channel_prefix.as_bytes())?).ok()
+    }
+
+    fn collect(&mut self, mut listeners: Listeners, size: usize, arrival: impl Fn() -> Arrival) {
+        while listeners != 0 {
+            let listener = listeners.trailing_zeros() as usize;
+            listeners &= listeners - 1;
+            if let Some(collected) = self.collected.get_mut(listener) {
+                collected.arrivals.push(arrival());
+                collected.cost += size + ARRIVAL_COST;
+            }
+        }
+    }
+
+    /// Hands each listener what was collected for it, waiting for room.
+    async fn hand_over(&mut self) {
+        for (collected, (outlet, room)) in self.collected.iter_mut().zip(&self.outlets) {
+            if collected.arrivals.is_empty() {
+                continue;
+            }
+            let Collected { arrivals, cost } = std::mem::take(collected);
+            let cost = u32::try_from(cost).unwrap_or(ROOM).min(ROOM);
+            let room = Arc::clone(room).acquire_many_owned(cost).await;
+            outlet(Batch {
+                arrivals,
+                _room: room.expect("the semaphore is never closed"),
+            });
+        }
+    }
+
+    /// Says so when all that is wanted has been subscribed on this connection.
+    fn note_state(&self) {
+        if self.wanted.settled() && *self.state.borrow() != LinkState::Up {
+            info!(topics = self.wanted.len(), "link to redis up");
+            self.metrics.up.set(1);
+            self.state.send_replace(LinkState::Up);
+        }
+    }
+}
+
+/// Whether only events published by our own scripts count on the topic.
+fn scripts_only(topic: &Topic) -> bool {
+    matches!(topic.kind(), TopicKind::Recipient | TopicKind::All)
+}
+
+impl Borrow<str> for Topic {
+    fn borrow(&self) -> &str {
+        self.as_str()
+    }
+}
+
+/// What to do about a connection that says nothing.
+#[derive(Debug, PartialEq, Eq)]
+enum Beat {
+    Wait,
+    Probe(u64),
+    GiveUp,
+}
+
+type Sending = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
+
+/// Proof of life: a quiet connection must bring back what we publish ourselves.
+struct Probe {
+    heard_at: Instant,
+    sent: Option<(u64, Instant)>,
+    nonce: u64,
+    sending: Option<Sending>,
+}
+
+impl Probe {
+    fn new(now: Instant) -> Self {
+        Self {
+            heard_at: now,
+            sent: None,
+            nonce: 0,
+            sending: None,
+        }
+    }
+
+    fn tick(&mut self, now: Instant, interval: Duration) -> Beat {
+        let quiet = now.saturating_duration_since(self.heard_at);
+        match self.sent {
+            Some((_, at)) if at <= self.heard_at => {
+                self.sent = None;
+                Beat::Wait
+            }
+            Some((_, at)) if interval * 3 / 4 <= now.saturating_duration_since(at) => Beat::GiveUp,
+            None if interval <= quiet => {
+                self.nonce += 1;
+                self.sent = Some((self.nonce, now));
+                Beat::Probe(self.nonce)
+            }
+            _ => Beat::Wait,
+        }
+    }
+
+    /// How long the probe took, if this is its answer.
+    fn answered(&mut self, payload: &[u8], now: Instant) -> Option<Duration> {
+        let (nonce, at) = self.sent?;
+        let ours = std::str::from_utf8(payload).ok()?.parse() == Ok(nonce);
+        ours.then(|| {
+            self.sent = None;
+            now.saturating_duration_since(at)
+        })
+    }
+
+    /// Resolves when the probe under way has been published; never if there is none.
+    async fn sent(&mut self) -> Result<(), Error> {
+        match &mut self.sending {
+            None => std::future::pending().await,
+            Some(sending) => {
+                let result = sending.await;
+                self.sending = None;
+                result
+            }
+        }
+    }
+}
+
+impl LinkMetrics {
+    /// Registers the metrics of the link of `component` (`gateway`, `api`).
+    ///
+    /// # Errors
+    /// If the registry has metrics of these names already.
+    pub fn register(component: &str, registry: &Registry) -> Result<Self, prometheus::Error> {
+        let name = |name: &str| format!("carillon_{component}_{name}");
+        let counters = |id: &str, help: &str, label: &str| {
+            let counters = IntCounterVec::new(prometheus::opts!(name(id), help), &[label])?;
+            registry
+                .register(Box::new(counters.clone()))
+                .map(|()| counters)
+        };
+        let gauge = |id: &str, help: &str| {
+            let gauge = IntGauge::new(name(id), help)?;
+            registry.register(Box::new(gauge.clone())).map(|()| gauge)
+        };
+        let counter = |id: &str, help: &str| {
+            let counter = IntCounter::new(name(id), help)?;
+            registry
+                .register(Box::new(counter.clone()))
+                .map(|()| counter)
+        };
+        let probe_seconds = Histogram::with_opts(prometheus::histogram_opts!(
+            name("probe_rtt_seconds"),
+            "Time from publishing a probe to hearing it on the link.",
+            prometheus::exponential_buckets(0.0005, 2.0, 14)?
+        ))?;
+        registry.register(Box::new(probe_seconds.clone()))?;
+        let metrics = Self {
+            up: gauge(
+                "broker_link_up",
+                "1 while the subscription connection to Redis is up.",
+            )?,
+            topics: gauge(
+                "broker_topics",
+                "Topics this node is subscribed to in Redis.",
+            )?,
+            epochs: counters(
+                "link_epochs_total",
+                "Times the subscription connection was lost, by cause.",
+                "cause",
+            )?,
+            resumed: counter(
+                "topics_resumed_total",
+                "Topics subscribed again after a lost connection.",
+            )?,
+            probe_seconds,
+            messages: counters(
+                "broker_messages_total",
+                "Frames received from Redis, by kind.",
+                "kind",
+            )?,
+            bytes: counter(
+                "broker_bytes_total",
+                "Bytes received from Redis by the link.",
+            )?,
+            rejected: counters(
+                "broker_rejected_total",
+                "Frames from Redis that were dropped, by reason.",
+                "why",
+            )?,
+        };
+        for why in ["forged", "version", "json", "overflow"] {
+            metrics.rejected.with_label_values(&[why]);
+        }
+        Ok(metrics)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_silent_connection_is_given_up_within_two_intervals() {
+        let interval = Duration::from_secs(4);
+        let start = Instant::now();
+        let at = |quarters: u32| start + interval / 4 * quarters;
+        let mut probe = Probe::new(start);
+        for quarter in 0..4 {
+            assert_eq!(probe.tick(at(quarter), interval), Beat::Wait);
+        }
+        assert_eq!(probe.tick(at(4), interval), Beat::Probe(1));
+        for quarter in 5..7 {
+            assert_eq!(probe.tick(at(quarter), interval), Beat::Wait);
+        }
+        assert_eq!(probe.tick(at(7), interval), Beat::GiveUp);
+    }
+
+    #[test]
+    fn a_connection_that_answers_its_probe_is_kept() {
+        let interval = Duration::from_secs(4);
+        let start = Instant::now();
+        let mut probe = Probe::new(start);
+        assert_eq!(probe.tick(start + interval, interval), Beat::Probe(1));
+        let back = start + interval + Duration::from_millis(3);
+        assert_eq!(probe.answered(b"7", back), None);
+        assert_eq!(probe.answered(b"1", back), Some(Duration::from_millis(3)));
+        probe.heard_at = back;
+        assert_eq!(probe.tick(start + interval * 3 / 2, interval), Beat::Wait);
+    }
+
+    #[test]
+    fn anything_heard_proves_life_even_if_the_probe_is_late() {
+        let interval = Duration::from_secs(4);
+        let start = Instant::now();
+        let mut probe = Probe::new(start);
+        assert_eq!(probe.tick(start + interval, interval), Beat::Probe(1));
+        probe.heard_at = start + interval * 3 / 2;
+        assert_eq!(probe.tick(start + interval * 7 / 4, interval), Beat::Wait);
+        assert_eq!(probe.tick(start + interval * 2, interval), Beat::Wait);
+    }
+}
