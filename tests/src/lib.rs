@@ -1,1 +1,25 @@
-//! Placeholder.
+//! Runs Carillon as its users run it, so that tests can watch it from outside.
+//!
+//! A [`Fleet`] is a private Redis, some gateways, an api and some workers, each
+//! a process of its own. Tests talk to it through GraphQL ([`graphql`]) and
+//! WebSockets ([`socket`]), read its metrics ([`metrics`]), and stop, freeze and
+//! restart its processes ([`process`]). What it prints is kept ([`secrets`]).
+
+mod binaries;
+mod undertaker;
+
+pub mod fleet;
+pub mod graphql;
+pub mod http;
+pub mod metrics;
+pub mod process;
+pub mod redis;
+pub mod secrets;
+pub mod socket;
+pub mod until;
+
+pub use fleet::{Fleet, FleetBuilder};
+pub use graphql::Registration;
+pub use process::Process;
+pub use socket::{Heard, Refusal, Socket, Upgrade};
+pub use until::{until, until_some, within};

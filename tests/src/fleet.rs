@@ -1,0 +1,269 @@
+//! A whole cluster of its own for one test.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use broker::keys::Keys;
+use broker::topology::Redis;
+
+use crate::binaries::binary;
+use crate::http::Http;
+use crate::process::{Process, Program};
+use crate::redis::PrivateRedis;
+use crate::secrets::Secrets;
+
+/// The tenant whose key the fleet holds.
+pub const TENANT: &str = "acme";
+/// All that an access key can allow.
+pub const ALL_SCOPES: &str = "websockets-manager-api:query:* websockets-manager-api:mutation:*";
+/// Signs the tokens of all fleets; nothing outside of tests accepts it.
+const TOKEN_KEYS: &str = "tests:dGVzdHMtc2lnbi10b2tlbnMtd2l0aC10aGlzLXNlY3JldA";
+/// Everything our own code would ever log, so that secrets have nowhere to hide.
+const LOG: &str = "info,broker=trace,gateway=trace,api=trace,worker=trace";
+
+/// A private Redis, gateways, an api and workers, as processes of their own.
+///
+/// Dropped, it ends them all and fails the test if any of them printed an
+/// access key, a token or the text of a message.
+pub struct Fleet {
+    redis: PrivateRedis,
+    gateways: Vec<Process>,
+    api: Process,
+    workers: Vec<Process>,
+    access_key: String,
+    api_keys: Program,
+    http: Http,
+    secrets: Secrets,
+    folder: PathBuf,
+}
+
+/// What a fleet is made of.
+pub struct FleetBuilder {
+    gateways: usize,
+    workers: usize,
+    env: Vec<(String, String)>,
+}
+
+impl Fleet {
+    /// One gateway, an api and a worker.
+    pub async fn start() -> Self {
+        Self::of(1, 1).start().await
+    }
+
+    /// So many gateways and workers, and an api, about to be started.
+    pub fn of(gateways: usize, workers: usize) -> FleetBuilder {
+        FleetBuilder {
+            gateways,
+            workers,
+            env: Vec::new(),
+        }
+    }
+
+    /// The gateway with this number.
+    pub fn gateway(&self, index: usize) -> &Process {
+        &self.gateways[index]
+    }
+
+    /// All gateways.
+    pub fn gateways(&self) -> &[Process] {
+        &self.gateways
+    }
+
+    /// The api.
+    pub fn api(&self) -> &Process {
+        &self.api
+    }
+
+    /// The worker with this number.
+    pub fn worker(&self, index: usize) -> &Process {
+        &self.workers[index]
+    }
+
+    /// The Redis that all share.
+    pub fn redis(&self) -> &PrivateRedis {
+        &self.redis
+    }
+
+    /// A connection for commands to that Redis.
+    pub fn commands(&self) -> Redis {
+        let settings = self.redis.url().parse().expect("we built the URL");
+        Redis::open(&settings).expect("standalone is served")
+    }
+
+    /// How things are named in it.
+    pub fn keys(&self) -> Keys {
+        Keys::new("carillon")
+    }
+
+    /// The key of [`TENANT`] that allows everything.
+    pub fn access_key(&self) -> &str {
+        &self.access_key
+    }
+
+    /// Runs `api key …` and returns what it printed.
+    pub fn api_key(&self, args: &[&str]) -> String {
+        let mut program = self.api_keys.clone();
+        program.args.extend(args.iter().map(|&arg| arg.to_owned()));
+        program.output()
+    }
+
+    /// Creates an access key with `api key create`.
+    pub fn create_key(&self, tenant: &str, scopes: &str) -> String {
+        let printed = self.api_key(&["create", "--tenant", tenant, "--scopes", scopes]);
+        let key = access_key(&printed);
+        self.secrets.keep(&key);
+        key
+    }
+
+    /// What must not be printed by any process.
+    pub fn secrets(&self) -> &Secrets {
+        &self.secrets
+    }
+
+    /// A client of the api that keeps its connections.
+    pub fn http(&self) -> &Http {
+        &self.http
+    }
+
+    /// Every process, Redis first.
+    fn processes(&self) -> impl Iterator<Item = &Process> {
+        let ours = self.gateways.iter().chain([&self.api]).chain(&self.workers);
+        [self.redis.process()].into_iter().chain(ours)
+    }
+}
+
+impl FleetBuilder {
+    /// Sets a variable in the environment of every process.
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Starts everything and waits until all are ready.
+    ///
+    /// # Panics
+    /// If something cannot be started.
+    pub async fn start(self) -> Fleet {
+        let folder = folder();
+        let redis = PrivateRedis::start(&folder).await;
+        let program = |role: &str, node: &str| {
+            let mut program = Program {
+                path: binary(role),
+                args: Vec::new(),
+                env: Vec::new(),
+            };
+            program.set("RUST_BACKTRACE", "1");
+            program.set("CARILLON_REDIS_URL", &redis.url());
+            program.set("CARILLON_NODE", node);
+            program.set("CARILLON_LOG", LOG);
+            program.set("CARILLON_LOG_FORMAT", "json");
+            program.set("CARILLON_SHUTDOWN_DELAY", "100ms");
+            if role != "worker" {
+                program.set("CARILLON_TOKEN_KEYS", TOKEN_KEYS);
+                let listen = format!("CARILLON_{}_LISTEN", role.to_uppercase());
+                program.set(&listen, "127.0.0.1:0");
+            }
+            let admin = format!("CARILLON_{}_ADMIN_LISTEN", role.to_uppercase());
+            program.set(&admin, "127.0.0.1:0");
+            for (name, value) in &self.env {
+                program.set(name, value);
+            }
+            program
+        };
+        let several = |role: &str, count: usize| -> Vec<Process> {
+            (0..count)
+                .map(|n| {
+                    let name = format!("{role}-{n}");
+                    Process::new(&name, program(role, &name), &folder)
+                })
+                .collect()
+        };
+        let gateways = several("gateway", self.gateways);
+        let workers = several("worker", self.workers);
+        for process in gateways.iter().chain(&workers) {
+            process.start().await;
+        }
+        let mut run_api = program("api", "api");
+        if let Some(gateway) = gateways.first() {
+            run_api.set(
+                "CARILLON_API_PUBLIC_URL",
+                &format!("ws://{}/", gateway.address()),
+            );
+        }
+        let api = Process::new("api", run_api, &folder);
+        api.start().await;
+
+        let mut api_keys = program("api", "keys");
+        api_keys.args.push("key".to_owned());
+        let mut fleet = Fleet {
+            http: Http::to(api.address()),
+            redis,
+            gateways,
+            api,
+            workers,
+            access_key: String::new(),
+            api_keys,
+            secrets: Secrets::default(),
+            folder,
+        };
+        fleet.access_key = fleet.create_key(TENANT, ALL_SCOPES);
+        let (_, signing) = TOKEN_KEYS
+            .split_once(':')
+            .expect("a keyring names its keys");
+        fleet.secrets.keep(signing);
+        fleet
+    }
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        let processes: Vec<_> = self.processes().collect();
+        for process in processes.iter().rev() {
+            process.kill();
+        }
+        if std::thread::panicking() {
+            for process in processes {
+                println!("--- {} printed last:\n{}", process.name(), process.tail());
+            }
+            println!("--- everything is in {}", self.folder.display());
+            return;
+        }
+        for process in processes {
+            let output = process.output();
+            let told = self.secrets.told_in(&output);
+            assert!(
+                told.is_empty(),
+                "{} printed secrets: {told:#?}",
+                process.name()
+            );
+            assert!(
+                !output.contains("panicked at"),
+                "{} panicked:\n{}",
+                process.name(),
+                process.tail()
+            );
+        }
+        drop(std::fs::remove_dir_all(&self.folder));
+    }
+}
+
+/// The `ck_…` among what `api key` printed.
+fn access_key(printed: &str) -> String {
+    let words = printed.split(|c: char| c.is_whitespace() || c == '"');
+    let key = words.into_iter().find(|word| word.starts_with("ck_"));
+    key.unwrap_or_else(|| panic!("no access key in {printed:?}"))
+        .to_owned()
+}
+
+/// A new folder for the data and logs of one fleet.
+pub(crate) fn folder() -> PathBuf {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let name = format!(
+        "carillon-{}-{}",
+        std::process::id(),
+        NEXT.fetch_add(1, Ordering::Relaxed)
+    );
+    let folder = std::env::temp_dir().join(name);
+    std::fs::create_dir_all(&folder).expect("the temporary folder is writable");
+    folder
+}

@@ -1,0 +1,351 @@
+//! One process under test: started, watched, frozen, killed and started again.
+
+use std::fs::OpenOptions;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde_json::Value;
+
+use crate::http::{self, Http};
+use crate::undertaker;
+use crate::until::until_some;
+
+/// What to run.
+#[derive(Clone, Debug)]
+pub struct Program {
+    /// The executable.
+    pub path: PathBuf,
+    /// Its arguments.
+    pub args: Vec<String>,
+    /// Its whole environment: nothing is inherited.
+    pub env: Vec<(String, String)>,
+}
+
+impl Program {
+    /// Sets a variable, replacing an earlier value.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.env.retain(|(known, _)| known != name);
+        self.env.push((name.to_owned(), value.to_owned()));
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.path);
+        command
+            .args(&self.args)
+            .env_clear()
+            .envs(self.env.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs it to its end and returns what it printed to its standard output.
+    ///
+    /// # Panics
+    /// If it fails.
+    pub fn output(&self) -> String {
+        let output = self.command().output().expect("the program starts");
+        assert!(
+            output.status.success(),
+            "{} {:?} failed: {}",
+            self.path.display(),
+            self.args,
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+}
+
+/// Where a Carillon process listens.
+#[derive(Clone, Copy, Debug)]
+pub struct Addresses {
+    /// For its clients. A worker has none: then the same as `admin`.
+    pub public: SocketAddr,
+    /// For `/live`, `/ready` and `/metrics`.
+    pub admin: SocketAddr,
+}
+
+/// A process of the fleet. What it prints goes to a file that outlives restarts.
+pub struct Process {
+    name: String,
+    log: PathBuf,
+    program: Mutex<Program>,
+    child: Mutex<Option<Child>>,
+    addresses: Mutex<Option<Addresses>>,
+}
+
+impl Process {
+    /// A process called `name` that is not running yet and prints into a file in `folder`.
+    pub(crate) fn new(name: &str, program: Program, folder: &Path) -> Self {
+        Self {
+            name: name.to_owned(),
+            log: folder.join(format!("{name}.log")),
+            program: Mutex::new(program),
+            child: Mutex::new(None),
+            addresses: Mutex::new(None),
+        }
+    }
+
+    /// What it is called, such as `gateway-0`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Starts it, without waiting for it to listen.
+    ///
+    /// # Panics
+    /// If it runs already or cannot be started.
+    pub fn spawn(&self) {
+        let mut child = lock(&self.child);
+        assert!(child.is_none(), "{} runs already", self.name);
+        let log = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&self.log)
+            .expect("the fleet's folder is writable");
+        let errors = log.try_clone().expect("a file can be shared");
+        let started = lock(&self.program)
+            .command()
+            .stdout(log)
+            .stderr(errors)
+            .spawn();
+        let started = started.unwrap_or_else(|error| panic!("{}: {error}", self.name));
+        undertaker::started(started.id());
+        *child = Some(started);
+    }
+
+    /// Starts a Carillon process and waits until it is ready.
+    ///
+    /// Started again, it listens where it did before, as a real deployment would.
+    ///
+    /// # Panics
+    /// If it ends, or is not ready within [`crate::until::PATIENCE`].
+    pub async fn start(&self) {
+        self.listen().await;
+        until_some(&format!("{} is ready", self.name), async || {
+            self.assert_running();
+            let (status, _) = self.ready().await?;
+            (status == 200).then_some(())
+        })
+        .await;
+    }
+
+    /// Starts a Carillon process and waits until it listens, ready or not.
+    ///
+    /// # Panics
+    /// As [`Process::start`].
+    pub async fn listen(&self) {
+        let printed = self.output().len();
+        self.spawn();
+        let found = until_some(&format!("{} listens", self.name), async || {
+            let found = listening(&self.output_from(printed));
+            if found.is_none() {
+                self.assert_running();
+            }
+            found
+        })
+        .await;
+        *lock(&self.addresses) = Some(found);
+        let mut program = lock(&self.program);
+        let role = self
+            .name
+            .split('-')
+            .next()
+            .unwrap_or_default()
+            .to_uppercase();
+        program.set(
+            &format!("CARILLON_{role}_ADMIN_LISTEN"),
+            &found.admin.to_string(),
+        );
+        if role != "WORKER" {
+            program.set(
+                &format!("CARILLON_{role}_LISTEN"),
+                &found.public.to_string(),
+            );
+        }
+    }
+
+    /// Changes a variable of its environment, from the next start on.
+    pub fn set(&self, name: &str, value: &str) {
+        lock(&self.program).set(name, value);
+    }
+
+    /// Where its clients find it.
+    pub fn address(&self) -> SocketAddr {
+        self.addresses().public
+    }
+
+    /// Where it answers `/live`, `/ready` and `/metrics`.
+    pub fn admin(&self) -> SocketAddr {
+        self.addresses().admin
+    }
+
+    fn addresses(&self) -> Addresses {
+        lock(&self.addresses).unwrap_or_else(|| panic!("{} does not listen", self.name))
+    }
+
+    /// The status and body of `/ready`, unless nobody answers.
+    pub async fn ready(&self) -> Option<(u16, String)> {
+        let response = self.ask("/ready").await.ok()?;
+        Some((response.status, response.text()))
+    }
+
+    /// Asks its admin port.
+    ///
+    /// # Errors
+    /// If nobody answers.
+    pub async fn ask(&self, path: &str) -> std::io::Result<http::Response> {
+        Http::to(self.admin()).get(path).await
+    }
+
+    /// Its process id.
+    ///
+    /// # Panics
+    /// If it is not running.
+    pub fn pid(&self) -> u32 {
+        let child = lock(&self.child);
+        let child = child.as_ref();
+        child
+            .unwrap_or_else(|| panic!("{} is not running", self.name))
+            .id()
+    }
+
+    /// Whether it runs.
+    pub fn is_running(&self) -> bool {
+        match &mut *lock(&self.child) {
+            Some(child) => matches!(child.try_wait(), Ok(None)),
+            None => false,
+        }
+    }
+
+    /// Sends it a signal, such as `TERM`.
+    ///
+    /// # Panics
+    /// If it is not running.
+    pub fn signal(&self, signal: &str) {
+        let pid = self.pid().to_string();
+        let status = Command::new("kill")
+            .args([&format!("-{signal}"), &pid])
+            .status();
+        assert!(
+            status.is_ok_and(|status| status.success()),
+            "{} cannot be sent {signal}",
+            self.name
+        );
+    }
+
+    /// Freezes it: it keeps its sockets and does nothing.
+    pub fn freeze(&self) {
+        self.signal("STOP");
+    }
+
+    /// Lets it go on after [`Process::freeze`].
+    pub fn thaw(&self) {
+        self.signal("CONT");
+    }
+
+    /// Kills it without a chance to clean up.
+    pub fn kill(&self) {
+        if let Some(mut child) = lock(&self.child).take() {
+            undertaker::ended(child.id());
+            child
+                .kill()
+                .and_then(|()| child.wait())
+                .expect("our own child can be killed");
+        }
+    }
+
+    /// Asks it to end and waits until it did.
+    pub async fn terminate(&self) -> ExitStatus {
+        self.signal("TERM");
+        self.ended().await
+    }
+
+    /// Waits until it ended by itself.
+    ///
+    /// # Panics
+    /// If it does not within [`crate::until::PATIENCE`].
+    pub async fn ended(&self) -> ExitStatus {
+        let status = until_some(&format!("{} ends", self.name), async || {
+            let mut child = lock(&self.child);
+            let child = child.as_mut().expect("it was running");
+            child.try_wait().expect("our own child can be waited for")
+        })
+        .await;
+        if let Some(child) = lock(&self.child).take() {
+            undertaker::ended(child.id());
+        }
+        status
+    }
+
+    /// All it printed, since its first start.
+    pub fn output(&self) -> String {
+        self.output_from(0)
+    }
+
+    fn output_from(&self, offset: usize) -> String {
+        let printed = std::fs::read(&self.log).unwrap_or_default();
+        let skipped = offset.min(printed.len());
+        String::from_utf8_lossy(&printed[skipped..]).into_owned()
+    }
+
+    fn assert_running(&self) {
+        assert!(
+            self.is_running(),
+            "{} ended; it printed:\n{}",
+            self.name,
+            self.tail()
+        );
+    }
+
+    /// Its last lines, for a person who wonders what went wrong.
+    pub(crate) fn tail(&self) -> String {
+        const LINES: usize = 30;
+        let output = self.output();
+        let lines: Vec<_> = output.lines().collect();
+        lines[lines.len().saturating_sub(LINES)..].join("\n")
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Finds the line by which a Carillon process tells where it listens.
+fn listening(output: &str) -> Option<Addresses> {
+    output.lines().find_map(|line| {
+        let line: Value = serde_json::from_str(line).ok()?;
+        let fields = line.get("fields").unwrap_or(&line);
+        if fields.get("message")?.as_str()? != "listening" {
+            return None;
+        }
+        let address = |name: &str| fields.get(name)?.as_str()?.parse().ok();
+        let admin = address("admin_address")?;
+        Some(Addresses {
+            public: address("address").unwrap_or(admin),
+            admin,
+        })
+    })
+}
+
+/// A test that panicked elsewhere must still be able to stop its processes.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_tells_where_it_listens_in_its_first_lines() {
+        let output = "{\"level\":\"INFO\",\"fields\":{\"message\":\"starting\"}}\nnot json\n\
+            {\"fields\":{\"message\":\"listening\",\"address\":\"127.0.0.1:81\",\"admin_address\":\"127.0.0.1:91\"}}\n";
+        let found = listening(output).unwrap();
+        assert_eq!(found.public.port(), 81);
+        assert_eq!(found.admin.port(), 91);
+    }
+}
