@@ -2,7 +2,7 @@
 //!
 //! In reading order: where things are ([`topic`], [`keys`], [`topology`]), what
 //! is published and kept ([`event`], [`message`]), and how it travels ([`bus`],
-//! [`link`], [`control`], [`census`]).
+//! [`link`], [`control`], [`census`]), and how a process lives ([`node`]).
 
 pub mod time;
 pub mod topic;
@@ -14,6 +14,7 @@ pub mod bus;
 pub mod link;
 pub mod control;
 pub mod census;
+pub mod node;
 pub mod error;
 
 pub use error::Error;

@@ -1,0 +1,104 @@
+//! The settings that every process has.
+
+use std::str::FromStr;
+
+use super::env::Env;
+use super::log::{LogFilter, LogFormat};
+use crate::keys::Keys;
+use crate::topology::RedisSettings;
+
+/// What gateway, api and worker all read from their environment.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `CARILLON_REDIS_URL`, default `redis://127.0.0.1:6379`: where Redis is.
+    pub redis: RedisSettings,
+    /// `CARILLON_PREFIX`, default `carillon`: what all names in Redis begin
+    /// with, so that several clusters can share one server.
+    pub keys: Keys,
+    /// `CARILLON_NODE`, default `<host name>-<process id>`: what the other
+    /// processes call this one. Two of one name would answer for each other.
+    pub node: String,
+    /// `CARILLON_LOG`, default `info`: which log lines are written.
+    pub log: LogFilter,
+    /// `CARILLON_LOG_FORMAT`, default `auto`: how they are written.
+    pub log_format: LogFormat,
+}
+
+impl Settings {
+    /// Reads them.
+    pub fn read(env: &mut Env) -> Self {
+        Self {
+            redis: env.get("CARILLON_REDIS_URL", "redis://127.0.0.1:6379"),
+            keys: env.get::<Prefix>("CARILLON_PREFIX", "carillon").0,
+            node: env
+                .optional::<NodeName>("CARILLON_NODE")
+                .map_or_else(host_and_process, |name| name.0),
+            log: env.get("CARILLON_LOG", "info"),
+            log_format: env.get("CARILLON_LOG_FORMAT", "auto"),
+        }
+    }
+}
+
+/// The text cannot be part of a name in Redis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected 1 to 64 letters, digits, '-', '_' or '.'")]
+struct BadName;
+
+/// Neither `:` (it parts our names) nor braces (they decide the hash slot).
+fn plain(text: &str) -> Result<&str, BadName> {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+    if (1..=64).contains(&text.len()) && text.bytes().all(fits) {
+        Ok(text)
+    } else {
+        Err(BadName)
+    }
+}
+
+struct Prefix(Keys);
+
+impl FromStr for Prefix {
+    type Err = BadName;
+
+    fn from_str(text: &str) -> Result<Self, BadName> {
+        plain(text).map(|prefix| Self(Keys::new(prefix)))
+    }
+}
+
+struct NodeName(String);
+
+impl FromStr for NodeName {
+    type Err = BadName;
+
+    fn from_str(text: &str) -> Result<Self, BadName> {
+        plain(text).map(|name| Self(name.to_owned()))
+    }
+}
+
+fn host_and_process() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host = plain(host.trim()).unwrap_or("node");
+    format!("{host}-{}", std::process::id())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_needs_no_settings_to_start() {
+        let mut env = Env::from_pairs::<&str, &str>([]);
+        let settings = Settings::read(&mut env);
+        assert_eq!(env.finish(), Ok(()));
+        assert!(plain(&settings.node).is_ok(), "{}", settings.node);
+        assert_eq!(settings.keys.meta(), "carillon:meta");
+    }
+
+    #[test]
+    fn a_prefix_cannot_move_keys_to_another_slot() {
+        for prefix in ["{a}", "a:b", "a b", "ä"] {
+            let mut env = Env::from_pairs([("CARILLON_PREFIX", prefix)]);
+            Settings::read(&mut env);
+            assert!(env.finish().is_err(), "{prefix}");
+        }
+    }
+}
