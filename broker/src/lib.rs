@@ -1,7 +1,7 @@
 //! What crosses between Carillon's processes, and the only crate that names Redis.
 //!
 //! In reading order: where things are ([`topic`], [`keys`], [`topology`]), what
-//! is published and kept ([`event`], [`message`]), and how it travels ([`bus`],
+//! is published and kept ([`event`], [`message`]), how it travels ([`bus`],
 //! [`link`], [`control`], [`census`]), and how a process lives ([`node`]).
 
 pub mod time;
