@@ -5,6 +5,8 @@
 //! WebSockets ([`socket`]), read its metrics ([`metrics`]), and stop, freeze and
 //! restart its processes ([`process`]). What it prints is kept ([`secrets`]).
 
+#![allow(clippy::disallowed_methods)] // Tests are no process of the cluster: they have no settings to read once.
+
 mod binaries;
 mod undertaker;
 

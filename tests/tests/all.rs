@@ -1,4 +1,6 @@
 //! Carillon from outside: every test starts a cluster of its own.
 
+#![allow(clippy::disallowed_methods)] // Tests are no process of the cluster: they have no settings to read once.
+
 #[path = "all/harness.rs"]
 mod harness;
