@@ -1,0 +1,38 @@
+.DEFAULT_GOAL := help
+.PHONY: help run test check fmt lint docs need-redis need-python need-browser bench faults fuzz
+
+export CARGO_TERM_COLOR ?= auto
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: need-redis need-python ## Run a whole cluster here: Redis, api, worker, two gateways
+	@exec python3 deploy/local/run.py
+
+test: need-redis need-browser ## Run all tests, against a Redis that they start themselves
+	cargo build --workspace --bins
+	cargo test --workspace
+
+check: fmt lint docs test ## What must pass before a change is merged: formatting, lints, docs, tests
+
+fmt:
+	cargo fmt --all --check
+
+lint:
+	cargo clippy --workspace --all-targets -- -D warnings
+
+docs:
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+
+bench: need-redis need-python ## Measure the gateway against the physical limit; rewrites docs/benchmarks.md
+	cargo build --release --workspace --bins
+	python3 tests/bench/run.py
+
+faults: need-redis ## Kill every process under 1,000 pushes/s, on release binaries
+	FLEET_PROFILE=release FAULTS_RATE=1000 cargo test -p tests --test all faults:: -- --nocapture
+
+fuzz: ## Fuzz what parses bytes from outside (see fuzz/README.md)
+	cd fuzz && ./run.sh
+
+need-redis need-python need-browser:
+	@deploy/local/need.sh $(@:need-%=%)

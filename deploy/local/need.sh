@@ -1,0 +1,75 @@
+#!/bin/sh
+# Installs what is missing, and says so: need.sh redis|python|browser
+#
+# Debian and Ubuntu through apt-get, macOS through Homebrew. Nothing that gets
+# installed is started as a service.
+set -eu
+root=$(cd "$(dirname "$0")/../.." && pwd)
+
+say() { echo "need: $*" >&2; }
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+# apt_install PACKAGE…
+apt_install() {
+    # Debian starts a freshly installed server unless this policy says no. One
+    # that is already there is the machine's own and stays.
+    policy=/usr/sbin/policy-rc.d
+    as_root sh -eu -c '
+        policy=$1; shift
+        if [ ! -e "$policy" ]; then
+            trap "rm -f \"$policy\"" EXIT
+            printf "#!/bin/sh\nexit 101\n" > "$policy"
+            chmod 755 "$policy"
+        fi
+        export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
+        apt-get update -qq
+        apt-get install -y -qq --no-install-recommends "$@"
+    ' sh "$policy" "$@" > /dev/null
+}
+
+# install PROGRAM DEBIAN-PACKAGE HOMEBREW-NAME
+install() {
+    if command -v apt-get > /dev/null; then
+        say "$1 is missing: installing $2 with apt-get"
+        apt_install "$2"
+    elif command -v brew > /dev/null; then
+        say "$1 is missing: installing $3 with brew"
+        brew install --quiet $3 > /dev/null
+    else
+        say "$1 is missing, and there is neither apt-get nor brew to install it with"
+        exit 1
+    fi
+}
+
+has_browser() {
+    for name in chromium chromium-browser google-chrome; do
+        if command -v "$name" > /dev/null; then return 0; fi
+    done
+    [ -d "/Applications/Google Chrome.app" ] || [ -d "/Applications/Chromium.app" ]
+}
+
+case "${1-}" in
+redis)
+    command -v redis-server > /dev/null || install redis-server redis-server redis
+    ;;
+python)
+    command -v python3 > /dev/null || install python3 python3 python3
+    ;;
+browser)
+    command -v node > /dev/null || install node nodejs node
+    command -v npm > /dev/null || install npm npm node
+    has_browser || install chromium chromium "--cask google-chrome"
+    clients=$root/tests/clients
+    if [ "$clients/package-lock.json" -nt "$clients/node_modules/.package-lock.json" ]; then
+        say "fetching the npm packages of tests/clients"
+        npm ci --prefix "$clients" --silent --no-audit --no-fund
+    fi
+    ;;
+*)
+    say "usage: need.sh redis|python|browser"
+    exit 2
+    ;;
+esac
