@@ -2,7 +2,8 @@
 //!
 //! In reading order: where things are ([`topic`], [`keys`], [`topology`]), what
 //! is published and kept ([`event`], [`message`]), how it travels ([`bus`],
-//! [`link`], [`control`], [`census`]), and how a process lives ([`node`]).
+//! [`link`], [`control`], [`census`]), who may ([`token`]), and how a process
+//! lives ([`node`]).
 
 pub mod time;
 pub mod topic;
@@ -14,6 +15,7 @@ pub mod bus;
 pub mod link;
 pub mod control;
 pub mod census;
+pub mod token;
 pub mod node;
 pub mod error;
 
