@@ -1,1 +1,3 @@
-//! Placeholder.
+//! The process that holds the sockets.
+
+pub mod websocket;
