@@ -18,6 +18,8 @@ pub mod census;
 pub mod token;
 pub mod node;
 pub mod error;
+#[cfg(test)]
+mod fixture;
 
 pub use error::Error;
 pub use time::Timestamp;

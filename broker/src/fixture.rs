@@ -1,0 +1,93 @@
+//! A real Redis for this crate's tests: one server per test process, and names
+//! of its own for each test.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::keys::Keys;
+use crate::topology::{Redis, RedisSettings};
+
+/// Ports that the system does not give to outgoing connections.
+const PORTS: std::ops::Range<u32> = 6500..9500;
+
+/// The server. The shell that started it ends it when our end of its standard
+/// input closes, however this process ends.
+struct Server {
+    port: u32,
+    /// Held so that the server's log has a reader and its shell an input.
+    _shell: Child,
+}
+
+/// Connections to the server, and names that no other test uses.
+pub(crate) fn redis() -> (Redis, Keys) {
+    static TESTS: AtomicU32 = AtomicU32::new(0);
+    let test = TESTS.fetch_add(1, Ordering::Relaxed);
+    let redis = Redis::open(&settings()).expect("one server is served");
+    (redis, Keys::new(&format!("test{test}")))
+}
+
+/// Where the server is.
+pub(crate) fn settings() -> RedisSettings {
+    static SERVER: OnceLock<Server> = OnceLock::new();
+    let port = SERVER.get_or_init(Server::start).port;
+    format!("redis://127.0.0.1:{port}")
+        .parse()
+        .expect("a URL of Redis")
+}
+
+impl Server {
+    fn start() -> Self {
+        let width = PORTS.end - PORTS.start;
+        let first = std::process::id() % width;
+        (0..width)
+            .map(|n| PORTS.start + (first + n * 7) % width)
+            .find_map(Self::start_on)
+            .expect("redis-server is installed, and a port is free for it")
+    }
+
+    /// Nothing if the server ended instead of serving, as it does on a port
+    /// that is taken.
+    fn start_on(port: u32) -> Option<Self> {
+        let mut shell = Command::new("sh")
+            .args(["-c", r#"redis-server "$@" & read x; kill $!"#, "sh"])
+            .args(["--bind", "127.0.0.1", "--port", &port.to_string()])
+            .args(["--save", "", "--appendonly", "no"])
+            .arg("--dir")
+            .arg(std::env::temp_dir())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("there is a shell");
+        let log = shell.stdout.as_mut().expect("it is piped");
+        let ready = BufReader::new(log)
+            .lines()
+            .map_while(Result::ok)
+            .take_while(|line| !line.contains("Failed listening"))
+            .any(|line| line.contains("Ready to accept connections"));
+        if ready {
+            Some(Self {
+                port,
+                _shell: shell,
+            })
+        } else {
+            drop(shell.stdin.take());
+            let _ = shell.wait();
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[tokio::test]
+    async fn each_test_has_names_of_its_own_on_a_real_server() {
+        let (redis, keys) = super::redis();
+        let (_, others) = super::redis();
+        assert_ne!(keys.meta(), others.meta());
+        redis.ping().await.unwrap();
+        redis.check_schema(&keys).await.unwrap();
+    }
+}
