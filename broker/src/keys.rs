@@ -164,6 +164,11 @@ impl Keys {
         )
     }
 
+    /// Set: the tenants that have a log in this partition.
+    pub fn tenants(&self, partition: Partition) -> String {
+        format!("{}:tenants", self.tagged(partition))
+    }
+
     /// Sorted set: what expires in this partition, by when.
     pub fn expiring(&self, partition: Partition) -> String {
         format!("{}:ex", self.tagged(partition))
@@ -174,13 +179,16 @@ impl Keys {
         format!("{}:gi:{tenant}:{id}", self.tagged(partition))
     }
 
-    /// String: what a push with this idempotency key made.
-    pub fn idempotency(&self, partition: Partition, tenant: &Tenant, key: &str) -> String {
-        format!(
-            "{}:id:{tenant}:{}",
-            self.tagged(partition),
-            topic::encode(key)
-        )
+    /// Sorted set: the copies of a global message in this partition.
+    pub fn copy_index(&self, partition: Partition, tenant: &Tenant, id: MessageId) -> String {
+        format!("{}:gx:{tenant}:{id}", self.tagged(partition))
+    }
+
+    /// String: what a push to `topic` with this idempotency key made. The key's
+    /// length comes first, so that no other key and topic spell the same name.
+    pub fn idempotency(&self, topic: &Topic, key: &str) -> String {
+        let (tag, key) = (self.tagged(topic.partition()), topic::encode(key));
+        format!("{tag}:id:{}:{key}:{topic}", key.len())
     }
 
     /// Stream: a tenant's global messages.
@@ -191,7 +199,7 @@ impl Keys {
         )
     }
 
-    /// Sorted set: a tenant's global messages that may still be sent, by expiry.
+    /// Hash: a tenant's global messages that may still be sent.
     pub fn active_globals(&self, tenant: &Tenant) -> String {
         format!(
             "{}:ga:{tenant}",
@@ -199,14 +207,20 @@ impl Keys {
         )
     }
 
-    fn tagged(&self, partition: Partition) -> String {
-        format!("{}:{{{}}}", self.prefix, partition.tag())
+    /// What every key of this partition begins with, for scripts that touch
+    /// those of many recipients.
+    pub(crate) fn base(&self, partition: Partition) -> String {
+        format!("{}:", self.tagged(partition))
     }
 
-    /// `<tenant>:<id>` of a recipient's topic.
-    fn rest(recipient: &Topic) -> String {
+    /// `<tenant>:<id>` of a recipient's topic, as its keys end.
+    pub(crate) fn rest(recipient: &Topic) -> String {
         let name = recipient.as_str();
         name.replacen(":recipient:", ":", 1)
+    }
+
+    fn tagged(&self, partition: Partition) -> String {
+        format!("{}:{{{}}}", self.prefix, partition.tag())
     }
 }
 

@@ -1,9 +1,9 @@
 //! What crosses between Carillon's processes, and the only crate that names Redis.
 //!
 //! In reading order: where things are ([`topic`], [`keys`], [`topology`]), what
-//! is published and kept ([`event`], [`message`]), how it travels ([`bus`],
-//! [`link`], [`control`], [`census`]), who may ([`token`]), and how a process
-//! lives ([`node`]).
+//! is published and kept ([`event`], [`message`], [`messages`]), how it travels
+//! ([`bus`], [`link`], [`control`], [`census`]), who may ([`token`]), and how a
+//! process lives ([`node`]).
 
 pub mod time;
 pub mod topic;
@@ -11,6 +11,7 @@ pub mod keys;
 pub mod topology;
 pub mod event;
 pub mod message;
+pub mod messages;
 pub mod bus;
 pub mod link;
 pub mod control;

@@ -1,0 +1,263 @@
+//! Where pushed messages are kept, and every change of their state.
+//!
+//! A tenant's messages of one partition stand in one log (a stream); a
+//! recipient has a sorted set of what is pending and one of what has ended. A
+//! message leaves the first exactly once, and the script that takes it out
+//! enters it in the second, so no message ends twice and none ends in two ways.
+//! Every change is one script on one hash slot, timed by Redis' clock.
+//!
+//! What ends a pending message:
+//! * a mark, once a frame was flushed: delivered. Between its expiry and the
+//!   sweep a mark still counts, since the frame left in time; nothing new is
+//!   sent then, and readers are already shown the message as cancelled;
+//! * the sweep, some seconds after the expiry: cancelled, as of the expiry;
+//! * a cancellation, a revocation, or a newer message over the cap: cancelled,
+//!   as of now, or as of the expiry if that has passed;
+//! * the retention, counted from creation: past it a message is no more. No
+//!   reading finds it, whatever its state was, so nothing stays pending forever.
+//!
+//! A global message has a log of its own, and each recipient that gets it a copy
+//! without text, made at most once. A push that repeats an idempotency key gets
+//! the first message as it is by then, also if it asks for something else.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::keys::{Keys, Partition};
+use crate::message::{Message, MessageId};
+use crate::time::Timestamp;
+use crate::topic::{Tenant, Topic};
+use crate::topology::Redis;
+
+mod call;
+mod row;
+mod push;
+mod backlog;
+mod end;
+mod list;
+mod sweep;
+
+/// How many partitions are asked at the same time by what asks several.
+const AT_ONCE: usize = 16;
+/// How long a revocation is remembered: longer than any token lives.
+const REVOCATION_KEPT: Duration = Duration::from_secs(31 * 24 * 3600);
+
+/// The message store. Cheap to clone.
+#[derive(Clone)]
+pub struct Messages {
+    redis: Redis,
+    keys: Keys,
+    limits: Limits,
+    crowded_out: Arc<AtomicU64>,
+}
+
+/// How much is kept, and how long.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Pending messages per recipient, at least 1; one more cancels the oldest.
+    /// Also the active global messages per tenant, of which the oldest is then
+    /// not sent any more. Default 1,000.
+    pub pending: usize,
+    /// How long after its creation a message can be read, at least a
+    /// millisecond. Default 30 days.
+    pub retention: Duration,
+    /// How long a global message without expiry is sent to recipients that
+    /// connect; zero sends it only to those connected. Default 24 hours.
+    pub global_default_life: Duration,
+    /// How long an idempotency key is remembered, at least a millisecond.
+    /// Default 24 hours.
+    pub idempotency: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let day = Duration::from_secs(24 * 3600);
+        Self {
+            pending: 1000,
+            retention: 30 * day,
+            global_default_life: day,
+            idempotency: day,
+        }
+    }
+}
+
+/// How much to read at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// At most this many messages.
+    pub count: usize,
+    /// At most about this many bytes of text, but at least one message.
+    pub bytes: usize,
+}
+
+/// What waits for a recipient, oldest first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backlog {
+    /// The messages, all pending and unexpired.
+    pub messages: Vec<Message>,
+    /// Whether there are further ones after the last.
+    pub more: bool,
+}
+
+/// That a message was flushed to one of its recipient's sockets, or acknowledged.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Mark {
+    /// The recipient's topic.
+    pub recipient: Topic,
+    /// The message.
+    pub id: MessageId,
+}
+
+/// What a [`Mark`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Marked {
+    /// The message is delivered as of now.
+    Delivered,
+    /// It was delivered before.
+    Already,
+    /// It was cancelled before, or is past its retention.
+    Cancelled,
+}
+
+/// A page of a list, newest first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed<T> {
+    /// The items. There may be fewer than asked for, even none, with more to come.
+    pub items: Vec<T>,
+    /// Continue before this; none if the list ends here.
+    pub next: Option<MessageId>,
+}
+
+/// A stretch of time, ends included; an absent end is open.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Span {
+    /// Not before this.
+    pub from: Option<Timestamp>,
+    /// Not after this.
+    pub to: Option<Timestamp>,
+}
+
+/// Which messages to list; all conditions hold for each.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MessagesFilter {
+    /// Of this recipient.
+    pub recipient: Option<Arc<str>>,
+    /// Copies of this global message.
+    pub global_id: Option<MessageId>,
+    /// Created within.
+    pub created: Span,
+    /// Expiring within; if an end is set, those without expiry are left out.
+    pub expires: Span,
+    /// With this label.
+    pub label: Option<Arc<str>>,
+}
+
+/// Which global messages to list; all conditions hold for each.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GlobalFilter {
+    /// Created within.
+    pub created: Span,
+    /// Expiring within; if an end is set, those without expiry are left out.
+    pub expires: Span,
+    /// With this label.
+    pub label: Option<Arc<str>>,
+}
+
+/// What one sweep of a partition did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Due expiries looked at; as many as the batch allows means there are more.
+    pub seen: u64,
+    /// Messages cancelled.
+    pub cancelled: u64,
+    /// The earliest expiry among those seen.
+    pub oldest_due: Option<Timestamp>,
+}
+
+/// What a revocation did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Revoked {
+    /// Pending messages cancelled.
+    pub cancelled: u64,
+    /// Tokens issued up to this are no longer valid.
+    pub at: Timestamp,
+}
+
+/// How much one trim of a partition removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Trimmed {
+    /// Messages past their retention.
+    pub messages: u64,
+    /// Global messages past twice the retention, when no copy is left.
+    pub globals: u64,
+}
+
+impl Messages {
+    /// Messages kept in `redis` under the names of `keys`.
+    pub fn new(redis: Redis, keys: Keys, limits: Limits) -> Self {
+        Self {
+            redis,
+            keys,
+            limits,
+            crowded_out: Arc::default(),
+        }
+    }
+
+    /// How many messages this process' pushes cancelled because their recipient
+    /// had too many pending.
+    pub fn crowded_out(&self) -> u64 {
+        self.crowded_out.load(Ordering::Relaxed)
+    }
+
+    /// The time up to which this recipient's tokens are revoked, if any are.
+    ///
+    /// # Errors
+    /// If Redis fails.
+    pub async fn revoked_at(&self, recipient: &Topic) -> Result<Option<Timestamp>, Error> {
+        let get = redis::Cmd::get(self.keys.revoked(recipient));
+        let at: Option<i64> = self.redis.query(&get).await?;
+        Ok(at.map(Timestamp::from_millis))
+    }
+
+    /// A message of this tenant, if there is one of this id.
+    ///
+    /// # Errors
+    /// If Redis fails.
+    pub async fn message(&self, tenant: &Tenant, id: MessageId) -> Result<Option<Message>, Error> {
+        Ok(self.read(tenant, &[id]).await?.pop())
+    }
+
+    /// The retention in milliseconds, as scripts take it.
+    fn retention(&self) -> u64 {
+        millis(self.limits.retention)
+    }
+
+    /// The keys of a recipient's log, pending messages, history, and of its
+    /// partition's expiries and tenants: what most scripts begin with.
+    fn recipient_keys(&self, recipient: &Topic, tenant: &Tenant) -> [String; 5] {
+        let partition = recipient.partition();
+        [
+            self.keys.log(partition, tenant),
+            self.keys.pending(recipient),
+            self.keys.history(recipient),
+            self.keys.expiring(partition),
+            self.keys.tenants(partition),
+        ]
+    }
+
+    fn log_keys(&self, partition: Partition, tenant: &Tenant) -> [String; 2] {
+        [
+            self.keys.log(partition, tenant),
+            self.keys.expiring(partition),
+        ]
+    }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

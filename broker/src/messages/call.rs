@@ -1,0 +1,129 @@
+//! The store's scripts, and running them one by one or in a pipeline.
+//!
+//! Redis forgets scripts when it restarts. A call it does not know is sent again
+//! with its source; nothing of it has run by then, so it runs once.
+
+use std::sync::LazyLock;
+
+use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, ServerErrorKind, ToRedisArgs};
+
+use crate::error::Error;
+use crate::topology::Redis;
+
+/// Source with its digest, by which Redis knows it.
+pub(super) struct Source {
+    text: &'static str,
+    digest: LazyLock<String>,
+}
+
+impl Source {
+    const fn new(text: &'static str, digest: fn() -> String) -> Self {
+        Self {
+            text,
+            digest: LazyLock::new(digest),
+        }
+    }
+}
+
+/// Declares scripts made of files, the shared ones first.
+macro_rules! scripts {
+    ($($name:ident = [$($file:literal),+];)+) => {$(
+        pub(super) static $name: Source = {
+            const TEXT: &str = concat!($(include_str!($file)),+);
+            Source::new(TEXT, || redis::Script::new(TEXT).get_hash().to_owned())
+        };
+    )+};
+}
+
+scripts! {
+    PUSH = ["common.lua", "push.lua"];
+    PUSH_GLOBAL = ["common.lua", "active.lua", "push_global.lua"];
+    BACKLOG = ["common.lua", "copy.lua", "backlog.lua"];
+    CLAIM = ["common.lua", "copy.lua", "claim.lua"];
+    MARK = ["common.lua", "mark.lua"];
+    CANCEL = ["common.lua", "cancel.lua"];
+    CANCEL_COPIES = ["common.lua", "cancel_copies.lua"];
+    REVOKE = ["common.lua", "revoke.lua"];
+    PENDING_COUNT = ["common.lua", "pending_count.lua"];
+    SCAN = ["common.lua", "scan.lua"];
+    READ = ["common.lua", "read.lua"];
+    SWEEP = ["common.lua", "sweep.lua"];
+    TRIM_GLOBALS = ["common.lua", "active.lua", "trim_globals.lua"];
+}
+
+/// One script with its keys and arguments.
+pub(super) struct Call {
+    source: &'static Source,
+    keys: Vec<Vec<u8>>,
+    args: Vec<Vec<u8>>,
+}
+
+impl Call {
+    pub(super) fn new(source: &'static Source) -> Self {
+        Self {
+            source,
+            keys: Vec::new(),
+            args: Vec::new(),
+        }
+    }
+
+    pub(super) fn keys(mut self, keys: impl ToRedisArgs) -> Self {
+        keys.write_redis_args(&mut self.keys);
+        self
+    }
+
+    pub(super) fn arg(mut self, arg: impl ToRedisArgs) -> Self {
+        arg.write_redis_args(&mut self.args);
+        self
+    }
+
+    /// Runs this on `redis`.
+    pub(super) async fn run<T: FromRedisValue>(&self, redis: &Redis) -> Result<T, Error> {
+        match redis.query(&self.by_digest()).await {
+            Err(Error::Redis(error)) if unknown(&error) => redis.query(&self.by_source()).await,
+            result => result,
+        }
+    }
+
+    /// Runs `calls`, all on one partition, in one round trip: one result each.
+    pub(super) async fn run_all<T: FromRedisValue>(
+        redis: &Redis,
+        calls: &[Self],
+    ) -> Result<Vec<Result<T, Error>>, Error> {
+        let mut pipeline = redis::Pipeline::with_capacity(calls.len());
+        for call in calls {
+            pipeline.add_command(call.by_digest());
+        }
+        pipeline.ignore_errors();
+        let results: Vec<Result<T, RedisError>> = redis.pipeline(&pipeline).await?;
+        let mut out = Vec::with_capacity(calls.len());
+        for (call, result) in calls.iter().zip(results) {
+            out.push(match result {
+                Err(error) if unknown(&error) => redis.query(&call.by_source()).await,
+                result => result.map_err(Error::from),
+            });
+        }
+        Ok(out)
+    }
+
+    fn by_digest(&self) -> Cmd {
+        self.command("EVALSHA", self.source.digest.as_bytes())
+    }
+
+    fn by_source(&self) -> Cmd {
+        self.command("EVAL", self.source.text.as_bytes())
+    }
+
+    fn command(&self, name: &str, script: &[u8]) -> Cmd {
+        let parts = self.keys.iter().chain(&self.args);
+        let bytes = script.len() + 20 + parts.map(Vec::len).sum::<usize>();
+        let mut command = Cmd::with_capacity(3 + self.keys.len() + self.args.len(), bytes);
+        command.arg(name).arg(script).arg(self.keys.len());
+        command.arg(&*self.keys).arg(&*self.args);
+        command
+    }
+}
+
+fn unknown(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
+}

@@ -1,0 +1,39 @@
+-- Gives a recipient its own copy of a global message, once; the copy has no
+-- text. `gi` tells recipient -> copy, and under the empty name that the global
+-- message is cancelled. `gx` lists the copies by age.
+local function copy(keys, rest, name, global, delivered, now, cap, retention)
+  local known = redis.call('HMGET', keys.gi, name, '')
+  if known[1] then
+    if delivered then
+      deliver(keys.pd, keys.bx, keys.ex, rest, known[1], now, retention)
+    end
+    return known[1]
+  end
+
+  local fields = { 'r', name, 'g', global.id, 'n', global.size }
+  if global.label then
+    fields[#fields + 1], fields[#fields + 2] = 'l', global.label
+  end
+  if global.expires then
+    fields[#fields + 1], fields[#fields + 2] = 'x', string.format('%.0f', global.expires)
+  end
+  local late = global.expires and global.expires <= now
+  if not (delivered or known[2] or late) then
+    make_room(keys.pd, keys.bx, keys.ex, rest, cap, now, retention)
+  end
+  local id = id_of(redis.call('XADD', keys.log, '*', unpack(fields)))
+  redis.call('HSET', keys.gi, name, id)
+  redis.call('PEXPIRE', keys.gi, 2 * retention)
+  redis.call('ZADD', keys.gx, 0, id)
+  redis.call('PEXPIRE', keys.gx, 2 * retention)
+  if delivered then
+    finish(keys.bx, id, 'D', now, retention)
+  elseif known[2] then
+    finish(keys.bx, id, 'C', now, retention)
+  elseif late then
+    finish(keys.bx, id, 'C', global.expires, retention)
+  else
+    wait(keys.pd, keys.ex, rest, id, global.expires, retention)
+  end
+  return id
+end

@@ -1,0 +1,40 @@
+-- Stores a message for one recipient and publishes it, once per idempotency key.
+-- KEYS log pd bx ex tenants [idempotency]
+-- ARGV rest tenant channel payload expires|'' cap retention remembered field value ...
+-- Returns {id, state, cancelled by the cap}, or the row made earlier.
+local log, pd, bx, ex, tenants, known = unpack(KEYS)
+local rest, tenant, channel, payload = unpack(ARGV, 1, 4)
+local expires, cap, retention = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+local now = clock()
+local oldest = floor_of(now - retention)
+
+if known then
+  local id = redis.call('GET', known)
+  local fields = id and oldest <= id and read(log, id)
+  local state = fields and state_of(pd, bx, id, fields.x, now)
+  if state then
+    return row(id, state, fields)
+  end
+end
+
+redis.call('ZREMRANGEBYLEX', pd, '-', '(' .. oldest)
+redis.call('ZREMRANGEBYLEX', bx, '-', '(' .. oldest)
+local late = expires and expires <= now
+local cancelled = 0
+if not late then
+  cancelled = make_room(pd, bx, ex, rest, cap, now, retention)
+end
+
+local entry = redis.call('XADD', log, '*', unpack(ARGV, 9))
+local id = id_of(entry)
+redis.call('SADD', tenants, tenant)
+if known then
+  redis.call('SET', known, id, 'PX', ARGV[8])
+end
+if late then
+  finish(bx, id, 'C', expires, retention)
+  return { id, string.format('C%.0f', expires), 0 }
+end
+wait(pd, ex, rest, id, expires, retention)
+redis.call('PUBLISH', channel, entry .. ' ' .. payload)
+return { id, 'P', cancelled }

@@ -1,0 +1,217 @@
+//! How scripts name messages and tell what they found.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use redis::{FromRedisValue, ParsingError, Value};
+
+use super::call::{Call, READ};
+use super::{AT_ONCE, Messages};
+use crate::error::Error;
+use crate::keys::Partition;
+use crate::message::{GlobalMessage, Message, MessageId, Status};
+use crate::time::Timestamp;
+use crate::topic::{self, Tenant};
+
+/// A message as a script returns it: id, state, recipient, text, label, expiry,
+/// global id.
+pub(super) type Row = (
+    String,
+    String,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+    Option<i64>,
+    Option<String>,
+);
+
+/// The id as scripts spell it: 12 hex digits of milliseconds, 6 of sequence.
+pub(super) fn hex(id: MessageId) -> String {
+    format!("{:012x}{:06x}", id.millis, id.sequence)
+}
+
+/// The inverse of [`hex`].
+pub(super) fn unhex(id: &str, partition: Partition) -> Result<MessageId, Error> {
+    let parse = || {
+        let (millis, sequence) = id.split_at_checked(12)?;
+        Some(MessageId {
+            millis: u64::from_str_radix(millis, 16).ok()?,
+            sequence: u32::from_str_radix(sequence, 16)
+                .ok()
+                .filter(|s| *s < 1 << 24)?,
+            partition,
+        })
+    };
+    parse().ok_or(Error::Corrupt("message id"))
+}
+
+/// `P`, `D<ms>` or `C<ms>`.
+pub(super) fn status(state: &str) -> Result<Status, Error> {
+    let corrupt = || Error::Corrupt("message state");
+    let (letter, at) = state.split_at_checked(1).ok_or_else(corrupt)?;
+    let at = || {
+        at.parse()
+            .map(Timestamp::from_millis)
+            .map_err(|_| corrupt())
+    };
+    match letter {
+        "P" => Ok(Status::Pending),
+        "D" => Ok(Status::Delivered(at()?)),
+        "C" => Ok(Status::Cancelled(at()?)),
+        _ => Err(corrupt()),
+    }
+}
+
+/// A label as an argument: nothing if there is none, else `=` and the label.
+pub(super) fn label_arg(label: Option<&str>) -> String {
+    label.map_or_else(String::new, |label| format!("={label}"))
+}
+
+/// An expiry as an argument: nothing if there is none.
+pub(super) fn time_arg(at: Option<Timestamp>) -> String {
+    at.map_or_else(String::new, |at| at.millis().to_string())
+}
+
+/// The message of a row; the text of a global message's copy is left empty.
+pub(super) fn message(row: Row, partition: Partition) -> Result<Message, Error> {
+    let (id, state, recipient, text, label, expires_at, global_id) = row;
+    let recipient = recipient.ok_or(Error::Corrupt("recipient"))?;
+    let global_id = global_id
+        .map(|id| id.parse().map_err(|_| Error::Corrupt("global message id")))
+        .transpose()?;
+    if text.is_none() && global_id.is_none() {
+        return Err(Error::Corrupt("message"));
+    }
+    Ok(Message {
+        id: unhex(&id, partition)?,
+        recipient: topic::decode(&recipient).into(),
+        text: text.unwrap_or_default().into(),
+        label: label.map(Arc::from),
+        expires_at: expires_at.map(Timestamp::from_millis),
+        status: status(&state)?,
+        global_id,
+    })
+}
+
+/// The global message of a row.
+pub(super) fn global(row: Row, partition: Partition) -> Result<GlobalMessage, Error> {
+    let (id, _, _, text, label, expires_at, _) = row;
+    Ok(GlobalMessage {
+        id: unhex(&id, partition)?,
+        text: text.ok_or(Error::Corrupt("global message"))?.into(),
+        label: label.map(Arc::from),
+        expires_at: expires_at.map(Timestamp::from_millis),
+    })
+}
+
+/// The entry of a stream, its fields by name.
+struct Entry(HashMap<String, String>);
+
+impl FromRedisValue for Entry {
+    fn from_redis_value(value: Value) -> Result<Self, ParsingError> {
+        let (_, fields): (String, HashMap<String, String>) = redis::from_redis_value(value)?;
+        Ok(Self(fields))
+    }
+}
+
+impl Messages {
+    /// Those messages of `ids` that there are, in the order of `ids`.
+    pub(super) async fn read(
+        &self,
+        tenant: &Tenant,
+        ids: &[MessageId],
+    ) -> Result<Vec<Message>, Error> {
+        let mut groups: HashMap<Partition, Vec<MessageId>> = HashMap::new();
+        for id in ids {
+            groups.entry(id.partition).or_default().push(*id);
+        }
+        let read = async |(partition, ids): (Partition, Vec<MessageId>)| {
+            let ids: Vec<_> = ids.into_iter().map(hex).collect();
+            let call = Call::new(&READ)
+                .keys(self.keys.log(partition, tenant))
+                .arg(self.keys.base(partition))
+                .arg(tenant.as_str())
+                .arg(self.retention())
+                .arg(ids);
+            let rows: Vec<Row> = call.run(&self.redis).await?;
+            let messages = rows.into_iter().map(|row| message(row, partition));
+            messages.collect::<Result<Vec<_>, Error>>()
+        };
+        let groups: Vec<Vec<Message>> = stream::iter(groups)
+            .map(read)
+            .buffer_unordered(AT_ONCE)
+            .try_collect()
+            .await?;
+        let found = groups.into_iter().flatten().map(|m| (m.id, m));
+        let mut found: HashMap<MessageId, Message> = found.collect();
+        let messages = ids.iter().filter_map(|id| found.remove(id)).collect();
+        self.fill_in(tenant, messages).await
+    }
+
+    /// Gives copies of global messages their text; one whose global message is
+    /// gone is left out.
+    pub(super) async fn fill_in(
+        &self,
+        tenant: &Tenant,
+        mut messages: Vec<Message>,
+    ) -> Result<Vec<Message>, Error> {
+        let mut wanted: Vec<_> = messages.iter().filter_map(|m| m.global_id).collect();
+        if wanted.is_empty() {
+            return Ok(messages);
+        }
+        wanted.sort_unstable();
+        wanted.dedup();
+        let globals = self.globals(tenant, &wanted).await?;
+        messages.retain_mut(|message| {
+            let Some(id) = message.global_id else {
+                return true;
+            };
+            match globals.get(&id) {
+                Some(global) => {
+                    message.text = Arc::clone(&global.text);
+                    true
+                }
+                None => false,
+            }
+        });
+        Ok(messages)
+    }
+
+    /// The global messages of these ids that there are.
+    pub(super) async fn globals(
+        &self,
+        tenant: &Tenant,
+        ids: &[MessageId],
+    ) -> Result<HashMap<MessageId, GlobalMessage>, Error> {
+        let log = self.keys.global_log(tenant);
+        let mut pipeline = redis::Pipeline::with_capacity(ids.len());
+        for id in ids {
+            let entry = id.entry();
+            pipeline.xrange(&log, &entry, &entry);
+        }
+        let found: Vec<Vec<Entry>> = self.redis.pipeline(&pipeline).await?;
+        let mut globals = HashMap::with_capacity(ids.len());
+        for (&id, entry) in ids.iter().zip(found) {
+            let Some(Entry(mut fields)) = entry.into_iter().next() else {
+                continue;
+            };
+            let expires_at = fields
+                .get("x")
+                .map(|at| at.parse().map(Timestamp::from_millis));
+            let global = GlobalMessage {
+                id,
+                text: fields
+                    .remove("b")
+                    .ok_or(Error::Corrupt("global message"))?
+                    .into(),
+                label: fields.remove("l").map(Arc::from),
+                expires_at: expires_at
+                    .transpose()
+                    .map_err(|_| Error::Corrupt("expiry"))?,
+            };
+            globals.insert(id, global);
+        }
+        Ok(globals)
+    }
+}
