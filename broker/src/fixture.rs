@@ -2,20 +2,24 @@
 //! of its own for each test.
 
 use std::io::{BufRead, BufReader};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::keys::Keys;
 use crate::topology::{Redis, RedisSettings};
 
 /// Ports that the system does not give to outgoing connections.
-const PORTS: std::ops::Range<u32> = 6500..9500;
+const PORTS: std::ops::Range<u16> = 6500..9500;
 
 /// The server. The shell that started it ends it when our end of its standard
 /// input closes, however this process ends.
 struct Server {
-    port: u32,
+    port: u16,
     /// Held so that the server's log has a reader and its shell an input.
     _shell: Child,
 }
@@ -24,32 +28,56 @@ struct Server {
 pub(crate) fn redis() -> (Redis, Keys) {
     static TESTS: AtomicU32 = AtomicU32::new(0);
     let test = TESTS.fetch_add(1, Ordering::Relaxed);
-    let redis = Redis::open(&settings()).expect("one server is served");
-    (redis, Keys::new(&format!("test{test}")))
+    (open(address()), Keys::new(&format!("test{test}")))
 }
 
 /// Where the server is.
-pub(crate) fn settings() -> RedisSettings {
+pub(crate) fn address() -> SocketAddr {
     static SERVER: OnceLock<Server> = OnceLock::new();
     let port = SERVER.get_or_init(Server::start).port;
-    format!("redis://127.0.0.1:{port}")
-        .parse()
-        .expect("a URL of Redis")
+    (Ipv4Addr::LOCALHOST, port).into()
+}
+
+/// Connections that break, and cannot be made again, once the task that
+/// forwards them is aborted.
+pub(crate) async fn cuttable() -> (Redis, JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port is free");
+    let address = listener.local_addr().expect("it is bound");
+    let server = self::address();
+    let line = tokio::spawn(async move {
+        let mut lines = JoinSet::new();
+        while let Ok((mut here, _)) = listener.accept().await {
+            lines.spawn(async move {
+                let mut there = TcpStream::connect(server).await?;
+                tokio::io::copy_bidirectional(&mut here, &mut there).await
+            });
+        }
+    });
+    (open(address), line)
+}
+
+fn open(address: SocketAddr) -> Redis {
+    let url = format!("redis://{address}");
+    let settings: RedisSettings = url.parse().expect("a URL of Redis");
+    Redis::open(&settings).expect("one server is served")
 }
 
 impl Server {
     fn start() -> Self {
         let width = PORTS.end - PORTS.start;
-        let first = std::process::id() % width;
+        // Test processes that run beside this one begin elsewhere.
+        let first = std::process::id() as u16 % width;
         (0..width)
-            .map(|n| PORTS.start + (first + n * 7) % width)
+            .map(|n| PORTS.start + (first + n) % width)
             .find_map(Self::start_on)
             .expect("redis-server is installed, and a port is free for it")
     }
 
     /// Nothing if the server ended instead of serving, as it does on a port
     /// that is taken.
-    fn start_on(port: u32) -> Option<Self> {
+    fn start_on(port: u16) -> Option<Self> {
         let mut shell = Command::new("sh")
             .args(["-c", r#"redis-server "$@" & read x; kill $!"#, "sh"])
             .args(["--bind", "127.0.0.1", "--port", &port.to_string()])

@@ -2,8 +2,8 @@
 //!
 //! In reading order: where things are ([`topic`], [`keys`], [`topology`]), what
 //! is published and kept ([`event`], [`message`], [`messages`]), how it travels
-//! ([`bus`], [`link`], [`control`], [`census`]), who may ([`token`]), and how a
-//! process lives ([`node`]).
+//! ([`bus`], [`link`], [`control`], [`census`]), who may ([`token`], [`access`]),
+//! and how a process lives ([`node`]).
 
 pub mod time;
 pub mod topic;
@@ -17,6 +17,7 @@ pub mod link;
 pub mod control;
 pub mod census;
 pub mod token;
+pub mod access;
 pub mod node;
 pub mod error;
 #[cfg(test)]
