@@ -298,7 +298,9 @@ impl Redis {
         let lane = match &mut *slot {
             Some(lane) => lane,
             none => none.insert(Lane {
-                connection: self.inner.pool.get().await?,
+                // Connecting is rare and its future large: unboxed, every command
+                // would carry it.
+                connection: Box::pin(self.inner.pool.get()).await?,
                 generation: at,
             }),
         };
