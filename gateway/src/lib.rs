@@ -1,3 +1,4 @@
 //! The process that holds the sockets.
 
+pub mod client_address;
 pub mod websocket;
