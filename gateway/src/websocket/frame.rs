@@ -4,7 +4,6 @@
 //! its [`Header`] and [`unmask`].
 
 use std::fmt;
-use std::iter;
 use std::str;
 use std::sync::Arc;
 
@@ -56,13 +55,10 @@ impl Frame {
 
     fn build(opcode: Opcode, payload: &[u8]) -> Self {
         let (head, size) = head(opcode, payload.len());
-        let mut bytes: Arc<[u8]> = iter::repeat_n(0, size + payload.len()).collect();
-        let (start, rest) = Arc::get_mut(&mut bytes)
-            .expect("nobody else has seen these bytes yet")
-            .split_at_mut(size);
-        start.copy_from_slice(&head[..size]);
-        rest.copy_from_slice(payload);
-        Self(bytes)
+        let mut bytes = Vec::with_capacity(size + payload.len());
+        bytes.extend_from_slice(&head[..size]);
+        bytes.extend_from_slice(payload);
+        Self(bytes.into())
     }
 }
 
@@ -233,8 +229,8 @@ fn unmask(payload: &mut [u8], key: [u8; 4]) {
     for bytes in words {
         *bytes = (u64::from_ne_bytes(*bytes) ^ word).to_ne_bytes();
     }
-    for (byte, mask) in rest.iter_mut().zip(key.into_iter().cycle()) {
-        *byte ^= mask;
+    for (i, byte) in rest.iter_mut().enumerate() {
+        *byte ^= key[i % 4];
     }
 }
 
