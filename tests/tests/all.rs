@@ -4,3 +4,5 @@
 
 #[path = "all/harness.rs"]
 mod harness;
+#[path = "all/sources.rs"]
+mod sources;
