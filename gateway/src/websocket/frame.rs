@@ -4,6 +4,7 @@
 //! its [`Header`] and [`unmask`].
 
 use std::fmt;
+use std::iter;
 use std::str;
 use std::sync::Arc;
 
@@ -55,10 +56,14 @@ impl Frame {
 
     fn build(opcode: Opcode, payload: &[u8]) -> Self {
         let (head, size) = head(opcode, payload.len());
-        let mut bytes = Vec::with_capacity(size + payload.len());
-        bytes.extend_from_slice(&head[..size]);
-        bytes.extend_from_slice(payload);
-        Self(bytes.into())
+        // Written where it stays: a vector would be copied once more.
+        let mut bytes: Arc<[u8]> = iter::repeat_n(0, size + payload.len()).collect();
+        let (start, rest) = Arc::get_mut(&mut bytes)
+            .expect("nobody else has these bytes yet")
+            .split_at_mut(size);
+        start.copy_from_slice(&head[..size]);
+        rest.copy_from_slice(payload);
+        Self(bytes)
     }
 }
 
