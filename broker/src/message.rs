@@ -105,7 +105,7 @@ pub enum Status {
 /// One text pushed to one recipient.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
-    /// Its name, unique in the cluster.
+    /// Its name, unique within its tenant.
     pub id: MessageId,
     /// To whom.
     pub recipient: Arc<str>,
@@ -124,7 +124,7 @@ pub struct Message {
 /// One text pushed to every recipient of a tenant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GlobalMessage {
-    /// Its name, unique in the cluster.
+    /// Its name, unique within its tenant.
     pub id: MessageId,
     /// What is sent.
     pub text: Arc<str>,

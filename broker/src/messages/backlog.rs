@@ -180,12 +180,12 @@ impl Messages {
         for (at, recipient) in recipients.iter().enumerate() {
             groups.entry(recipient.partition()).or_default().push(at);
         }
-        let chunks = groups.iter().flat_map(|(partition, places)| {
-            places
-                .chunks(CLAIMS_PER_CALL)
-                .map(|places| (*partition, places))
-        });
-        let run = async |(partition, places): (Partition, &[usize])| {
+        let mut chunks: Vec<(Partition, Vec<usize>)> = Vec::new();
+        for (partition, places) in groups {
+            let split = places.chunks(CLAIMS_PER_CALL);
+            chunks.extend(split.map(|places| (partition, places.to_vec())));
+        }
+        let run = async |(partition, places): (Partition, Vec<usize>)| {
             let names = places.iter().map(|&at| recipients[at].id());
             let names: Vec<_> = names
                 .map(|name| topic::encode(&name).into_owned())
@@ -207,7 +207,7 @@ impl Messages {
                 .arg(names);
             let ids: Vec<String> = call.run(&self.redis).await?;
             let ids = ids.iter().map(|id| unhex(id, partition));
-            let placed = places.iter().zip(ids).map(|(&at, id)| Ok((at, id?)));
+            let placed = places.into_iter().zip(ids).map(|(at, id)| Ok((at, id?)));
             placed.collect::<Result<Vec<_>, Error>>()
         };
         let placed: Vec<_> = stream::iter(chunks)

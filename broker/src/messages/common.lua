@@ -3,7 +3,7 @@
 -- An id is 18 hex digits: 12 of milliseconds, 6 of sequence. It names an entry
 -- of the log and sorts by age. `pd` holds the ids of pending messages, `bx` an
 -- id followed by `D` or `C` and the time for each message that has ended. Both
--- score every member 0, so they are ranged by id.
+-- score every member 0, so they are ranged by id. `ex` holds `<id> <rest>` by expiry.
 -- `rest` is `<tenant>:<recipient>`, the recipient percent-encoded.
 
 local function clock()
@@ -19,6 +19,21 @@ end
 local function entry_of(id)
   local ms, seq = string.sub(id, 1, 12), string.sub(id, 13)
   return string.format('%d-%d', tonumber(ms, 16), tonumber(seq, 16))
+end
+
+-- Sequences of messages stay below this, those of global messages begin here,
+-- so that no id names both.
+local GLOBALS = 0x800000
+
+-- Adds an entry to the log of messages. While the clock is behind the last
+-- entry the sequence grows; before it is used up, the next millisecond is.
+local function append(log, fields)
+  local entry = redis.call('XADD', log, '*', unpack(fields))
+  local ms, seq = string.match(entry, '^(%d+)-(%d+)$')
+  if GLOBALS - 2 <= tonumber(seq) then
+    redis.call('XSETID', log, string.format('%d-0', ms + 1))
+  end
+  return entry
 end
 
 -- The smallest id that may have been made at this time.

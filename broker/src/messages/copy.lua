@@ -21,7 +21,7 @@ local function copy(keys, rest, name, global, delivered, now, cap, retention)
   if not (delivered or known[2] or late) then
     make_room(keys.pd, keys.bx, keys.ex, rest, cap, now, retention)
   end
-  local id = id_of(redis.call('XADD', keys.log, '*', unpack(fields)))
+  local id = id_of(append(keys.log, fields))
   redis.call('HSET', keys.gi, name, id)
   redis.call('PEXPIRE', keys.gi, 2 * retention)
   redis.call('ZADD', keys.gx, 0, id)

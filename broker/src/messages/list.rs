@@ -163,8 +163,9 @@ impl Messages {
                 let count = step.min(left);
                 walked += count * starved.len();
                 step *= 2;
-                stream::iter(starved)
-                    .map(|walk| self.walk(walk, wanted, before, count))
+                let further = starved.into_iter();
+                let further = further.map(|walk| self.walk(walk, wanted, before, count));
+                stream::iter(further.collect::<Vec<_>>())
                     .buffer_unordered(AT_ONCE)
                     .try_collect::<()>()
                     .await?;

@@ -25,7 +25,7 @@ if not late then
   cancelled = make_room(pd, bx, ex, rest, cap, now, retention)
 end
 
-local entry = redis.call('XADD', log, '*', unpack(ARGV, 9))
+local entry = append(log, { unpack(ARGV, 9) })
 local id = id_of(entry)
 redis.call('SADD', tenants, tenant)
 if known then

@@ -24,7 +24,19 @@ if cap <= redis.call('HLEN', ga) then
   redis.call('HDEL', ga, active[1])
 end
 
-local entry = redis.call('XADD', gl, '*', unpack(ARGV, 11))
+local entry = string.format('%d-%d', now, GLOBALS)
+if redis.call('EXISTS', gl) == 1 then
+  local info = redis.call('XINFO', 'STREAM', gl)
+  for i = 1, #info, 2 do
+    if info[i] == 'last-generated-id' then
+      local ms, seq = string.match(info[i + 1], '^(%d+)-(%d+)$')
+      if now <= tonumber(ms) then
+        entry = string.format('%d-%d', ms, seq + 1)
+      end
+    end
+  end
+end
+redis.call('XADD', gl, entry, unpack(ARGV, 11))
 local id = id_of(entry)
 redis.call('SADD', tenants, tenant)
 if known then
@@ -33,7 +45,8 @@ end
 -- No longer than the retention: so long its copies are told apart.
 local ends = math.min(expires or now + life, now + retention)
 if now < ends then
-  redis.call('HSET', ga, id, string.format('%.0f %s %s%s', ends, ARGV[9], expires and ARGV[4] or '-', ARGV[10]))
+  local value = string.format('%.0f %s %s', ends, ARGV[9], expires and ARGV[4] or '-')
+  redis.call('HSET', ga, id, value .. ARGV[10])
 end
 if not expires or now < expires then
   redis.call('PUBLISH', channel, entry .. ' ' .. payload)

@@ -4,16 +4,18 @@
 
 use std::time::Duration;
 
-use super::{Backlog, Limits, Mark, Messages, Page};
+use super::{Backlog, GlobalFilter, Limits, Mark, Messages, MessagesFilter, Page, Swept};
 use crate::fixture;
 use crate::keys::Keys;
-use crate::message::{Draft, Message, MessageId};
+use crate::message::{Draft, GlobalMessage, Message, MessageId};
 use crate::time::Timestamp;
 use crate::topic::{Tenant, Topic};
 use crate::topology::Redis;
 
 mod life;
 mod globals;
+mod list;
+mod race;
 
 /// A page that holds all that a test makes.
 const ALL: Page = Page {
@@ -82,6 +84,12 @@ impl Store {
         }
     }
 
+    /// Sweeps the partition of `message` once.
+    async fn sweep(&self, message: &Message, grace: Duration) -> Swept {
+        let partition = message.id.partition;
+        self.messages.sweep(partition, grace, 10).await.unwrap()
+    }
+
     async fn now(&self) -> Timestamp {
         self.redis.time().await.unwrap()
     }
@@ -108,4 +116,36 @@ fn text(text: &str) -> Draft {
 
 fn texts(messages: &[Message]) -> Vec<&str> {
     messages.iter().map(|message| &*message.text).collect()
+}
+
+/// Tasks run on any thread, so what they wait for must be able to.
+#[test]
+fn every_call_can_be_awaited_by_a_task() {
+    fn check(_: impl Future + Send) {}
+
+    fn all(messages: &Messages, topic: &Topic, tenant: &Tenant, message: &Message, mark: &Mark) {
+        let (draft, id) = (text(""), message.id);
+        let global = GlobalMessage {
+            id,
+            text: "".into(),
+            label: None,
+            expires_at: None,
+        };
+        check(messages.push(tenant, &[], &draft, None));
+        check(messages.push_global(tenant, &draft, None));
+        check(messages.backlog(topic, None, None, ALL));
+        check(messages.mark(std::slice::from_ref(mark)));
+        check(messages.claim(&global, &[], true));
+        check(messages.cancel(tenant, id));
+        check(messages.cancel_global(tenant, id));
+        check(messages.revoke(topic));
+        check(messages.revoked_at(topic));
+        check(messages.message(tenant, id));
+        check(messages.pending_count(topic));
+        check(messages.list(tenant, &MessagesFilter::default(), None, 1));
+        check(messages.list_globals(tenant, &GlobalFilter::default(), None, 1));
+        check(messages.sweep(id.partition, Duration::ZERO, 1));
+        check(messages.trim(id.partition));
+    }
+    let _ = all;
 }

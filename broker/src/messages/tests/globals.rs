@@ -1,17 +1,40 @@
 //! Messages to everybody, and each recipient's copy.
 
+use std::sync::Arc;
+
 use super::*;
+use crate::keys::Partition;
 use crate::message::Status;
-use crate::messages::MessagesFilter;
+use crate::messages::Marked;
+
+impl Store {
+    async fn push_global(&self, draft: &Draft) -> GlobalMessage {
+        self.messages
+            .push_global(&self.acme, draft, None)
+            .await
+            .unwrap()
+    }
+
+    /// The copies of a global message, oldest first.
+    async fn copies(&self, global: &GlobalMessage) -> Vec<Message> {
+        let filter = MessagesFilter {
+            global_id: Some(global.id),
+            ..MessagesFilter::default()
+        };
+        let listed = self
+            .messages
+            .list(&self.acme, &filter, None, 1000)
+            .await
+            .unwrap();
+        assert_eq!(listed.next, None);
+        listed.items.into_iter().rev().collect()
+    }
+}
 
 #[tokio::test]
 async fn a_global_message_becomes_a_message_of_each_recipient_that_connects() {
     let store = Store::new();
-    let global = store
-        .messages
-        .push_global(&store.acme, &text("all hands"), None)
-        .await
-        .unwrap();
+    let global = store.push_global(&text("all hands")).await;
     let first = store.backlog("ann", None).await;
     assert_eq!(texts(&first), ["all hands"]);
     assert_eq!(first[0].global_id, Some(global.id));
@@ -26,18 +49,350 @@ async fn a_global_message_becomes_a_message_of_each_recipient_that_connects() {
         assert!(matches!(status, Status::Delivered(_)), "{status:?}");
     }
     assert_eq!(store.backlog("bob", None).await, []);
+    let listed: Vec<_> = store.copies(&global).await.iter().map(|m| m.id).collect();
+    assert_eq!(listed, copies);
+}
 
-    let filter = MessagesFilter {
-        global_id: Some(global.id),
-        ..MessagesFilter::default()
-    };
-    let listed = store
+#[tokio::test]
+async fn a_claimed_copy_waits_until_it_is_marked() {
+    let store = Store::new();
+    let global = store.push_global(&text("all hands")).await;
+    let topics: Vec<Topic> = (0..250).map(|n| store.topic(&format!("r{n}"))).collect();
+    let ids = store.messages.claim(&global, &topics, false).await.unwrap();
+    for (topic, id) in topics.iter().zip(&ids) {
+        assert_eq!(topic.partition(), id.partition);
+    }
+    let waiting = store.backlog("r7", None).await;
+    assert_eq!((waiting[0].id, waiting.len()), (ids[7], 1));
+    let marked = store
         .messages
-        .list(&store.acme, &filter, None, 10)
+        .mark(&[store.mark(&waiting[0])])
         .await
         .unwrap();
-    let mut ids: Vec<_> = listed.items.iter().map(|m| m.id).collect();
-    ids.reverse();
-    assert_eq!((ids, listed.next), (copies, None));
-    assert!(store.keys.global_log(&store.acme).contains("gl"));
+    assert_eq!(marked, [Marked::Delivered]);
+    assert_eq!(store.backlog("r7", None).await, []);
+    assert_eq!(
+        store.messages.claim(&global, &topics, false).await.unwrap(),
+        ids
+    );
+}
+
+#[tokio::test]
+async fn callers_at_once_make_one_copy_per_recipient() {
+    let store = Arc::new(Store::new());
+    let global = Arc::new(store.push_global(&text("all hands")).await);
+    let mut callers = tokio::task::JoinSet::new();
+    for caller in 0..4 {
+        let (store, global) = (Arc::clone(&store), Arc::clone(&global));
+        callers.spawn(async move {
+            let topics: Vec<Topic> = (0..150).map(|n| store.topic(&format!("r{n}"))).collect();
+            if caller % 2 == 0 {
+                return store
+                    .messages
+                    .claim(&global, &topics, caller == 0)
+                    .await
+                    .unwrap();
+            }
+            for topic in &topics {
+                store
+                    .messages
+                    .backlog(topic, None, None, ALL)
+                    .await
+                    .unwrap();
+            }
+            store.messages.claim(&global, &topics, false).await.unwrap()
+        });
+    }
+    let claimed = callers.join_all().await;
+    assert!(claimed.iter().all(|ids| *ids == claimed[0]));
+    let mut recipients: Vec<_> = store
+        .copies(&global)
+        .await
+        .into_iter()
+        .map(|copy| copy.recipient)
+        .collect();
+    recipients.sort();
+    recipients.dedup();
+    assert_eq!(recipients.len(), 150);
+    assert_eq!(store.copies(&global).await.len(), 150);
+}
+
+#[tokio::test]
+async fn a_global_message_with_a_label_is_claimed_only_for_it() {
+    let store = Store::new();
+    let draft = Draft {
+        label: Some("news".into()),
+        ..text("extra")
+    };
+    let global = store.push_global(&draft).await;
+    assert_eq!(store.backlog("ann", None).await, []);
+    assert_eq!(store.backlog("ann", Some("sport")).await, []);
+    assert_eq!(store.copies(&global).await, []);
+    assert_eq!(texts(&store.backlog("ann", Some("news")).await), ["extra"]);
+}
+
+#[tokio::test]
+async fn a_cancelled_global_message_reaches_nobody_else() {
+    let store = Store::new();
+    let global = store.push_global(&text("oops")).await;
+    let delivered = [store.topic("ann")];
+    store
+        .messages
+        .claim(&global, &delivered, true)
+        .await
+        .unwrap();
+    for n in 0..200 {
+        assert_eq!(store.backlog(&format!("r{n}"), None).await.len(), 1);
+    }
+    let cancelled = store
+        .messages
+        .cancel_global(&store.acme, global.id)
+        .await
+        .unwrap();
+    assert_eq!(cancelled.as_ref(), Some(&global));
+    for n in 0..250 {
+        assert_eq!(store.backlog(&format!("r{n}"), None).await, []);
+    }
+    let late = [store.topic("late")];
+    let late = store.messages.claim(&global, &late, false).await.unwrap();
+    let status = store.message(late[0]).await.status;
+    assert!(matches!(status, Status::Cancelled(_)), "{status:?}");
+    let copies = store.copies(&global).await;
+    assert_eq!(copies.len(), 202);
+    for copy in copies {
+        match copy.status {
+            Status::Delivered(_) => assert_eq!(&*copy.recipient, "ann"),
+            Status::Cancelled(_) => assert_ne!(&*copy.recipient, "ann"),
+            Status::Pending => panic!("{} is pending", copy.recipient),
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_expired_global_message_is_not_claimed_and_its_copies_end_with_it() {
+    let store = Store::new();
+    let expires_at = store.now().await + Duration::from_millis(80);
+    let draft = Draft {
+        expires_at: Some(expires_at),
+        ..text("soon gone")
+    };
+    let global = store.push_global(&draft).await;
+    let copy = store.backlog("ann", None).await.remove(0);
+    assert_eq!(copy.expires_at, Some(expires_at));
+    store.wait_past(expires_at).await;
+    assert_eq!(store.backlog("ann", None).await, []);
+    assert_eq!(store.backlog("bob", None).await, []);
+    assert_eq!(
+        store.message(copy.id).await.status,
+        Status::Cancelled(expires_at)
+    );
+    assert_eq!(store.sweep(&copy, Duration::ZERO).await.cancelled, 1);
+    assert_eq!(
+        store.message(copy.id).await.status,
+        Status::Cancelled(expires_at)
+    );
+    let late = store
+        .messages
+        .claim(&global, &[store.topic("bob")], false)
+        .await
+        .unwrap();
+    assert_eq!(
+        store.message(late[0]).await.status,
+        Status::Cancelled(expires_at)
+    );
+}
+
+#[tokio::test]
+async fn without_an_expiry_a_global_message_is_kept_for_its_default_life() {
+    let life = Duration::from_millis(60);
+    let store = Store::with(Limits {
+        global_default_life: life,
+        ..Limits::default()
+    });
+    let global = store.push_global(&text("brief")).await;
+    assert_eq!(global.expires_at, None);
+    assert_eq!(texts(&store.backlog("ann", None).await), ["brief"]);
+    store.wait_past(global.id.created_at() + life).await;
+    assert_eq!(store.backlog("bob", None).await, []);
+
+    let none = Store::with(Limits {
+        global_default_life: Duration::ZERO,
+        ..Limits::default()
+    });
+    none.push_global(&text("only who is there")).await;
+    assert_eq!(none.backlog("ann", None).await, []);
+}
+
+#[tokio::test]
+async fn a_global_idempotency_key_makes_one_message() {
+    let store = Store::new();
+    let push = async |draft: &Draft| {
+        store
+            .messages
+            .push_global(&store.acme, draft, Some("k"))
+            .await
+            .unwrap()
+    };
+    let draft = Draft {
+        label: Some("news".into()),
+        expires_at: Some(store.now().await + Duration::from_secs(60)),
+        ..text("first")
+    };
+    let first = push(&draft).await;
+    assert_eq!(push(&text("second")).await, first);
+    let names: [Arc<str>; 1] = ["".into()];
+    let other = store
+        .messages
+        .push(&store.acme, &names, &text("third"), Some("k"))
+        .await;
+    assert_eq!(&*other[0].as_ref().unwrap().text, "third");
+}
+
+#[tokio::test]
+async fn too_many_active_global_messages_end_the_oldest() {
+    let store = Store::with(Limits {
+        pending: 3,
+        ..Limits::default()
+    });
+    for n in 0..5 {
+        store.push_global(&text(&n.to_string())).await;
+    }
+    assert_eq!(texts(&store.backlog("ann", None).await), ["2", "3", "4"]);
+}
+
+#[tokio::test]
+async fn no_id_names_a_message_and_a_global_message() {
+    let store = Store::new();
+    let all = Topic::all(&store.acme).partition();
+    let ahead = (store.now().await + Duration::from_secs(3600)).millis();
+    let log = store.keys.log(all, &store.acme);
+    let add = redis::Cmd::xadd(&log, format!("{ahead}-0"), &[("r", "nobody"), ("b", "")]);
+    store.redis.query::<()>(&add).await.unwrap();
+    let global_log = store.keys.global_log(&store.acme);
+    let add = redis::Cmd::xadd(global_log, format!("{ahead}-{}", 0x80_0000), &[("b", "")]);
+    store.redis.query::<()>(&add).await.unwrap();
+
+    let there = (0..)
+        .map(|n| format!("r{n}"))
+        .find(|r| store.topic(r).partition() == all);
+    let message = store.push(&there.unwrap(), &text("to one")).await;
+    let global = store.push_global(&text("to all")).await;
+    assert_eq!(message.id.millis, global.id.millis);
+    assert_ne!(message.id, global.id);
+    assert_eq!(
+        store
+            .messages
+            .message(&store.acme, global.id)
+            .await
+            .unwrap(),
+        None
+    );
+    assert_eq!(
+        store
+            .messages
+            .cancel_global(&store.acme, message.id)
+            .await
+            .unwrap(),
+        None
+    );
+}
+
+#[tokio::test]
+async fn global_messages_are_listed_newest_first() {
+    let store = Store::new();
+    let mut pushed = Vec::new();
+    for n in 0..25 {
+        let draft = Draft {
+            label: (n % 5 == 0).then(|| "fifth".into()),
+            ..text(&n.to_string())
+        };
+        pushed.insert(0, store.push_global(&draft).await);
+    }
+    for (label, limit) in [(None, 4), (Some("fifth"), 2), (None, 25)] {
+        let filter = GlobalFilter {
+            label: label.map(Arc::from),
+            ..GlobalFilter::default()
+        };
+        let (mut items, mut before) = (Vec::new(), None);
+        loop {
+            let page = store
+                .messages
+                .list_globals(&store.acme, &filter, before, limit);
+            let page = page.await.unwrap();
+            assert!(page.items.len() <= limit);
+            items.extend(page.items);
+            before = page.next;
+            if before.is_none() {
+                break;
+            }
+        }
+        let expected = pushed
+            .iter()
+            .filter(|g| label.is_none() || g.label.as_deref() == label);
+        assert_eq!(items, expected.cloned().collect::<Vec<_>>());
+    }
+}
+
+#[tokio::test]
+async fn what_is_past_retention_is_forgotten() {
+    let retention = Duration::from_millis(200);
+    let store = Store::with(Limits {
+        retention,
+        ..Limits::default()
+    });
+    let global = store.push_global(&text("to all")).await;
+    let old = store.push("ann", &text("old")).await;
+    let seen = store.push("bob", &text("seen")).await;
+    store.messages.mark(&[store.mark(&seen)]).await.unwrap();
+    assert_eq!(store.backlog("ann", None).await.len(), 2);
+    store
+        .wait_past(global.id.created_at() + retention + retention / 2)
+        .await;
+
+    let acme = &store.acme;
+    let new = store.push("ann", &text("new")).await;
+    assert_eq!(store.backlog("ann", None).await, std::slice::from_ref(&new));
+    assert_eq!(
+        store
+            .messages
+            .pending_count(&store.topic("ann"))
+            .await
+            .unwrap(),
+        1
+    );
+    for id in [old.id, seen.id] {
+        assert_eq!(store.messages.message(acme, id).await.unwrap(), None);
+        assert_eq!(store.messages.cancel(acme, id).await.unwrap(), None);
+    }
+    let all = MessagesFilter::default();
+    let listed = store.messages.list(acme, &all, None, 100).await.unwrap();
+    assert_eq!(listed.items, std::slice::from_ref(&new));
+    let listed = store
+        .messages
+        .list_globals(acme, &GlobalFilter::default(), None, 100)
+        .await;
+    assert_eq!(listed.unwrap().items, []);
+
+    let trim = async || {
+        let (mut messages, mut globals) = (0, 0);
+        for partition in Partition::every() {
+            let trimmed = store.messages.trim(partition).await.unwrap();
+            messages += trimmed.messages;
+            globals += trimmed.globals;
+        }
+        (messages, globals)
+    };
+    assert_eq!(trim().await, (3, 0));
+    store.wait_past(new.id.created_at() + 2 * retention).await;
+    assert_eq!(trim().await, (1, 1));
+    let left = redis::cmd("KEYS")
+        .arg(format!("{}*", store.keys.base(new.id.partition)))
+        .clone();
+    let left: Vec<String> = store.redis.query(&left).await.unwrap();
+    assert!(
+        !left
+            .iter()
+            .any(|key| key.contains(":pd:") || key.contains(":bx:")),
+        "{left:?}"
+    );
 }
