@@ -1,1 +1,46 @@
-//! Placeholder.
+//! The HTTP side of Carillon: GraphQL for application backends, a console, and
+//! a page to try a push in the browser.
+//!
+//! In reading order: a request comes in ([`server`], [`router`]), its document
+//! is read and measured ([`document`]), its key's scopes are checked
+//! ([`access`]), its fields resolve ([`schema`], [`cursor`]), and what cannot be
+//! done is told in words ([`failure`]). It keeps no state of its own.
+
+pub mod access;
+pub mod command;
+pub mod config;
+pub mod cursor;
+pub mod document;
+pub mod failure;
+pub mod metrics;
+pub mod page;
+pub mod process;
+pub mod router;
+pub mod schema;
+pub mod server;
+
+use broker::census::Census;
+use broker::messages::Messages;
+use broker::token::Keyring;
+use broker::topology::Redis;
+
+use crate::config::{Limits, PublicUrl};
+use crate::metrics::Metrics;
+
+/// What resolvers work with.
+pub struct Api {
+    /// Where messages are kept and pushed from.
+    pub messages: Messages,
+    /// Asks gateways who is connected.
+    pub census: Census,
+    /// Tells the time.
+    pub redis: Redis,
+    /// Signs tokens.
+    pub keyring: Keyring,
+    /// Where browsers connect.
+    pub public_url: PublicUrl,
+    /// What a request may ask for.
+    pub limits: Limits,
+    /// What counts pushes.
+    pub metrics: Metrics,
+}

@@ -1,2 +1,7 @@
-//! Placeholder.
-fn main() {}
+//! The binary `api`: runs the api, or does one of its errands at the command line.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    api::command::main(std::env::args().skip(1))
+}

@@ -1,0 +1,76 @@
+//! The command line: what was asked for, and doing it.
+
+mod keys;
+mod parse;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use broker::node::env::Env;
+
+use self::parse::{Command, Usage};
+use crate::config::Config;
+
+/// Exit status after a command line that cannot be understood.
+const USAGE: u8 = 2;
+
+/// Does what the arguments (without the program's name) ask for. Status 0: done;
+/// 1: it failed; 2: the arguments cannot be understood.
+pub fn main(args: impl IntoIterator<Item = String>) -> ExitCode {
+    let command = match Command::parse(args) {
+        Ok(command) => command,
+        Err(Usage(why)) => {
+            tell(&format!("api: {why}\n\n{}", parse::HELP));
+            return ExitCode::from(USAGE);
+        }
+    };
+    let outcome = match command {
+        Command::Help => print(parse::HELP),
+        Command::Version => print(concat!("api ", env!("CARGO_PKG_VERSION"))),
+        Command::Schema => print(crate::schema::sdl().trim_end()),
+        Command::Key(errand) => keys::run(errand),
+        Command::Run => return run(),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failed(why)) => {
+            tell(&format!("api: {why}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> ExitCode {
+    let mut env = Env::from_process();
+    let config = Config::read(&mut env);
+    let outcome = env.finish().map_err(Failed::from).and_then(|()| {
+        let runtime = tokio::runtime::Runtime::new().map_err(Failed::from)?;
+        runtime
+            .block_on(crate::process::run(config))
+            .map_err(Failed::from)
+    });
+    outcome.unwrap_or_else(|Failed(why)| {
+        tell(&format!("api: {why}"));
+        ExitCode::FAILURE
+    })
+}
+
+/// Why a command was not done, in words for whoever typed it.
+struct Failed(String);
+
+impl<E: std::error::Error> From<E> for Failed {
+    fn from(error: E) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// Writes to the standard output what was asked for.
+fn print(text: &str) -> Result<(), Failed> {
+    writeln!(std::io::stdout(), "{text}").map_err(Failed::from)
+}
+
+/// Writes to the standard error what to know beside it.
+fn tell(text: &str) {
+    // Nobody is left to be told if this fails.
+    let _ = writeln!(std::io::stderr(), "{text}");
+}

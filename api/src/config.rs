@@ -1,0 +1,184 @@
+//! What the api reads from its environment.
+
+use std::net::SocketAddr;
+use std::str::FromStr;
+use std::time::Duration;
+
+use broker::node::env::{Bytes, Env, Period};
+use broker::node::settings::Settings;
+use broker::token::Keyring;
+use url::Url;
+
+/// Settings of one api process.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// What every process reads.
+    pub settings: Settings,
+    /// `CARILLON_API_LISTEN`, default `127.0.0.1:8081`: where GraphQL and the
+    /// pages are served. Port 0 takes any free one; the log says which.
+    pub listen: SocketAddr,
+    /// `CARILLON_API_ADMIN_LISTEN`, default `127.0.0.1:9102`: where `/live`,
+    /// `/ready` and `/metrics` are served. Not for the public.
+    pub admin_listen: SocketAddr,
+    /// `CARILLON_API_PUBLIC_URL`, default `ws://127.0.0.1:8080/`: how browsers
+    /// reach the gateways; every `connectionUri` begins with it.
+    pub public_url: PublicUrl,
+    /// `CARILLON_TOKEN_KEYS`, required, secret: what signs recipients' tokens
+    /// and `nextToken`s. The first signs, all verify, so keys can be rotated.
+    pub token_keys: Option<Keyring>,
+    /// `CARILLON_API_MAX_CONNECTIONS`, default `4096`: open connections of
+    /// callers; further ones wait to be accepted.
+    pub max_connections: usize,
+    /// `CARILLON_SHUTDOWN_DELAY`, default `5s`: how long a draining process
+    /// still accepts, so that load balancers can notice that it leaves.
+    pub shutdown_delay: Duration,
+    /// What a request may ask for.
+    pub limits: Limits,
+}
+
+/// What a request may ask for, and for how long what it makes is kept.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// `CARILLON_API_MAX_MESSAGE_BYTES`, default `64KiB`: longest message text.
+    /// Each gateway with a listener holds it once per message in flight.
+    pub message_bytes: usize,
+    /// `CARILLON_API_MAX_RECIPIENTS`, default `1000`: recipients named by one
+    /// call. Each costs a script run in Redis.
+    pub recipients: usize,
+    /// `CARILLON_API_MAX_BODY`, default `2MiB`: longest request body.
+    pub body_bytes: usize,
+    /// `CARILLON_API_MAX_PENDING`, default `1000`: messages that wait for one
+    /// recipient; the oldest is cancelled for one more.
+    pub pending: usize,
+    /// `CARILLON_API_TOKEN_LIFE`, default `24h`: how long a recipient's token
+    /// opens connections.
+    pub token_life: Duration,
+    /// `CARILLON_API_IDEMPOTENCY`, default `24h`: how long an `idempotencyKey`
+    /// is remembered.
+    pub idempotency: Duration,
+    /// `CARILLON_RETENTION`, default `30d`: how long messages are kept, and with
+    /// that how far ahead `expiresAt` may lie.
+    pub retention: Duration,
+    /// `CARILLON_GLOBAL_LIFE`, default `24h`: how long a global message without
+    /// `expiresAt` reaches those who connect later; `0s` for not at all.
+    pub global_life: Duration,
+}
+
+impl Config {
+    /// Reads the settings; mistakes are told by [`Env::finish`].
+    pub fn read(env: &mut Env) -> Self {
+        Self {
+            settings: Settings::read(env),
+            listen: env.get("CARILLON_API_LISTEN", "127.0.0.1:8081"),
+            admin_listen: env.get("CARILLON_API_ADMIN_LISTEN", "127.0.0.1:9102"),
+            public_url: env.get("CARILLON_API_PUBLIC_URL", "ws://127.0.0.1:8080/"),
+            token_keys: env.required("CARILLON_TOKEN_KEYS"),
+            max_connections: env
+                .get::<std::num::NonZeroUsize>("CARILLON_API_MAX_CONNECTIONS", "4096")
+                .get(),
+            shutdown_delay: period(env, "CARILLON_SHUTDOWN_DELAY", "5s"),
+            limits: Limits {
+                message_bytes: bytes(env, "CARILLON_API_MAX_MESSAGE_BYTES", "64KiB"),
+                recipients: env.get("CARILLON_API_MAX_RECIPIENTS", "1000"),
+                body_bytes: bytes(env, "CARILLON_API_MAX_BODY", "2MiB"),
+                pending: env.get("CARILLON_API_MAX_PENDING", "1000"),
+                token_life: period(env, "CARILLON_API_TOKEN_LIFE", "24h"),
+                idempotency: period(env, "CARILLON_API_IDEMPOTENCY", "24h"),
+                retention: period(env, "CARILLON_RETENTION", "30d"),
+                global_life: period(env, "CARILLON_GLOBAL_LIFE", "24h"),
+            },
+        }
+    }
+}
+
+impl Limits {
+    /// As the broker wants them.
+    pub fn of_messages(&self) -> broker::messages::Limits {
+        broker::messages::Limits {
+            pending: self.pending,
+            retention: self.retention,
+            global_default_life: self.global_life,
+            idempotency: self.idempotency,
+        }
+    }
+}
+
+fn period(env: &mut Env, name: &'static str, default: &str) -> Duration {
+    env.get::<Period>(name, default).0
+}
+
+fn bytes(env: &mut Env, name: &'static str, default: &str) -> usize {
+    env.get::<Bytes>(name, default).0
+}
+
+/// The address that browsers connect to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublicUrl(Url);
+
+/// The text is not such an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected ws://host/ or wss://host/, without user, query and fragment")]
+pub struct BadPublicUrl;
+
+impl FromStr for PublicUrl {
+    type Err = BadPublicUrl;
+
+    fn from_str(text: &str) -> Result<Self, BadPublicUrl> {
+        let url = Url::parse(text).map_err(|_| BadPublicUrl)?;
+        let plain = matches!(url.scheme(), "ws" | "wss")
+            && url.host().is_some()
+            && url.query().is_none()
+            && url.fragment().is_none()
+            && url.username().is_empty()
+            && url.password().is_none();
+        if plain {
+            Ok(Self(url))
+        } else {
+            Err(BadPublicUrl)
+        }
+    }
+}
+
+impl PublicUrl {
+    /// The address with which the holder of `token` connects.
+    pub fn with_token(&self, token: &str) -> String {
+        format!("{}?token={token}", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_uri_is_the_public_address_and_the_token() {
+        let uri = |url: &str| url.parse::<PublicUrl>().unwrap().with_token("t");
+        assert_eq!(
+            uri("wss://push.example.org"),
+            "wss://push.example.org/?token=t"
+        );
+        assert_eq!(uri("ws://[::1]:8080/a"), "ws://[::1]:8080/a?token=t");
+    }
+
+    #[test]
+    fn addresses_that_cannot_carry_a_token_are_refused() {
+        for url in [
+            "https://a/",
+            "ws://a/?b=c",
+            "ws://a/#b",
+            "wss://u:p@a/",
+            "a",
+        ] {
+            assert_eq!(url.parse::<PublicUrl>(), Err(BadPublicUrl), "{url}");
+        }
+    }
+
+    #[test]
+    fn only_the_token_keys_must_be_set() {
+        let mut env = Env::from_pairs::<&str, &str>([]);
+        Config::read(&mut env);
+        let mistakes = env.finish().unwrap_err().to_string();
+        assert!(mistakes.contains("CARILLON_TOKEN_KEYS"), "{mistakes}");
+        assert_eq!(mistakes.matches("CARILLON_").count(), 1, "{mistakes}");
+    }
+}

@@ -1,0 +1,238 @@
+//! What the api counts and times, under `carillon_api_`.
+//!
+//! Labels take values of closed sets only: nothing a caller writes becomes one.
+
+use std::time::Instant;
+
+use async_graphql::Response;
+use broker::access::Operation;
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+};
+
+use crate::document::Call;
+use crate::failure::Code;
+
+/// Upper bounds of a request's duration, in seconds.
+const REQUEST_SECONDS: [f64; 11] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0,
+];
+/// Upper bounds of a publication's duration, in seconds: 0.5 ms doubled up to 4 s.
+const PUBLISH_START: f64 = 0.0005;
+const PUBLISH_STEPS: usize = 14;
+
+/// What is pushed.
+#[derive(Clone, Copy)]
+pub enum Kind {
+    /// To named recipients.
+    Recipient,
+    /// To all.
+    Global,
+}
+
+/// How an access key was judged.
+#[derive(Clone, Copy)]
+pub enum Auth {
+    /// It is good.
+    Ok,
+    /// The request had none.
+    Missing,
+    /// It is not known.
+    Unknown,
+    /// It is past its expiry.
+    Expired,
+    /// It was disabled.
+    Disabled,
+    /// It could not be looked up.
+    Unavailable,
+}
+
+impl Auth {
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Missing => "missing",
+            Self::Unknown => "unknown",
+            Self::Expired => "expired",
+            Self::Disabled => "disabled",
+            Self::Unavailable => "unavailable",
+        }
+    }
+}
+
+/// The instruments of one api. Cheap to clone.
+#[derive(Clone)]
+pub struct Metrics {
+    requests: IntCounterVec,
+    request_seconds: HistogramVec,
+    auth: IntCounterVec,
+    pushed: [IntCounter; 2],
+    publish_seconds: [Histogram; 2],
+    /// Open connections of callers.
+    pub connections: IntGauge,
+    /// Connections accepted.
+    pub accepted: IntCounter,
+}
+
+impl Metrics {
+    /// Instruments that `registry` shows.
+    ///
+    /// # Panics
+    /// If it has instruments of the same names: one registry serves one api.
+    pub fn new(registry: &Registry) -> Self {
+        let requests = counters(
+            "requests_total",
+            "Root fields asked for, by operation, field of the schema, and outcome: ok or the code of the error.",
+            &["operation", "field", "outcome"],
+        );
+        let request_seconds = HistogramVec::new(
+            HistogramOpts::new(
+                "carillon_api_request_seconds",
+                "Time from a GraphQL request's headers to its answer, by operation; none if it was refused unread.",
+            )
+            .buckets(REQUEST_SECONDS.to_vec()),
+            &["operation"],
+        )
+        .expect("the options are constants");
+        let auth = counters(
+            "auth_total",
+            "Requests by how their access key was judged.",
+            &["outcome"],
+        );
+        let pushed = counters(
+            "messages_pushed_total",
+            "Messages stored and published, by kind. Repeats under an idempotency key are counted again.",
+            &["kind"],
+        );
+        let publish_seconds = HistogramVec::new(
+            HistogramOpts::new(
+                "carillon_api_publish_seconds",
+                "Time to store and publish one push to all its recipients, by kind.",
+            )
+            .buckets(
+                prometheus::exponential_buckets(PUBLISH_START, 2.0, PUBLISH_STEPS)
+                    .expect("the bounds are constants"),
+            ),
+            &["kind"],
+        )
+        .expect("the options are constants");
+        let connections = IntGauge::new("carillon_api_connections", "Open connections of callers.")
+            .expect("the options are constants");
+        let accepted = IntCounter::new(
+            "carillon_api_accepts_total",
+            "Connections of callers accepted.",
+        )
+        .expect("the options are constants");
+        let all: [Box<dyn prometheus::core::Collector>; 7] = [
+            Box::new(requests.clone()),
+            Box::new(request_seconds.clone()),
+            Box::new(auth.clone()),
+            Box::new(pushed.clone()),
+            Box::new(publish_seconds.clone()),
+            Box::new(connections.clone()),
+            Box::new(accepted.clone()),
+        ];
+        for collector in all {
+            registry
+                .register(collector)
+                .expect("a registry serves one api");
+        }
+        let kinds = ["recipient", "global"];
+        Self {
+            requests,
+            request_seconds,
+            auth,
+            pushed: kinds.map(|kind| pushed.with_label_values(&[kind])),
+            publish_seconds: kinds.map(|kind| publish_seconds.with_label_values(&[kind])),
+            connections,
+            accepted,
+        }
+    }
+
+    /// Counts how an access key was judged.
+    pub fn judged(&self, auth: Auth) {
+        self.auth.with_label_values(&[auth.label()]).inc();
+    }
+
+    /// Counts a root field of the schema by its outcome.
+    pub fn resolved(&self, operation: Operation, field: &str, outcome: Outcome) {
+        self.requests
+            .with_label_values(&[operation.as_str(), field, outcome.label()])
+            .inc();
+    }
+
+    /// Counts a request that never got as far as a field.
+    pub fn refused(&self, code: Code) {
+        self.requests
+            .with_label_values(&["none", "none", code.label()])
+            .inc();
+    }
+
+    /// Notes how long a request took.
+    pub fn answered(&self, operation: Option<Operation>, since: Instant) {
+        self.request_seconds
+            .with_label_values(&[operation.map_or("none", Operation::as_str)])
+            .observe(since.elapsed().as_secs_f64());
+    }
+
+    /// A push begins.
+    pub fn publishing(&self, kind: Kind) -> Publishing<'_> {
+        Publishing {
+            metrics: self,
+            kind,
+            since: Instant::now(),
+        }
+    }
+}
+
+fn counters(name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+    IntCounterVec::new(Opts::new(format!("carillon_api_{name}"), help), labels)
+        .expect("the options are constants")
+}
+
+/// A push under way.
+pub struct Publishing<'a> {
+    metrics: &'a Metrics,
+    kind: Kind,
+    since: Instant,
+}
+
+impl Publishing<'_> {
+    /// It ended; this many messages are stored.
+    pub fn done(self, messages: usize) {
+        let kind = self.kind as usize;
+        self.metrics.publish_seconds[kind].observe(self.since.elapsed().as_secs_f64());
+        self.metrics.pushed[kind].inc_by(messages as u64);
+    }
+}
+
+/// What became of one root field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outcome(Result<(), Code>);
+
+impl Outcome {
+    /// Its name in metrics and logs.
+    pub fn label(self) -> &'static str {
+        match self.0 {
+            Ok(()) => "ok",
+            Err(code) => code.label(),
+        }
+    }
+
+    /// What became of each of the call's root fields, in order. An error without
+    /// a place concerns all of them: nothing was done.
+    pub fn of<'a>(call: &'a Call, response: &'a Response) -> impl Iterator<Item = (&'a str, Self)> {
+        call.roots.iter().map(|root| {
+            let error = response
+                .errors
+                .iter()
+                .find(|error| match error.path.first() {
+                    None => true,
+                    Some(async_graphql::PathSegment::Field(key)) => *key == *root.key,
+                    Some(async_graphql::PathSegment::Index(_)) => false,
+                });
+            let outcome = Self(error.map_or(Ok(()), |error| Err(Code::of(error))));
+            (root.field.as_str(), outcome)
+        })
+    }
+}

@@ -1,0 +1,160 @@
+//! One api process, from its settings to its end.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use broker::access::AccessKeys;
+use broker::census::Census;
+use broker::control::Control;
+use broker::link::LinkMetrics;
+use broker::messages::Messages;
+use broker::node::{Condition, Node, admin, log};
+use broker::topology::Redis;
+use prometheus::Registry;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tracing::info;
+
+use crate::config::Config;
+use crate::metrics::Metrics;
+use crate::router::{Endpoint, router};
+use crate::{Api, schema, server};
+
+/// How often Redis is asked whether it is there.
+const PING_INTERVAL: Duration = Duration::from_secs(1);
+/// How often the link that answers to [`Census`] come by proves to be alive.
+const PROBE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Why an api process could not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum NotStarted {
+    /// Redis cannot be used.
+    #[error(transparent)]
+    Broker(#[from] broker::Error),
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}: {error}")]
+    Listen {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// Why not.
+        error: std::io::Error,
+    },
+    /// Settings that were not checked before.
+    #[error("CARILLON_TOKEN_KEYS must be set")]
+    NoTokenKeys,
+}
+
+/// Serves until the process is told to end.
+///
+/// # Errors
+/// If it cannot begin.
+pub async fn run(config: Config) -> Result<ExitCode, NotStarted> {
+    let settings = &config.settings;
+    log::init(settings.log_format, settings.log.as_str());
+    let keyring = config.token_keys.ok_or(NotStarted::NoTokenKeys)?;
+    let node = Node::new("api", settings.node.clone());
+    node.on_signals();
+    let registry = Registry::new();
+    let metrics = Metrics::new(&registry);
+
+    let redis = Redis::open(&settings.redis)?;
+    let access_keys = AccessKeys::new(redis.clone(), settings.keys.clone());
+    let listener = listen(config.listen).await?;
+    let admin_listener = listen(config.admin_listen).await?;
+    info!(
+        address = %listener.local_addr().map_or(config.listen, |at| at),
+        admin_address = %admin_listener.local_addr().map_or(config.admin_listen, |at| at),
+        "listening"
+    );
+    let admin = tokio::spawn(admin::serve(admin_listener, node.clone(), registry.clone()));
+
+    let changed_keys = access_keys.clone();
+    let link_metrics =
+        LinkMetrics::register("api", &registry).expect("the registry has no other link");
+    let (served, until_served) = oneshot::channel::<()>();
+    let (census, listen_to_others) = Census::open(
+        &redis,
+        &settings.keys,
+        &settings.node,
+        PROBE_INTERVAL,
+        link_metrics,
+        move |control| {
+            if let Control::KeyChanged { id } = control {
+                changed_keys.forget(&id);
+            }
+        },
+        // Its last request may still ask the gateways something.
+        async move { drop(until_served.await) },
+    );
+    node.spawn("census", listen_to_others);
+
+    let schema = schema::build(Api {
+        messages: Messages::new(
+            redis.clone(),
+            settings.keys.clone(),
+            config.limits.of_messages(),
+        ),
+        census,
+        redis: redis.clone(),
+        keyring,
+        public_url: config.public_url.clone(),
+        limits: config.limits.clone(),
+        metrics: metrics.clone(),
+    });
+    let endpoint = Endpoint::new(
+        schema,
+        access_keys,
+        metrics.clone(),
+        config.limits.body_bytes,
+        node.name(),
+    );
+    let keys = settings.keys.clone();
+    let condition = node.condition("redis");
+    node.spawn("ping", watch(redis, keys, condition, node.clone()));
+    let serve = server::serve(
+        listener,
+        router(endpoint),
+        node.clone(),
+        metrics,
+        config.max_connections,
+        config.shutdown_delay,
+    );
+    node.spawn("server", async move {
+        serve.await;
+        drop(served);
+    });
+    node.running();
+    node.draining().await;
+    node.finished().await;
+    admin.abort();
+    Ok(node.exit_code())
+}
+
+async fn listen(address: std::net::SocketAddr) -> Result<TcpListener, NotStarted> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| NotStarted::Listen { address, error })
+}
+
+/// Keeps the condition `redis` true to what Redis answers, until the node drains.
+/// Keys laid out by another version are no passing trouble: the node fails.
+async fn watch(redis: Redis, keys: broker::keys::Keys, condition: Condition, node: Node) {
+    let mut checked = false;
+    let mut ticks = tokio::time::interval(PING_INTERVAL);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    while node.until_drain(ticks.tick()).await.is_some() {
+        let answer = if checked {
+            redis.ping().await
+        } else {
+            redis.check_schema(&keys).await
+        };
+        match answer {
+            Ok(()) => {
+                checked = true;
+                condition.up();
+            }
+            Err(error @ broker::Error::Schema { .. }) => return node.fail(&error.to_string()),
+            Err(error) => condition.down(error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,327 @@
+//! From an HTTP request to a GraphQL one, and back.
+//!
+//! The access key is judged before anything of the body is looked at. Refusals
+//! are GraphQL errors too, so that a client reads one form only; the status
+//! tells clients that look at nothing else.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use async_graphql::{Request, Response as Answer};
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::{Path, State};
+use axum::http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::response::Response;
+use axum::routing::get;
+use broker::access::{AccessError, AccessKeys, Identity, Operation};
+use tracing::{error, info};
+
+use crate::access::{Caller, no_key};
+use crate::failure::{Code, Failure};
+use crate::metrics::{Auth, Metrics, Outcome};
+use crate::page;
+use crate::schema::{ApiSchema, root_fields};
+
+/// How long a request may take, its body included.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+static API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// What answers requests.
+pub struct Endpoint {
+    schema: ApiSchema,
+    access_keys: AccessKeys,
+    metrics: Metrics,
+    max_body: usize,
+    /// What this process is called; request ids begin with it.
+    node: String,
+    requests: AtomicU64,
+    /// The root fields there are, which are the only ones that become labels.
+    queries: BTreeSet<String>,
+    mutations: BTreeSet<String>,
+}
+
+impl Endpoint {
+    /// Answers by `schema` whoever has one of these keys.
+    pub fn new(
+        schema: ApiSchema,
+        access_keys: AccessKeys,
+        metrics: Metrics,
+        max_body: usize,
+        node: &str,
+    ) -> Self {
+        Self {
+            schema,
+            access_keys,
+            metrics,
+            max_body,
+            node: node.to_owned(),
+            requests: AtomicU64::new(0),
+            queries: root_fields(Operation::Query),
+            mutations: root_fields(Operation::Mutation),
+        }
+    }
+}
+
+/// Everything served on the public listener.
+pub fn router(endpoint: Endpoint) -> Router {
+    Router::new()
+        .route("/", get(try_it))
+        .route("/graphql", get(console).post(graphql))
+        .route("/assets/{name}", get(asset))
+        .fallback(async || page::plain(StatusCode::NOT_FOUND))
+        .with_state(Arc::new(endpoint))
+}
+
+async fn try_it(headers: HeaderMap) -> Response {
+    page::serve(page::TRY_IT, &headers)
+}
+
+async fn asset(Path(name): Path<String>, headers: HeaderMap) -> Response {
+    page::serve(&name, &headers)
+}
+
+/// The console, for browsers. Queries are not answered to GET: a link could
+/// make a browser send one.
+async fn console(headers: HeaderMap) -> Response {
+    let browser = headers
+        .get(ACCEPT)
+        .is_some_and(|types| contains(types, b"text/html"));
+    if browser {
+        return page::serve(page::CONSOLE, &headers);
+    }
+    let mut response = page::plain(StatusCode::METHOD_NOT_ALLOWED);
+    response
+        .headers_mut()
+        .insert(ALLOW, HeaderValue::from_static("POST"));
+    response
+}
+
+async fn graphql(
+    State(endpoint): State<Arc<Endpoint>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let since = Instant::now();
+    let request_id = endpoint.name(&headers);
+    let work = endpoint.answer(&headers, body, &request_id);
+    let (status, answer, operation) = match tokio::time::timeout(REQUEST_TIMEOUT, work).await {
+        Ok(Ok((answer, operation))) => (StatusCode::OK, answer, operation),
+        Ok(Err(refusal)) => {
+            endpoint.metrics.refused(refusal.failure.code);
+            (refusal.status, refusal.answer(), None)
+        }
+        Err(_) => {
+            error!(%request_id, "request {request_id} took longer than {REQUEST_TIMEOUT:?}");
+            let refusal = Refusal::new(
+                StatusCode::GATEWAY_TIMEOUT,
+                Code::Unavailable,
+                "the request took too long; what it asked for may or may not have been done",
+            );
+            endpoint.metrics.refused(refusal.failure.code);
+            (refusal.status, refusal.answer(), None)
+        }
+    };
+    endpoint.metrics.answered(operation, since);
+    respond(status, &answer, &request_id)
+}
+
+impl Endpoint {
+    /// What the request is called: as the caller calls it, if that is short and
+    /// plain, else by our own count.
+    fn name(&self, headers: &HeaderMap) -> Arc<str> {
+        let given = headers.get(&REQUEST_ID).and_then(|id| id.to_str().ok());
+        let plain = |id: &&str| {
+            (1..=64).contains(&id.len())
+                && id
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(&b))
+        };
+        given.filter(plain).map_or_else(
+            || {
+                let count = self.requests.fetch_add(1, Ordering::Relaxed);
+                format!("{}-{count}", self.node).into()
+            },
+            Arc::from,
+        )
+    }
+
+    async fn answer(
+        &self,
+        headers: &HeaderMap,
+        body: Body,
+        request_id: &Arc<str>,
+    ) -> Result<(Answer, Option<Operation>), Refusal> {
+        let identity = self.identify(headers).await?;
+        let request = self.read(headers, body).await?;
+        let name = request.operation_name.clone();
+        let caller = Arc::new(Caller::new(identity, Arc::clone(request_id), name));
+        let mut answer = self.schema.execute(request.data(Arc::clone(&caller))).await;
+        name_codes(&mut answer);
+        let operation = self.account(&caller, &answer);
+        Ok((answer, operation))
+    }
+
+    async fn identify(&self, headers: &HeaderMap) -> Result<Identity, Refusal> {
+        let unauthenticated = || Refusal {
+            status: StatusCode::UNAUTHORIZED,
+            failure: no_key(),
+        };
+        let Some(presented) = headers.get(&API_KEY) else {
+            self.metrics.judged(Auth::Missing);
+            return Err(unauthenticated());
+        };
+        let Ok(presented) = presented.to_str() else {
+            self.metrics.judged(Auth::Unknown);
+            return Err(unauthenticated());
+        };
+        match self.access_keys.authenticate(presented.trim()).await {
+            Ok(identity) => {
+                self.metrics.judged(Auth::Ok);
+                Ok(identity)
+            }
+            Err(AccessError::Unavailable(reason)) => {
+                self.metrics.judged(Auth::Unavailable);
+                Err(Refusal {
+                    status: StatusCode::SERVICE_UNAVAILABLE,
+                    failure: Failure::inside(&reason),
+                })
+            }
+            Err(refused) => {
+                self.metrics.judged(match refused {
+                    AccessError::Expired => Auth::Expired,
+                    AccessError::Disabled => Auth::Disabled,
+                    _ => Auth::Unknown,
+                });
+                Err(unauthenticated())
+            }
+        }
+    }
+
+    async fn read(&self, headers: &HeaderMap, body: Body) -> Result<Request, Refusal> {
+        let json = headers.get(CONTENT_TYPE).is_some_and(|kind| {
+            let kind = kind.as_bytes();
+            let end = kind.iter().position(|&b| b == b';').unwrap_or(kind.len());
+            kind[..end]
+                .trim_ascii()
+                .eq_ignore_ascii_case(b"application/json")
+        });
+        if !json {
+            return Err(Refusal::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                Code::BadUserInput,
+                "the body must have the content type application/json",
+            ));
+        }
+        let body = to_bytes(body, self.max_body).await.map_err(|_| {
+            Refusal::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                Code::Limited,
+                format!(
+                    "the body must arrive whole and have at most {} bytes",
+                    self.max_body
+                ),
+            )
+        })?;
+        if body.trim_ascii_start().first() == Some(&b'[') {
+            return Err(Refusal::bad(
+                "one request at a time: the body must be an object",
+            ));
+        }
+        serde_json::from_slice(&body)
+            .map_err(|error| Refusal::bad(format!("the body is not a GraphQL request: {error}")))
+    }
+
+    /// Counts what a request asked for and writes down what it changed. Never
+    /// arguments: they hold texts and names.
+    fn account(&self, caller: &Caller, answer: &Answer) -> Option<Operation> {
+        let Some(call) = caller.call() else {
+            let error = answer.errors.first();
+            self.metrics
+                .refused(error.map_or(Code::BadUserInput, Code::of));
+            return None;
+        };
+        for (field, outcome) in Outcome::of(call, answer) {
+            let known = match call.operation {
+                Operation::Query => self.queries.contains(field),
+                Operation::Mutation => self.mutations.contains(field),
+            };
+            let field = if known { field } else { "unknown" };
+            self.metrics.resolved(call.operation, field, outcome);
+            if call.operation == Operation::Mutation {
+                let Identity { tenant, key_id, .. } = &caller.identity;
+                info!(
+                    target: "audit",
+                    key = &**key_id,
+                    tenant = tenant.as_str(),
+                    field,
+                    outcome = outcome.label(),
+                    request_id = &*caller.request_id,
+                    "{field}: {}",
+                    outcome.label(),
+                );
+            }
+        }
+        Some(call.operation)
+    }
+}
+
+/// What the GraphQL library itself refuses gets its code here.
+fn name_codes(answer: &mut Answer) {
+    for error in &mut answer.errors {
+        let code = Code::of(error);
+        error
+            .extensions
+            .get_or_insert_default()
+            .set("code", code.as_str());
+    }
+}
+
+/// Why a request was not executed.
+struct Refusal {
+    status: StatusCode,
+    failure: Failure,
+}
+
+impl Refusal {
+    fn new(status: StatusCode, code: Code, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            failure: Failure::new(code, message),
+        }
+    }
+
+    fn bad(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, Code::BadUserInput, message)
+    }
+
+    fn answer(self) -> Answer {
+        let mut error = self.failure.into_server_error();
+        error.locations.clear();
+        Answer::from_errors(vec![error])
+    }
+}
+
+fn respond(status: StatusCode, answer: &Answer, request_id: &str) -> Response {
+    let body = serde_json::to_vec(answer).expect("an answer is a tree of JSON values");
+    Response::builder()
+        .status(status)
+        .header(CONTENT_TYPE, "application/json; charset=utf-8")
+        .header(CACHE_CONTROL, "no-store")
+        .header(X_CONTENT_TYPE_OPTIONS, "nosniff")
+        .header(&REQUEST_ID, request_id)
+        .body(Body::from(body))
+        .expect("a request id is made of characters that headers may have")
+}
+
+fn contains(value: &HeaderValue, part: &[u8]) -> bool {
+    value
+        .as_bytes()
+        .windows(part.len())
+        .any(|window| window.eq_ignore_ascii_case(part))
+}

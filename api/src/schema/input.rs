@@ -1,0 +1,517 @@
+//! What callers give as arguments, and what must hold of it.
+//!
+//! Each check names the argument at fault as the caller wrote it.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use async_graphql::{ID, InputObject};
+use broker::Timestamp;
+use broker::message::{Draft, MessageId};
+use broker::messages::{GlobalFilter, MessagesFilter, Span};
+use broker::token::normal_origin;
+use ipnet::IpNet;
+
+use super::scalar::DateTime;
+use crate::config::Limits;
+use crate::failure::{Code, Failure};
+
+/// Longest name of a recipient or a topic, in bytes.
+const MAX_NAME: usize = 256;
+/// Longest idempotency key, in bytes.
+const MAX_IDEMPOTENCY_KEY: usize = 128;
+/// Items on a page unless the caller asks for another number.
+const DEFAULT_PAGE: usize = 50;
+/// Most items on a page.
+const MAX_PAGE: usize = 100;
+
+/// A range of dates; both ends belong to it.
+#[derive(InputObject)]
+pub(super) struct DateTimeFilter {
+    /// The start of the range: RFC 3339; without an offset it is read as UTC.
+    from: Option<String>,
+    /// The end of the range: RFC 3339; without an offset it is read as UTC.
+    to: Option<String>,
+}
+
+/// Which global messages to list: those that match all that is given.
+#[derive(Default, InputObject)]
+#[graphql(name = "GlobalMessagesFilter")]
+pub(super) struct GlobalMessagesFilterInput {
+    /// Only messages pushed within this range.
+    created_at: Option<DateTimeFilter>,
+    /// Only messages that expire within this range.
+    expires_at: Option<DateTimeFilter>,
+    /// Only messages sent with this topic.
+    topic: Option<String>,
+}
+
+/// Which messages to list: those that match all that is given.
+#[derive(Default, InputObject)]
+#[graphql(name = "MessagesFilter")]
+pub(super) struct MessagesFilterInput {
+    /// Only messages sent to this recipient.
+    recipient: Option<String>,
+    /// Only recipients' copies of this global message.
+    global_message_id: Option<ID>,
+    /// Only messages pushed within this range.
+    created_at: Option<DateTimeFilter>,
+    /// Only messages that expire within this range.
+    expires_at: Option<DateTimeFilter>,
+    /// Only messages sent with this topic.
+    topic: Option<String>,
+}
+
+/// A message to be pushed to some recipients.
+#[derive(InputObject)]
+pub(super) struct MessageInput {
+    /// The recipients, at least one. Each is answered for separately.
+    recipients: Vec<String>,
+    /// The text of the message. Mandatory.
+    message: Option<String>,
+    /// Only connections registered with this topic get the message.
+    topic: Option<String>,
+    /// The message is not sent after this.
+    expires_at: Option<DateTime>,
+    /// Makes it safe to repeat the call: for 24 hours the same key gives the
+    /// same messages, and none is pushed again.
+    idempotency_key: Option<String>,
+}
+
+/// A message to be pushed to all recipients.
+#[derive(InputObject)]
+pub(super) struct GlobalMessageInput {
+    /// The text of the message. Mandatory.
+    message: Option<String>,
+    /// Only connections registered with this topic get the message.
+    topic: Option<String>,
+    /// The message is not sent after this.
+    expires_at: Option<DateTime>,
+    /// Makes it safe to repeat the call: for 24 hours the same key gives the
+    /// same message, and it is not pushed again.
+    idempotency_key: Option<String>,
+}
+
+/// A recipient to be registered.
+#[derive(InputObject)]
+pub(super) struct RegisterRecipientInput {
+    /// The name of the recipient, such as the user's identifier in the application.
+    recipient: String,
+    /// Only connections from this IP address (or network, `192.0.2.0/24`) are accepted.
+    source_ip: Option<String>,
+    /// Only connections from pages of this origin (`https://example.org`) are accepted.
+    origin: Option<String>,
+    /// Labels the recipient's connections: messages pushed with this topic reach
+    /// them, as do messages without one.
+    topic: Option<String>,
+}
+
+/// A push whose arguments hold.
+pub(super) struct Push {
+    /// The names given, each a recipient's or not one, in order.
+    pub(super) recipients: Vec<Result<Arc<str>, Failure>>,
+    /// What is pushed.
+    pub(super) draft: Draft,
+    /// The key that makes it safe to repeat.
+    pub(super) idempotency_key: Option<String>,
+}
+
+/// A global push whose arguments hold.
+pub(super) struct GlobalPush {
+    /// What is pushed.
+    pub(super) draft: Draft,
+    /// The key that makes it safe to repeat.
+    pub(super) idempotency_key: Option<String>,
+}
+
+/// A registration whose arguments hold.
+pub(super) struct Registration {
+    /// Who connects.
+    pub(super) recipient: Arc<str>,
+    /// The label of the connections.
+    pub(super) label: Option<Arc<str>>,
+    /// From pages of this origin only.
+    pub(super) origin: Option<Arc<str>>,
+    /// From these addresses only.
+    pub(super) source: Option<IpNet>,
+}
+
+impl MessageInput {
+    /// Checks all but whether there are too many recipients; `at` is the argument's name.
+    pub(super) fn check(self, at: &str, limits: &Limits, now: Timestamp) -> Result<Push, Failure> {
+        let recipients = format!("{at}.recipients");
+        if self.recipients.is_empty() {
+            return Err(Failure::bad(&recipients, "at least one must be named"));
+        }
+        let checked = |(n, name): (usize, &String)| check_name(&format!("{recipients}[{n}]"), name);
+        Ok(Push {
+            recipients: self.recipients.iter().enumerate().map(checked).collect(),
+            draft: draft(at, self.message, self.topic, self.expires_at, limits, now)?,
+            idempotency_key: idempotency_key(at, self.idempotency_key)?,
+        })
+    }
+
+    /// How many recipients are named.
+    pub(super) fn len(&self) -> usize {
+        self.recipients.len()
+    }
+}
+
+impl GlobalMessageInput {
+    /// Checks all of it; `at` is the argument's name.
+    pub(super) fn check(
+        self,
+        at: &str,
+        limits: &Limits,
+        now: Timestamp,
+    ) -> Result<GlobalPush, Failure> {
+        Ok(GlobalPush {
+            draft: draft(at, self.message, self.topic, self.expires_at, limits, now)?,
+            idempotency_key: idempotency_key(at, self.idempotency_key)?,
+        })
+    }
+}
+
+impl RegisterRecipientInput {
+    /// Checks all of it; `at` is the argument's name.
+    pub(super) fn check(self, at: &str) -> Result<Registration, Failure> {
+        let origin = self.origin.map(|origin| {
+            normal_origin(&origin).map(Arc::from).ok_or_else(|| {
+                Failure::bad(
+                    &format!("{at}.origin"),
+                    "expected a scheme and a host, such as https://example.org",
+                )
+            })
+        });
+        let source = self.source_ip.map(|source| {
+            network(&source).ok_or_else(|| {
+                Failure::bad(
+                    &format!("{at}.sourceIp"),
+                    "expected an IP address or a network, such as 192.0.2.7 or 192.0.2.0/24",
+                )
+            })
+        });
+        Ok(Registration {
+            recipient: check_name(&format!("{at}.recipient"), &self.recipient)?,
+            label: label(&format!("{at}.topic"), self.topic)?,
+            origin: origin.transpose()?,
+            source: source.transpose()?,
+        })
+    }
+}
+
+impl MessagesFilterInput {
+    /// Checks all of it.
+    pub(super) fn check(self) -> Result<MessagesFilter, Failure> {
+        let name = |name: String| check_name("filter.recipient", &name);
+        let id = |id: ID| message_id("filter.globalMessageId", &id);
+        Ok(MessagesFilter {
+            recipient: self.recipient.map(name).transpose()?,
+            global_id: self.global_message_id.map(id).transpose()?,
+            created: span("filter.createdAt", self.created_at)?,
+            expires: span("filter.expiresAt", self.expires_at)?,
+            label: label("filter.topic", self.topic)?,
+        })
+    }
+}
+
+impl GlobalMessagesFilterInput {
+    /// Checks all of it.
+    pub(super) fn check(self) -> Result<GlobalFilter, Failure> {
+        Ok(GlobalFilter {
+            created: span("filter.createdAt", self.created_at)?,
+            expires: span("filter.expiresAt", self.expires_at)?,
+            label: label("filter.topic", self.topic)?,
+        })
+    }
+}
+
+/// How many items a page shall have.
+pub(super) fn page(limit: Option<i32>) -> Result<usize, Failure> {
+    match limit.map(usize::try_from) {
+        None => Ok(DEFAULT_PAGE),
+        Some(Ok(limit @ 1..=MAX_PAGE)) => Ok(limit),
+        Some(_) => Err(Failure::bad(
+            "limit",
+            format!("expected a number from 1 to {MAX_PAGE}"),
+        )),
+    }
+}
+
+/// The message that `id` names, in an argument called `at`.
+pub(super) fn message_id(at: &str, id: &ID) -> Result<MessageId, Failure> {
+    id.parse().map_err(|error| Failure::bad(at, error))
+}
+
+/// A name as recipients and topics have it, in an argument called `at`.
+pub(super) fn check_name(at: &str, name: &str) -> Result<Arc<str>, Failure> {
+    let why = if name.is_empty() {
+        "must not be empty"
+    } else if name.len() > MAX_NAME {
+        "must have at most 256 bytes"
+    } else if name.chars().any(char::is_control) {
+        "must not have control characters"
+    } else {
+        return Ok(name.into());
+    };
+    Err(Failure::bad(at, why))
+}
+
+fn label(at: &str, topic: Option<String>) -> Result<Option<Arc<str>>, Failure> {
+    topic.map(|topic| check_name(at, &topic)).transpose()
+}
+
+fn draft(
+    at: &str,
+    message: Option<String>,
+    topic: Option<String>,
+    expires_at: Option<DateTime>,
+    limits: &Limits,
+    now: Timestamp,
+) -> Result<Draft, Failure> {
+    let text = message.filter(|text| !text.is_empty()).ok_or_else(|| {
+        Failure::bad(
+            &format!("{at}.message"),
+            "the text of the message is mandatory",
+        )
+    })?;
+    if text.len() > limits.message_bytes {
+        return Err(Failure::new(
+            Code::Limited,
+            format!(
+                "{at}.message: has {} bytes; at most {} are allowed",
+                text.len(),
+                limits.message_bytes
+            ),
+        ));
+    }
+    Ok(Draft {
+        text: text.into(),
+        label: label(&format!("{at}.topic"), topic)?,
+        expires_at: expires_at
+            .map(|DateTime(at_time)| expiry(at, at_time, limits, now))
+            .transpose()?,
+    })
+}
+
+fn expiry(
+    at: &str,
+    expires_at: Result<Timestamp, broker::time::BadTimestamp>,
+    limits: &Limits,
+    now: Timestamp,
+) -> Result<Timestamp, Failure> {
+    let at = format!("{at}.expiresAt");
+    let expires_at = expires_at.map_err(|error| Failure::bad(&at, error))?;
+    if expires_at <= now {
+        Err(Failure::bad(&at, "lies in the past"))
+    } else if expires_at.since(now) > limits.retention {
+        let days = limits.retention.as_secs_f64() / 86_400.0;
+        Err(Failure::bad(
+            &at,
+            format!("may lie at most {days} days ahead"),
+        ))
+    } else {
+        Ok(expires_at)
+    }
+}
+
+fn idempotency_key(at: &str, key: Option<String>) -> Result<Option<String>, Failure> {
+    match key {
+        Some(key)
+            if key.is_empty()
+                || key.len() > MAX_IDEMPOTENCY_KEY
+                || key.chars().any(char::is_control) =>
+        {
+            Err(Failure::bad(
+                &format!("{at}.idempotencyKey"),
+                format!("expected 1 to {MAX_IDEMPOTENCY_KEY} bytes without control characters"),
+            ))
+        }
+        key => Ok(key),
+    }
+}
+
+fn span(at: &str, filter: Option<DateTimeFilter>) -> Result<Span, Failure> {
+    let Some(filter) = filter else {
+        return Ok(Span::default());
+    };
+    let read =
+        |end: &str, text: Option<String>| {
+            text.map(|text| text.parse()).transpose().map_err(
+                |error: broker::time::BadTimestamp| Failure::bad(&format!("{at}.{end}"), error),
+            )
+        };
+    Ok(Span {
+        from: read("from", filter.from)?,
+        to: read("to", filter.to)?,
+    })
+}
+
+/// An address or a network. An IPv4 address written as IPv6 is the IPv4 address.
+fn network(text: &str) -> Option<IpNet> {
+    match text.parse::<IpAddr>() {
+        Ok(address) => Some(address.to_canonical().into()),
+        Err(_) => text.parse::<IpNet>().ok().map(|net| net.trunc()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+    const DAY: Duration = Duration::from_secs(86_400);
+
+    fn limits() -> Limits {
+        let mut env = broker::node::env::Env::from_pairs::<&str, &str>([]);
+        crate::config::Config::read(&mut env).limits
+    }
+
+    fn push() -> MessageInput {
+        MessageInput {
+            recipients: vec!["ann".to_owned()],
+            message: Some("hello".to_owned()),
+            topic: None,
+            expires_at: None,
+            idempotency_key: None,
+        }
+    }
+
+    fn refusal(input: MessageInput) -> String {
+        match input.check("input", &limits(), NOW) {
+            Ok(_) => panic!("should have been refused"),
+            Err(failure) => format!("{} {failure}", failure.code.as_str()),
+        }
+    }
+
+    #[test]
+    fn a_refusal_names_the_argument() {
+        let cases = [
+            (
+                MessageInput {
+                    message: None,
+                    ..push()
+                },
+                "BAD_USER_INPUT input.message:",
+            ),
+            (
+                MessageInput {
+                    message: Some(String::new()),
+                    ..push()
+                },
+                "BAD_USER_INPUT input.message:",
+            ),
+            (
+                MessageInput {
+                    message: Some("x".repeat(65_537)),
+                    ..push()
+                },
+                "LIMITED input.message:",
+            ),
+            (
+                MessageInput {
+                    recipients: vec![],
+                    ..push()
+                },
+                "BAD_USER_INPUT input.recipients:",
+            ),
+            (
+                MessageInput {
+                    topic: Some("a\nb".to_owned()),
+                    ..push()
+                },
+                "BAD_USER_INPUT input.topic:",
+            ),
+            (
+                MessageInput {
+                    idempotency_key: Some("k".repeat(129)),
+                    ..push()
+                },
+                "BAD_USER_INPUT input.idempotencyKey:",
+            ),
+            (
+                MessageInput {
+                    expires_at: Some(DateTime("soon".parse())),
+                    ..push()
+                },
+                "BAD_USER_INPUT input.expiresAt:",
+            ),
+        ];
+        for (input, expected) in cases {
+            let refusal = refusal(input);
+            assert!(refusal.starts_with(expected), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn a_bad_name_fails_alone() {
+        let recipients = ["ann", "", "b\u{7f}b", &"x".repeat(257), "cid"];
+        let input = MessageInput {
+            recipients: recipients.map(str::to_owned).to_vec(),
+            ..push()
+        };
+        let push = input.check("input", &limits(), NOW).unwrap();
+        let fine: Vec<_> = push.recipients.iter().map(Result::is_ok).collect();
+        assert_eq!(fine, [true, false, false, false, true]);
+        let failure = push.recipients[2].as_ref().unwrap_err();
+        assert!(
+            failure.message.starts_with("input.recipients[2]:"),
+            "{failure}"
+        );
+    }
+
+    #[test]
+    fn a_message_expires_in_the_future_but_within_retention() {
+        let expires = |at: Timestamp| MessageInput {
+            expires_at: Some(at.into()),
+            ..push()
+        };
+        let moment = Duration::from_millis(1);
+        for at in [NOW, NOW - DAY, NOW + 30 * DAY + moment] {
+            assert!(refusal(expires(at)).contains("input.expiresAt:"));
+        }
+        for at in [NOW + moment, NOW + 30 * DAY] {
+            let push = expires(at).check("input", &limits(), NOW).unwrap();
+            assert_eq!(push.draft.expires_at, Some(at));
+        }
+    }
+
+    #[test]
+    fn pages_have_one_to_a_hundred_items() {
+        assert_eq!(page(None), Ok(50));
+        assert_eq!((page(Some(1)), page(Some(100))), (Ok(1), Ok(100)));
+        for limit in [0, -1, 101] {
+            assert!(page(Some(limit)).is_err(), "{limit}");
+        }
+    }
+
+    #[test]
+    fn a_source_is_an_address_or_a_network() {
+        let net = |text: &str| network(text).map(|net| net.to_string());
+        assert_eq!(net("192.0.2.7").as_deref(), Some("192.0.2.7/32"));
+        assert_eq!(net("192.0.2.7/24").as_deref(), Some("192.0.2.0/24"));
+        assert_eq!(net("::ffff:192.0.2.7").as_deref(), Some("192.0.2.7/32"));
+        assert_eq!(net("2001:db8::1").as_deref(), Some("2001:db8::1/128"));
+        for text in ["", "example.org", "192.0.2", "192.0.2.7/33"] {
+            assert_eq!(network(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_filter_says_which_end_of_which_range_is_wrong() {
+        let filter = MessagesFilterInput {
+            expires_at: Some(DateTimeFilter {
+                from: None,
+                to: Some("later".to_owned()),
+            }),
+            ..MessagesFilterInput::default()
+        };
+        let failure = filter.check().unwrap_err();
+        assert!(
+            failure.message.starts_with("filter.expiresAt.to:"),
+            "{failure}"
+        );
+    }
+}

@@ -1,0 +1,216 @@
+//! What can be done.
+
+use std::sync::Arc;
+
+use async_graphql::{Context, ID, Object};
+use broker::Timestamp;
+use broker::message::MessageId;
+use broker::token::RecipientToken;
+use broker::topic::{Tenant, Topic};
+use tracing::error;
+
+use super::input::{
+    GlobalMessageInput, MessageInput, Push, RegisterRecipientInput, Registration, check_name,
+    message_id,
+};
+use super::scalar::Token;
+use super::types::{
+    GlobalMessage, Message, PushMessageResult, RegisterRecipientResponse, RevokeRecipientResponse,
+};
+use super::{api, tenant};
+use crate::Api;
+use crate::failure::{Code, Failure};
+use crate::metrics::Kind;
+
+/// Most pushes in one `pushMessages`.
+const MAX_PUSHES: usize = 100;
+
+/// The root of mutations.
+pub struct Mutation;
+
+#[Object]
+impl Mutation {
+    /// Registers a recipient to which messages can be pushed, and returns where
+    /// it connects. Registering again leaves earlier tokens valid.
+    async fn register_recipient(
+        &self,
+        ctx: &Context<'_>,
+        input: RegisterRecipientInput,
+    ) -> Result<Option<RegisterRecipientResponse>, Failure> {
+        let api = api(ctx);
+        let Registration {
+            recipient,
+            label,
+            origin,
+            source,
+        } = input.check("input")?;
+        // Redis' clock, because revocation compares with it.
+        let issued_at = api.redis.time().await?;
+        let token = api.keyring.sign(&RecipientToken {
+            tenant: tenant(ctx).clone(),
+            recipient,
+            label,
+            origin,
+            source,
+            issued_at,
+            expires_at: issued_at + api.limits.token_life,
+            nonce: rand::random(),
+        });
+        Ok(Some(RegisterRecipientResponse {
+            connection_uri: Some(api.public_url.with_token(&token)),
+            token: Some(Token(token)),
+        }))
+    }
+
+    /// Sends a message to some recipients: now to those that are connected, and
+    /// until it expires to those that connect later. Answers for each name given,
+    /// in that order; a name given twice gets one message.
+    async fn push_message(
+        &self,
+        ctx: &Context<'_>,
+        input: MessageInput,
+    ) -> Result<Option<Vec<Option<PushMessageResult>>>, Failure> {
+        let api = api(ctx);
+        api.check_recipients("input.recipients", input.len())?;
+        let push = input.check("input", &api.limits, Timestamp::now())?;
+        Ok(Some(api.push(tenant(ctx), push).await))
+    }
+
+    /// Several pushes, at most 100, as one request. Answers with one list for
+    /// each, in that order. If any argument is refused, nothing is pushed.
+    async fn push_messages(
+        &self,
+        ctx: &Context<'_>,
+        input: Vec<MessageInput>,
+    ) -> Result<Option<Vec<Option<Vec<Option<PushMessageResult>>>>>, Failure> {
+        let api = api(ctx);
+        if input.len() > MAX_PUSHES {
+            return Err(too_many("input", "pushes", input.len(), MAX_PUSHES));
+        }
+        let recipients = input.iter().map(MessageInput::len).sum();
+        api.check_recipients("input", recipients)?;
+        let now = Timestamp::now();
+        let checked = input
+            .into_iter()
+            .enumerate()
+            .map(|(n, input)| input.check(&format!("input[{n}]"), &api.limits, now));
+        let pushes = checked.collect::<Result<Vec<_>, _>>()?;
+        let mut outcomes = Vec::with_capacity(pushes.len());
+        // One after the other: messages to one recipient keep the order given.
+        for push in pushes {
+            outcomes.push(Some(api.push(tenant(ctx), push).await));
+        }
+        Ok(Some(outcomes))
+    }
+
+    /// Sends a message to all recipients: now to those that are connected, and
+    /// until it expires to those that connect later.
+    async fn push_global_message(
+        &self,
+        ctx: &Context<'_>,
+        input: GlobalMessageInput,
+    ) -> Result<Option<GlobalMessage>, Failure> {
+        let api = api(ctx);
+        let push = input.check("input", &api.limits, Timestamp::now())?;
+        let publishing = api.metrics.publishing(Kind::Global);
+        let key = push.idempotency_key.as_deref();
+        let pushed = api
+            .messages
+            .push_global(tenant(ctx), &push.draft, key)
+            .await?;
+        publishing.done(1);
+        Ok(Some(GlobalMessage(pushed)))
+    }
+
+    /// Cancels a message that is still pending, and returns it. One that was
+    /// delivered or cancelled before is returned as it is.
+    async fn cancel_message(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Message>, Failure> {
+        let id = message_id("id", &id)?;
+        match api(ctx).messages.cancel(tenant(ctx), id).await? {
+            Some(message) => Ok(Some(Message(message))),
+            None => Err(unknown(id)),
+        }
+    }
+
+    /// Ends a global message: those who have not got it will not. Returns it.
+    async fn cancel_global_message(
+        &self,
+        ctx: &Context<'_>,
+        id: ID,
+    ) -> Result<Option<GlobalMessage>, Failure> {
+        let id = message_id("id", &id)?;
+        match api(ctx).messages.cancel_global(tenant(ctx), id).await? {
+            Some(message) => Ok(Some(GlobalMessage(message))),
+            None => Err(unknown(id)),
+        }
+    }
+
+    /// Closes a recipient's connections, ends the tokens it has, and cancels what
+    /// waits for it. It can be registered anew.
+    async fn revoke_recipient(
+        &self,
+        ctx: &Context<'_>,
+        recipient: String,
+    ) -> Result<Option<RevokeRecipientResponse>, Failure> {
+        check_name("recipient", &recipient)?;
+        let topic = Topic::recipient(tenant(ctx), &recipient);
+        let revoked = api(ctx).messages.revoke(&topic).await?;
+        Ok(Some(RevokeRecipientResponse {
+            recipient: Some(recipient),
+            revoked_at: Some(revoked.at.into()),
+            cancelled: Some(revoked.cancelled),
+        }))
+    }
+}
+
+impl Api {
+    fn check_recipients(&self, at: &str, named: usize) -> Result<(), Failure> {
+        let limit = self.limits.recipients;
+        if named > limit {
+            Err(too_many(at, "recipients", named, limit))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Pushes to the names that are recipients', and answers for all of them.
+    async fn push(&self, tenant: &Tenant, push: Push) -> Vec<Option<PushMessageResult>> {
+        let Push {
+            recipients,
+            draft,
+            idempotency_key,
+        } = push;
+        let names: Vec<Arc<str>> = recipients.iter().flatten().cloned().collect();
+        let publishing = self.metrics.publishing(Kind::Recipient);
+        let key = idempotency_key.as_deref();
+        let pushed = self.messages.push(tenant, &names, &draft, key).await;
+        let mut stored: Vec<_> = pushed.iter().flatten().map(|message| message.id).collect();
+        stored.sort_unstable();
+        stored.dedup();
+        publishing.done(stored.len());
+        if let Some(reason) = pushed.iter().find_map(|outcome| outcome.as_ref().err()) {
+            let failed = pushed.iter().filter(|outcome| outcome.is_err()).count();
+            error!(error = %reason, failed, "a push failed for {failed} recipients");
+        }
+        let mut pushed = pushed.into_iter();
+        let answers = recipients.into_iter().map(|name| {
+            let outcome = name.and_then(|_| {
+                let outcome = pushed.next().expect("the broker answers for every name");
+                outcome.map_err(|reason| Failure::unlogged(&reason))
+            });
+            Some(outcome.into())
+        });
+        answers.collect()
+    }
+}
+
+fn too_many(at: &str, what: &str, given: usize, limit: usize) -> Failure {
+    Failure::new(
+        Code::Limited,
+        format!("{at}: has {given} {what}; at most {limit} are allowed in one call"),
+    )
+}
+
+fn unknown(id: MessageId) -> Failure {
+    Failure::new(Code::NotFound, format!("id: there is no message {id}"))
+}
