@@ -427,6 +427,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_first_signal_drains_and_the_second_hurries() {
+        let node = node();
+        node.on_signals();
+        let terminate = || {
+            let pid = std::process::id().to_string();
+            let mut kill = std::process::Command::new("kill");
+            assert!(kill.args(["-TERM", &pid]).status().unwrap().success());
+        };
+        terminate();
+        node.draining().await;
+        assert_eq!(node.phase(), Phase::Draining);
+        terminate();
+        node.hurrying().await;
+    }
+
+    #[tokio::test]
     async fn waiting_ends_when_the_node_drains() {
         let node = node();
         assert_eq!(node.until_drain(async { 7 }).await, Some(7));

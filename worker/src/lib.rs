@@ -1,1 +1,75 @@
-//! Placeholder.
+//! The process that ends what expired and forgets what is past its retention.
+//!
+//! Any number of workers run at once: each step is one script, so they share
+//! the work and never do it twice. None holds anything that others wait for.
+
+use std::time::Duration;
+
+use broker::Error;
+use broker::keys::Keys;
+use broker::messages::{Limits, Messages};
+use broker::node::{Condition, Node};
+use broker::topology::Redis;
+use prometheus::Registry;
+use tokio::time::sleep;
+
+pub mod config;
+mod metrics;
+mod sweep;
+mod trim;
+
+pub use config::Config;
+use metrics::Metrics;
+
+/// How long to wait before asking again for a Redis that does not answer.
+const REDIS_RETRY: Duration = Duration::from_millis(500);
+
+/// Starts the worker's tasks on `node`; they end once it drains.
+///
+/// # Errors
+/// If this version cannot serve the Redis that is configured.
+///
+/// # Panics
+/// If `registry` already has metrics of a worker.
+pub fn start(config: &Config, node: &Node, registry: &Registry) -> Result<(), Error> {
+    let redis = Redis::open(&config.settings.redis)?;
+    let keys = config.settings.keys.clone();
+    let limits = Limits {
+        retention: config.retention,
+        ..Limits::default()
+    };
+    let messages = Messages::new(redis.clone(), keys.clone(), limits);
+    let metrics = Metrics::register(registry);
+    let condition = node.condition("redis");
+
+    let (config, own) = (config.clone(), node.clone());
+    node.spawn("worker", async move {
+        if !redis_is_ours(&redis, &keys, &condition, &own).await {
+            return;
+        }
+        own.running();
+        let sweep = sweep::run(&messages, &config, &metrics, &condition, &own);
+        let trim = trim::run(&messages, &config, &metrics, &own);
+        tokio::join!(sweep, trim);
+    });
+    Ok(())
+}
+
+/// Waits for Redis to answer, and makes sure that it is laid out as expected.
+/// If not, the node fails: sweeping another layout would do harm.
+async fn redis_is_ours(redis: &Redis, keys: &Keys, condition: &Condition, node: &Node) -> bool {
+    loop {
+        match node.until_drain(redis.check_schema(keys)).await {
+            None => return false,
+            Some(Ok(())) => return true,
+            Some(Err(error @ Error::Schema { .. })) => {
+                node.fail(&error.to_string());
+                return false;
+            }
+            Some(Err(error)) => condition.down(error.to_string()),
+        }
+        if node.until_drain(sleep(REDIS_RETRY)).await.is_none() {
+            return false;
+        }
+    }
+}

@@ -1,2 +1,44 @@
-//! Placeholder.
-fn main() {}
+//! `worker`: runs until it is told to leave.
+
+use std::process::ExitCode;
+
+use broker::node::env::Env;
+use broker::node::{Node, admin, log};
+use prometheus::Registry;
+use tokio::net::TcpListener;
+use tracing::{error, info};
+use worker::Config;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let mut env = Env::from_process();
+    let config = Config::read(&mut env);
+    log::init(config.settings.log_format, config.settings.log.as_str());
+    if let Err(error) = env.finish() {
+        error!("{error}");
+        return ExitCode::FAILURE;
+    }
+    match run(&config).await {
+        Ok(code) => code,
+        Err(error) => {
+            error!("the worker cannot start: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(config: &Config) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let node = Node::new("worker", config.settings.node.clone());
+    let registry = Registry::new();
+    let listener = TcpListener::bind(config.admin_listen)
+        .await
+        .map_err(|error| format!("{}: {error}", config.admin_listen))?;
+    info!(admin_address = %listener.local_addr()?, "listening");
+    node.on_signals();
+    worker::start(config, &node, &registry)?;
+    tokio::select! {
+        () = node.finished() => {}
+        () = admin::serve(listener, node.clone(), registry) => {}
+    }
+    Ok(node.exit_code())
+}

@@ -5,8 +5,10 @@ use std::str::FromStr;
 
 use tracing::error;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::time::Timestamp;
 
@@ -75,28 +77,40 @@ pub fn init(format: LogFormat, filter: &str) {
         .parse(filter)
         .unwrap_or_else(|_| EnvFilter::new("info"));
     let terminal = std::io::stderr().is_terminal();
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_timer(Clock)
-        .with_writer(std::io::stderr);
     let json = match format {
         LogFormat::Auto => !terminal,
         LogFormat::Json => true,
         LogFormat::Text => false,
     };
+    // An error means that logging has begun already.
     if json {
-        let lines = lines
-            .json()
-            .flatten_event(true)
-            .with_current_span(false)
-            .with_span_list(false);
-        if lines.try_init().is_ok() {
+        if json_lines(filter, std::io::stderr).try_init().is_ok() {
             log_panics();
         }
     } else {
-        // An error means that logging has begun already.
-        let _ = lines.with_ansi(terminal).try_init();
+        let lines = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_timer(Clock)
+            .with_writer(std::io::stderr)
+            .with_ansi(terminal);
+        let _ = lines.try_init();
     }
+}
+
+/// One JSON object per line, whatever an event holds.
+fn json_lines<W>(filter: EnvFilter, writer: W) -> impl SubscriberInitExt
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_timer(Clock)
+        .with_writer(writer)
+        .json()
+        .flatten_event(true)
+        .with_current_span(false)
+        .with_span_list(false)
+        .finish()
 }
 
 /// Panics become log lines too. Only a literal message is repeated: one that was
@@ -124,7 +138,36 @@ impl FormatTime for Clock {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+    use std::sync::Arc;
+
     use super::*;
+
+    #[test]
+    fn each_event_is_one_json_object_on_a_line_of_its_own() {
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        let lines = json_lines(EnvFilter::new("info"), Arc::new(writer));
+        {
+            let _logging = lines.set_default();
+            tracing::info!(address = %"127.0.0.1:80", reason = "two\nlines", "listening");
+            tracing::debug!("not asked for");
+            tracing::warn!(sockets = 3, "full");
+        }
+        let mut written = String::new();
+        reader.read_to_string(&mut written).unwrap();
+        let lines: Vec<serde_json::Value> = written
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        assert_eq!(lines.len(), 2);
+        assert_eq!(lines[0]["message"], "listening");
+        assert_eq!(lines[0]["level"], "INFO");
+        assert_eq!(lines[0]["address"], "127.0.0.1:80");
+        assert_eq!(lines[0]["reason"], "two\nlines");
+        assert_eq!(lines[1]["sockets"], 3);
+        let at = lines[1]["timestamp"].as_str().unwrap();
+        assert!(at.parse::<Timestamp>().is_ok(), "{at}");
+    }
 
     #[test]
     fn filters_are_levels_by_target() {

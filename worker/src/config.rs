@@ -1,0 +1,89 @@
+//! What can be set for a worker.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use broker::node::env::{Env, Period};
+use broker::node::settings::Settings;
+
+/// A worker's settings.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Those that every process has.
+    pub settings: Settings,
+    /// `CARILLON_WORKER_ADMIN_LISTEN`, default `127.0.0.1:9103`: where operators
+    /// ask `/live`, `/ready` and `/metrics`. Not public unless told so.
+    pub admin_listen: SocketAddr,
+    /// `CARILLON_WORKER_SWEEP_INTERVAL`, default `1s`: how often expired
+    /// messages are looked for. With the grace it bounds how long one may stay
+    /// pending: six seconds of the ten that are promised.
+    pub sweep_interval: Duration,
+    /// `CARILLON_WORKER_SWEEP_GRACE`, default `5s`: how long after its expiry a
+    /// message is cancelled, so that the mark of a frame that was flushed just
+    /// in time still counts. Longer than a gateway takes to mark.
+    pub sweep_grace: Duration,
+    /// `CARILLON_WORKER_TRIM_INTERVAL`, default `60s`: how often what is past its
+    /// retention is removed. Nobody reads it any more, so this is only memory.
+    pub trim_interval: Duration,
+    /// `CARILLON_RETENTION`, default `30d`: how long after its creation a message
+    /// can be read. The same for api, gateway and worker, or some would remove
+    /// what others still show.
+    pub retention: Duration,
+}
+
+impl Config {
+    /// Reads them.
+    pub fn read(env: &mut Env) -> Self {
+        let settings = Settings::read(env);
+        let admin_listen = env.get("CARILLON_WORKER_ADMIN_LISTEN", "127.0.0.1:9103");
+        let mut period = |name, default| {
+            let Period(period) = env.get(name, default);
+            if period.is_zero() {
+                env.complain(format!("{name}: must be longer than nothing"));
+            }
+            period
+        };
+        let sweep_interval = period("CARILLON_WORKER_SWEEP_INTERVAL", "1s");
+        let trim_interval = period("CARILLON_WORKER_TRIM_INTERVAL", "60s");
+        let retention = period("CARILLON_RETENTION", "30d");
+        Self {
+            settings,
+            admin_listen,
+            sweep_interval,
+            sweep_grace: env
+                .get::<Period>("CARILLON_WORKER_SWEEP_GRACE", "5s")
+                .into(),
+            trim_interval,
+            retention,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_needs_no_settings() {
+        let mut env = Env::from_pairs::<&str, &str>([]);
+        let config = Config::read(&mut env);
+        assert_eq!(env.finish(), Ok(()));
+        let pending_after_expiry = config.sweep_interval + config.sweep_grace;
+        assert!(pending_after_expiry < Duration::from_secs(10));
+    }
+
+    #[test]
+    fn an_interval_of_nothing_is_a_mistake_and_a_grace_of_nothing_is_not() {
+        let pairs = [
+            ("CARILLON_WORKER_SWEEP_INTERVAL", "0"),
+            ("CARILLON_WORKER_SWEEP_GRACE", "0"),
+            ("CARILLON_RETENTION", "0s"),
+        ];
+        let mut env = Env::from_pairs(pairs);
+        Config::read(&mut env);
+        let mistakes = env.finish().unwrap_err().to_string();
+        assert!(mistakes.contains("SWEEP_INTERVAL"), "{mistakes}");
+        assert!(mistakes.contains("RETENTION"), "{mistakes}");
+        assert!(!mistakes.contains("GRACE"), "{mistakes}");
+    }
+}

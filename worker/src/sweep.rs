@@ -1,0 +1,72 @@
+//! Cancelling what has expired.
+
+use std::time::{Duration, Instant};
+
+use broker::keys::Partition;
+use broker::messages::Messages;
+use broker::node::{Condition, Node};
+use broker::{Error, Timestamp};
+use rand::seq::SliceRandom;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::config::Config;
+use crate::metrics::Metrics;
+
+/// Messages per script: about a millisecond of Redis' time.
+const BATCH: usize = 200;
+
+/// Sweeps all partitions at every interval, until the node drains. While it
+/// fails, `redis` is down, which logs the first failure and the recovery.
+pub(crate) async fn run(
+    messages: &Messages,
+    config: &Config,
+    metrics: &Metrics,
+    redis: &Condition,
+    node: &Node,
+) {
+    let mut ticks = interval(config.sweep_interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while node.until_drain(ticks.tick()).await.is_some() {
+        let started = Instant::now();
+        // Dropped when the node drains: scripts are atomic, so nothing is half done.
+        match node
+            .until_drain(sweep(messages, config.sweep_grace, metrics))
+            .await
+        {
+            None => return,
+            Some(Ok(lag)) => {
+                metrics.sweep_lag.set(lag.as_secs_f64());
+                metrics
+                    .sweep_seconds
+                    .observe(started.elapsed().as_secs_f64());
+                redis.up();
+            }
+            Some(Err(error)) => {
+                metrics.sweeps_failed.inc();
+                redis.down(error.to_string());
+            }
+        }
+    }
+}
+
+/// Cancels all that is due and says how late the most overdue of it was. Workers
+/// that sweep at once take the partitions in different orders.
+async fn sweep(messages: &Messages, grace: Duration, metrics: &Metrics) -> Result<Duration, Error> {
+    let mut partitions: Vec<Partition> = Partition::every().collect();
+    partitions.shuffle(&mut rand::rng());
+    let mut lag = Duration::ZERO;
+    for partition in partitions {
+        loop {
+            let swept = messages.sweep(partition, grace, BATCH).await?;
+            metrics.cancelled.inc_by(swept.cancelled);
+            metrics.gone.inc_by(swept.seen - swept.cancelled);
+            if let Some(due) = swept.oldest_due {
+                lag = lag.max(Timestamp::now().since(due + grace));
+            }
+            if swept.seen < BATCH as u64 {
+                break;
+            }
+        }
+    }
+    Ok(lag)
+}

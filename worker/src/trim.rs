@@ -1,0 +1,48 @@
+//! Forgetting what is past its retention.
+
+use broker::Error;
+use broker::keys::Partition;
+use broker::messages::Messages;
+use broker::node::Node;
+use rand::seq::SliceRandom;
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::{info, warn};
+
+use crate::config::Config;
+use crate::metrics::Metrics;
+
+/// Trims all partitions at every interval, until the node drains.
+pub(crate) async fn run(messages: &Messages, config: &Config, metrics: &Metrics, node: &Node) {
+    let mut ticks = interval(config.trim_interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut failing = false;
+    while node.until_drain(ticks.tick()).await.is_some() {
+        match node.until_drain(trim(messages, metrics)).await {
+            None => return,
+            Some(Ok(())) => {
+                if failing {
+                    info!("trimming works again");
+                }
+                failing = false;
+            }
+            Some(Err(error)) => {
+                metrics.trims_failed.inc();
+                if !failing {
+                    warn!(%error, "trimming failed and is tried again at every interval");
+                }
+                failing = true;
+            }
+        }
+    }
+}
+
+async fn trim(messages: &Messages, metrics: &Metrics) -> Result<(), Error> {
+    let mut partitions: Vec<Partition> = Partition::every().collect();
+    partitions.shuffle(&mut rand::rng());
+    for partition in partitions {
+        let trimmed = messages.trim(partition).await?;
+        metrics.trimmed_messages.inc_by(trimmed.messages);
+        metrics.trimmed_globals.inc_by(trimmed.globals);
+    }
+    Ok(())
+}
