@@ -24,9 +24,9 @@ lint:
 docs:
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 
-bench: need-redis need-python ## Measure the gateway against the physical limit; rewrites docs/benchmarks.md
+bench: need-redis ## Measure the gateway against the physical limit; rewrites docs/benchmarks.md
 	cargo build --release --workspace --bins
-	python3 tests/bench/run.py
+	cargo run --release --quiet -p bench
 
 faults: need-redis ## Kill every process under 1,000 pushes/s, on release binaries
 	FLEET_PROFILE=release FAULTS_RATE=1000 cargo test -p tests --test all faults:: -- --nocapture

@@ -1,6 +1,6 @@
 //! Where the programs under test are, built when they are first asked for.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
 
@@ -16,11 +16,12 @@ pub(crate) fn binary(name: &str) -> PathBuf {
 
 /// Builds all programs of the workspace and says into which folder.
 fn build() -> PathBuf {
-    let own = std::env::current_exe().expect("a test knows its own path");
-    let own_profile = own
-        .parent()
-        .and_then(Path::parent)
-        .expect("tests are built into target/<profile>/deps");
+    let own = std::env::current_exe().expect("a program knows its own path");
+    let mut own_profile = own.parent().expect("a program is in a folder");
+    // Tests are built into target/<profile>/deps, programs one folder above.
+    if own_profile.ends_with("deps") {
+        own_profile = own_profile.parent().expect("target is above");
+    }
     let target = own_profile.parent().expect("target is above the profile");
     let profile = std::env::var(PROFILE).unwrap_or_else(|_| {
         let folder = own_profile.file_name().expect("the profile has a name");

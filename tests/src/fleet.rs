@@ -17,7 +17,7 @@ pub const TENANT: &str = "acme";
 /// All that an access key can allow.
 pub const ALL_SCOPES: &str = "websockets-manager-api:query:* websockets-manager-api:mutation:*";
 /// Signs the tokens of all fleets; nothing outside of tests accepts it.
-const TOKEN_KEYS: &str = "tests:dGVzdHMtc2lnbi10b2tlbnMtd2l0aC10aGlzLXNlY3JldA";
+pub const TOKEN_KEYS: &str = "tests:dGVzdHMtc2lnbi10b2tlbnMtd2l0aC10aGlzLXNlY3JldA";
 /// Everything our own code would ever log, so that secrets have nowhere to hide.
 const LOG: &str = "info,broker=trace,gateway=trace,api=trace,worker=trace";
 

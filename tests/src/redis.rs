@@ -95,7 +95,7 @@ impl PrivateRedis {
 
 /// A loopback address on which nobody listens, below the ports that the system
 /// gives to outgoing connections: it stays free while its owner is down.
-fn free_address() -> SocketAddr {
+pub fn free_address() -> SocketAddr {
     let start = std::process::id() % 3000;
     let ports = (0..3000).map(|n| 6500 + ((start + n * 7) % 3000) as u16);
     ports

@@ -1,0 +1,406 @@
+//! What is done to a subject, and what that costs it.
+
+use std::fmt;
+use std::fs;
+use std::thread;
+use std::time::Duration;
+
+use crate::clients::{Clients, Faults};
+use crate::procfs;
+use crate::push::Pusher;
+use crate::subject::{Running, Subject};
+
+/// How often memory must read the same before it counts as settled.
+const STEADY_READINGS: u32 = 5;
+/// How far apart those readings are.
+const READING: Duration = Duration::from_millis(200);
+/// Deliveries with which a scenario proves its sockets alive after a storm.
+const PROBES: usize = 1000;
+
+/// One way to load a subject.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scenario {
+    /// Its short name.
+    pub name: &'static str,
+    /// Recipients.
+    pub topics: usize,
+    /// Sockets of each recipient.
+    pub sockets: usize,
+    /// What happens.
+    pub load: Load,
+    /// A sentence about it.
+    pub what: &'static str,
+}
+
+/// What happens in a scenario.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Load {
+    /// As fast as it goes, with at most so many pushes on their way.
+    Window {
+        /// Pushes on their way.
+        in_flight: usize,
+        /// Pushes in all.
+        pushes: usize,
+    },
+    /// So many a second, whether the subject keeps up or not; delays count from
+    /// when a push was due.
+    Rate {
+        /// Pushes per second.
+        per_second: u32,
+        /// Pushes in all.
+        pushes: u32,
+        /// Whether through the api instead of the store.
+        api: bool,
+    },
+    /// Nothing, then everybody leaves and returns, twice.
+    Idle,
+}
+
+/// Who pushes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Producer {
+    /// Each push after the one before is stored, since order matters.
+    OneByOne,
+    /// All at once.
+    Many,
+    /// An application, through the api.
+    Api,
+}
+
+/// What was seen.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Figures {
+    /// CPU time per delivery, in microseconds (seconds per million).
+    pub cpu: Option<f64>,
+    /// Deliveries per second.
+    pub rate: Option<f64>,
+    /// Median delay, in milliseconds.
+    pub p50: Option<f64>,
+    /// Delay of the slowest hundredth, in milliseconds.
+    pub p99: Option<f64>,
+    /// CPU time per socket opened, in milliseconds.
+    pub connect: Option<f64>,
+    /// Memory per idle socket, in KB of 1,000 bytes.
+    pub memory: Option<f64>,
+    /// Growth of that after everybody left and returned twice, in percent.
+    pub growth: Option<f64>,
+    /// What went wrong.
+    pub faults: Faults,
+}
+
+impl fmt::Display for Figures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let figures = [
+            (self.cpu, "CPU-s/M"),
+            (self.rate, "deliveries/s"),
+            (self.p50, "ms p50"),
+            (self.p99, "ms p99"),
+            (self.connect, "ms CPU per connect"),
+            (self.memory, "KB per socket"),
+            (self.growth, "% growth"),
+        ];
+        for (figure, unit) in figures {
+            if let Some(figure) = figure {
+                write!(f, "{figure:.3} {unit}, ")?;
+            }
+        }
+        let Faults {
+            lost,
+            repeated,
+            reordered,
+            misdelivered,
+        } = self.faults;
+        write!(
+            f,
+            "lost {lost}, repeated {repeated}, reordered {reordered}, misdelivered {misdelivered}"
+        )
+    }
+}
+
+const SCENARIOS: [Scenario; 7] = [
+    Scenario {
+        name: "A1",
+        topics: 1,
+        sockets: 5000,
+        load: Load::Window {
+            in_flight: 1,
+            pushes: 100,
+        },
+        what: "1 recipient with 5,000 sockets, one push in flight",
+    },
+    Scenario {
+        name: "A16",
+        topics: 1,
+        sockets: 5000,
+        load: Load::Window {
+            in_flight: 16,
+            pushes: 800,
+        },
+        what: "the same, 16 in flight: frames may travel together",
+    },
+    Scenario {
+        name: "B",
+        topics: 10_000,
+        sockets: 1,
+        load: Load::Window {
+            in_flight: 2000,
+            pushes: 100_000,
+        },
+        what: "10,000 recipients with a socket each, chosen at random, 2,000 pushes in flight",
+    },
+    Scenario {
+        name: "B5k",
+        topics: 10_000,
+        sockets: 1,
+        load: Load::Rate {
+            per_second: 5000,
+            pushes: 50_000,
+            api: false,
+        },
+        what: "the same, 5,000 pushes/s; delay from the intended time",
+    },
+    Scenario {
+        name: "E",
+        topics: 1000,
+        sockets: 10,
+        load: Load::Window {
+            in_flight: 64,
+            pushes: 30_000,
+        },
+        what: "1,000 recipients with 10 sockets each, 64 pushes in flight",
+    },
+    Scenario {
+        name: "api5k",
+        topics: 10_000,
+        sockets: 1,
+        load: Load::Rate {
+            per_second: 5000,
+            pushes: 50_000,
+            api: true,
+        },
+        what: "as B5k, each push a call of the api over 64 connections",
+    },
+    Scenario {
+        name: "C",
+        topics: 19_000,
+        sockets: 1,
+        load: Load::Idle,
+        what: "19,000 idle sockets, a recipient each; all leave and return, twice",
+    },
+];
+
+/// All scenarios, in the order of the table.
+pub(crate) fn every() -> impl Iterator<Item = Scenario> {
+    SCENARIOS.into_iter()
+}
+
+/// What each is, as a list.
+pub(crate) fn legend() -> String {
+    SCENARIOS
+        .map(|scenario| format!("* {}: {}\n", scenario.name, scenario.what))
+        .concat()
+}
+
+impl Scenario {
+    /// Whether it is among the names.
+    pub(crate) fn is_named(&self, names: &[String]) -> bool {
+        names.iter().any(|name| name == self.name)
+    }
+
+    /// Who can run it: the limit program has neither memory nor an api to speak of.
+    pub(crate) fn subjects(&self) -> &'static [Subject] {
+        match self.load {
+            Load::Idle | Load::Rate { api: true, .. } => &[Subject::Gateway],
+            _ => &[Subject::Limit, Subject::Gateway],
+        }
+    }
+
+    fn producer(&self) -> Producer {
+        match self.load {
+            Load::Rate { api: true, .. } => Producer::Api,
+            _ if self.topics == 1 => Producer::OneByOne,
+            _ => Producer::Many,
+        }
+    }
+}
+
+impl fmt::Display for Scenario {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+/// Runs a scenario once, against a subject of its own.
+pub(crate) fn run(scenario: &Scenario, subject: Subject) -> Figures {
+    let running = Running::start(subject);
+    let open = || {
+        let path = |topic| running.path(topic);
+        Clients::open(running.address(), scenario.topics, scenario.sockets, path)
+    };
+    if let Load::Idle = scenario.load {
+        return idle(&running, open);
+    }
+    let mut clients = open();
+    let mut pusher = running.pusher(scenario.producer());
+    // Whoever has heard something is subscribed, and all that is made once is made.
+    window(&mut clients, &mut pusher, 256, scenario.topics, |n| n);
+
+    let mut dice = Dice::default();
+    clients.begin();
+    let cpu = procfs::cpu(running.pid());
+    match scenario.load {
+        Load::Window { in_flight, pushes } => {
+            window(&mut clients, &mut pusher, in_flight, pushes, |_| {
+                dice.roll(scenario.topics)
+            });
+        }
+        Load::Rate {
+            per_second, pushes, ..
+        } => {
+            rate(&mut clients, &mut pusher, per_second, pushes, || {
+                dice.roll(scenario.topics)
+            });
+        }
+        Load::Idle => {}
+    }
+    let elapsed = clients.elapsed();
+    let cpu = procfs::cpu(running.pid()) - cpu;
+    let faults = clients.faults();
+    let delays = clients.latencies();
+    let at = |share: usize| {
+        delays
+            .get(delays.len() * share / 100)
+            .map(|&us| f64::from(us) / 1e3)
+    };
+    Figures {
+        cpu: Some(cpu.as_secs_f64() * 1e6 / delays.len() as f64),
+        rate: Some(delays.len() as f64 / elapsed.as_secs_f64()),
+        p50: at(50),
+        p99: at(99),
+        faults,
+        ..Figures::default()
+    }
+}
+
+/// Pushes as fast as it goes, with at most `in_flight` on their way. Only a lone
+/// topic gets a second push before the first arrived: pushes set out at once
+/// have no order among themselves.
+fn window(
+    clients: &mut Clients,
+    pusher: &mut Pusher,
+    in_flight: usize,
+    pushes: usize,
+    mut choose: impl FnMut(usize) -> usize,
+) {
+    let mut pushed = 0;
+    while pushed < pushes {
+        while pushed < pushes && clients.in_flight() < in_flight {
+            let topic = free(clients, || choose(pushed));
+            let marker = clients.expect(topic, clients.elapsed());
+            pusher.push(marker);
+            pushed += 1;
+        }
+        if !clients.turn(Duration::from_secs(10)) {
+            break;
+        }
+    }
+    clients.finish();
+}
+
+/// Pushes at a steady rate.
+fn rate(
+    clients: &mut Clients,
+    pusher: &mut Pusher,
+    per_second: u32,
+    pushes: u32,
+    mut choose: impl FnMut() -> usize,
+) {
+    let due = |n: u32| Duration::from_secs(1) * n / per_second;
+    let mut pushed = 0;
+    while pushed < pushes {
+        while pushed < pushes && due(pushed) <= clients.elapsed() {
+            let topic = free(clients, &mut choose);
+            let marker = clients.expect(topic, due(pushed));
+            pusher.push(marker);
+            pushed += 1;
+        }
+        clients.turn(due(pushed).saturating_sub(clients.elapsed()));
+    }
+    clients.finish();
+}
+
+fn free(clients: &Clients, mut choose: impl FnMut() -> usize) -> usize {
+    loop {
+        let topic = choose();
+        if clients.on_the_way_to(topic) == 0 || clients.topics() == 1 {
+            return topic;
+        }
+    }
+}
+
+fn idle(running: &Running, open: impl Fn() -> Clients) -> Figures {
+    let pid = running.pid();
+    let (empty, descriptors) = (settled(pid), open_files(pid));
+    let cpu = procfs::cpu(pid);
+    let mut clients = open();
+    let cpu = procfs::cpu(pid) - cpu;
+    let count = clients.len();
+    let first = settled(pid);
+    for _ in 0..2 {
+        drop(clients);
+        while open_files(pid) > descriptors + 10 {
+            thread::sleep(READING);
+        }
+        clients = open();
+    }
+    let last = settled(pid);
+    let mut pusher = running.pusher(Producer::Many);
+    window(&mut clients, &mut pusher, 100, PROBES, |n| {
+        n * (count / PROBES)
+    });
+    let per_socket = |bytes: u64| bytes.saturating_sub(empty) as f64 / count as f64 / 1e3;
+    Figures {
+        connect: Some(cpu.as_secs_f64() * 1e3 / count as f64),
+        memory: Some(per_socket(first)),
+        growth: Some((per_socket(last) / per_socket(first) - 1.0) * 100.0),
+        faults: clients.faults(),
+        ..Figures::default()
+    }
+}
+
+/// Resident memory once it stopped changing.
+fn settled(pid: u32) -> u64 {
+    let (mut memory, mut same) = (procfs::resident(pid), 0);
+    while same < STEADY_READINGS {
+        thread::sleep(READING);
+        let now = procfs::resident(pid);
+        same = if now == memory { same + 1 } else { 0 };
+        memory = now;
+    }
+    memory
+}
+
+fn open_files(pid: u32) -> usize {
+    let files = fs::read_dir(format!("/proc/{pid}/fd"));
+    files
+        .expect("our own child's descriptors can be listed")
+        .count()
+}
+
+/// Numbers that look random and are the same in each run.
+struct Dice(u64);
+
+impl Default for Dice {
+    fn default() -> Self {
+        Self(0x9E37_79B9_7F4A_7C15)
+    }
+}
+
+impl Dice {
+    fn roll(&mut self, below: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % below as u64) as usize
+    }
+}
