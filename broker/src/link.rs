@@ -232,9 +232,11 @@ impl Link {
         }
     }
 
-    /// Where listeners leave their wishes.
-    pub fn wants(&self) -> Wants {
-        self.wants.clone()
+    /// The same, with `wants` as the place where listeners leave their wishes.
+    #[must_use]
+    pub fn with_wants(mut self, wants: Wants) -> Self {
+        self.wants = wants;
+        self
     }
 
     /// How the link is, now and later.

@@ -129,6 +129,11 @@ impl Topic {
         Tenant(self.part(0).into())
     }
 
+    /// Whether both have the same owner.
+    pub fn same_tenant(&self, other: &Self) -> bool {
+        self.part(0) == other.part(0)
+    }
+
     /// The kind.
     pub fn kind(&self) -> TopicKind {
         TopicKind::parse(self.part(1)).expect("a topic is built with a known kind")

@@ -1,2 +1,31 @@
-//! Placeholder.
-fn main() {}
+//! Starts a gateway from its environment.
+
+use std::process::ExitCode;
+
+use broker::node::env::Env;
+use broker::node::{Node, log};
+use gateway::config::Config;
+use tracing::error;
+
+/// What a process exits with that was started with settings it cannot use.
+const BAD_SETTINGS: u8 = 64;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let mut env = Env::from_process();
+    let config = Config::read(&mut env);
+    log::init(config.common.log_format, config.common.log.as_str());
+    if let Err(mistakes) = env.finish() {
+        error!("{mistakes}");
+        return ExitCode::from(BAD_SETTINGS);
+    }
+    let node = Node::new("gateway", config.common.node.clone());
+    node.on_signals();
+    match gateway::run(config, node.clone()).await {
+        Ok(()) => node.exit_code(),
+        Err(error) => {
+            error!(%error, "the gateway cannot start");
+            ExitCode::FAILURE
+        }
+    }
+}

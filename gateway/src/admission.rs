@@ -1,0 +1,247 @@
+//! Who is let in: limits on connections, and what a token permits.
+
+mod allowance;
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use broker::Timestamp;
+use broker::messages::Messages;
+use broker::token::{Keyring, RecipientToken, normal_origin};
+use broker::topic::Topic;
+use tracing::{debug, warn};
+
+use self::allowance::Allowance;
+
+/// Why a client is not let in, before the upgrade.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denial {
+    /// The token is missing, bad, expired or revoked.
+    Unauthorized,
+    /// The token is for another web origin.
+    Origin,
+    /// The token is for another address.
+    Address,
+    /// This node has as many connections as it may, or they come too fast.
+    Limited,
+    /// This node is leaving the cluster.
+    Draining,
+    /// Redis does not answer, so that nobody can be let in.
+    Unavailable,
+}
+
+/// What a node may hold.
+#[derive(Clone, Copy, Debug)]
+pub struct Capacity {
+    /// Sockets.
+    pub connections: usize,
+    /// Sockets per client address; 0 means no limit.
+    pub per_address: usize,
+    /// Upgrades per second.
+    pub accept_rate: u32,
+}
+
+/// Decides who is let in.
+#[derive(Debug)]
+pub struct Admission {
+    capacity: Capacity,
+    connections: AtomicUsize,
+    addresses: Mutex<HashMap<IpAddr, usize>>,
+    allowance: Mutex<Allowance>,
+}
+
+/// A connection's place among those of its node; dropping it frees the place.
+#[derive(Debug)]
+pub struct Permit {
+    admission: Arc<Admission>,
+    address: IpAddr,
+}
+
+impl Admission {
+    /// Lets in what fits in `capacity`.
+    pub fn new(capacity: Capacity) -> Arc<Self> {
+        Arc::new(Self {
+            capacity,
+            connections: AtomicUsize::new(0),
+            addresses: Mutex::default(),
+            allowance: Mutex::new(Allowance::new(capacity.accept_rate)),
+        })
+    }
+
+    /// A place for one more connection.
+    ///
+    /// # Errors
+    /// [`Denial::Limited`] if there is none.
+    pub fn permit(self: &Arc<Self>, address: IpAddr) -> Result<Permit, Denial> {
+        let allowed = self
+            .allowance
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if !allowed {
+            return Err(Denial::Limited);
+        }
+        let taken = self.connections.fetch_add(1, Ordering::Relaxed);
+        // From here on the drop of the permit gives the place back.
+        let permit = Permit {
+            admission: Arc::clone(self),
+            address,
+        };
+        let here = {
+            let mut addresses = self.addresses();
+            let here = addresses.entry(address).or_default();
+            *here += 1;
+            *here
+        };
+        let most = self.capacity.per_address;
+        if self.capacity.connections <= taken || (0 < most && most < here) {
+            return Err(Denial::Limited);
+        }
+        Ok(permit)
+    }
+
+    fn addresses(&self) -> std::sync::MutexGuard<'_, HashMap<IpAddr, usize>> {
+        self.addresses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.admission.connections.fetch_sub(1, Ordering::Relaxed);
+        let mut addresses = self.admission.addresses();
+        if let Some(here) = addresses.get_mut(&self.address) {
+            *here -= 1;
+            if *here == 0 {
+                addresses.remove(&self.address);
+            }
+        }
+    }
+}
+
+/// Checks what a recipient's token says against who presents it.
+///
+/// # Errors
+/// See [`Denial`]; the reason is logged without the token.
+pub async fn identify(
+    keyring: &Keyring,
+    messages: &Messages,
+    token: Option<&str>,
+    origin: Option<&str>,
+    address: IpAddr,
+    now: Timestamp,
+) -> Result<RecipientToken, Denial> {
+    let token = keyring.verify(token.unwrap_or(""), now).map_err(|why| {
+        debug!(%why, %address, "a token was refused");
+        Denial::Unauthorized
+    })?;
+    permits(&token, origin, address)?;
+    let recipient = Topic::recipient(&token.tenant, &token.recipient);
+    match messages.revoked_at(&recipient).await {
+        Ok(Some(at)) if token.issued_at <= at => Err(Denial::Unauthorized),
+        Ok(_) => Ok(token),
+        Err(error) => {
+            warn!(%error, "tokens cannot be checked");
+            Err(Denial::Unavailable)
+        }
+    }
+}
+
+/// Whether the token may be used from this web origin and address.
+fn permits(token: &RecipientToken, origin: Option<&str>, address: IpAddr) -> Result<(), Denial> {
+    if let Some(wanted) = &token.origin
+        && origin.and_then(normal_origin).as_deref() != Some(wanted)
+    {
+        return Err(Denial::Origin);
+    }
+    match token.source {
+        Some(source) if !source.contains(&address) => Err(Denial::Address),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+    const THERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::BROADCAST);
+
+    fn admission(connections: usize, per_address: usize) -> Arc<Admission> {
+        Admission::new(Capacity {
+            connections,
+            per_address,
+            accept_rate: 1000,
+        })
+    }
+
+    #[test]
+    fn a_place_is_free_again_once_its_connection_ended() {
+        let admission = admission(2, 0);
+        let first = admission.permit(HERE).unwrap();
+        let _second = admission.permit(HERE).unwrap();
+        assert_eq!(admission.permit(THERE).unwrap_err(), Denial::Limited);
+        drop(first);
+        assert!(admission.permit(THERE).is_ok());
+        assert_eq!(
+            admission.addresses().len(),
+            1,
+            "addresses without sockets are forgotten"
+        );
+    }
+
+    #[test]
+    fn one_address_cannot_take_all_places() {
+        let admission = admission(10, 2);
+        let _both = [
+            admission.permit(HERE).unwrap(),
+            admission.permit(HERE).unwrap(),
+        ];
+        assert_eq!(admission.permit(HERE).unwrap_err(), Denial::Limited);
+        assert!(admission.permit(THERE).is_ok());
+    }
+
+    fn token(origin: Option<&str>, source: Option<&str>) -> RecipientToken {
+        RecipientToken {
+            tenant: "acme".parse().unwrap(),
+            recipient: "r".into(),
+            label: None,
+            origin: origin.map(Into::into),
+            source: source.map(|net| net.parse().unwrap()),
+            issued_at: Timestamp::from_millis(0),
+            expires_at: Timestamp::from_millis(1000),
+            nonce: [0; 12],
+        }
+    }
+
+    #[test]
+    fn a_token_for_one_origin_is_refused_from_any_other_and_from_none() {
+        let token = token(Some("https://example.org"), None);
+        assert_eq!(
+            permits(&token, Some("https://Example.org:443"), HERE),
+            Ok(())
+        );
+        for origin in [
+            None,
+            Some("null"),
+            Some("http://example.org"),
+            Some("https://a.org"),
+        ] {
+            assert_eq!(
+                permits(&token, origin, HERE),
+                Err(Denial::Origin),
+                "{origin:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_token_for_one_network_is_refused_from_outside() {
+        let token = token(None, Some("127.0.0.0/8"));
+        assert_eq!(permits(&token, None, HERE), Ok(()));
+        assert_eq!(permits(&token, None, THERE), Err(Denial::Address));
+    }
+}

@@ -1,0 +1,87 @@
+//! Why the gateway ends a connection, and how it says so.
+
+/// Why the gateway ends a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CloseReason {
+    /// The client said goodbye; its own code is sent back.
+    ClientLeft(Option<u16>),
+    /// The client went away without saying so.
+    ClientGone,
+    /// The bytes are not WebSocket frames; the code is the one RFC 6455 section 7.4.1 gives.
+    Garbled(u16),
+    /// The client sends what the protocol has no place for; retrying unchanged fails again.
+    Malformed,
+    /// The client sends more frames than it may.
+    TooMuch,
+    /// The client reads slower than its topics publish.
+    TooSlow,
+    /// The client answered nothing for two heartbeats.
+    Silent,
+    /// The right to be here was withdrawn.
+    Revoked,
+    /// This node is leaving the cluster; reconnect to another one.
+    Draining,
+    /// This node cannot serve the connection now; reconnect later.
+    Overloaded,
+}
+
+impl CloseReason {
+    /// The RFC 6455 status code sent in the close frame; `None` if nothing is
+    /// sent because nobody is there to read it.
+    ///
+    /// Never 1001 on drain: clients take it as final.
+    pub fn code(self) -> Option<u16> {
+        match self {
+            Self::ClientLeft(code) => Some(code.unwrap_or(1000)),
+            Self::ClientGone | Self::Silent => None,
+            Self::Garbled(code) => Some(code),
+            Self::Malformed | Self::TooMuch | Self::Revoked => Some(1008),
+            Self::TooSlow | Self::Overloaded => Some(1013),
+            Self::Draining => Some(1012),
+        }
+    }
+
+    /// The reason sent with the code, for people who look.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::ClientLeft(_) | Self::ClientGone | Self::Silent => "",
+            Self::Garbled(_) => "protocol error",
+            Self::Malformed => "unexpected frame",
+            Self::TooMuch => "too many frames",
+            Self::TooSlow => "reads too slowly",
+            Self::Revoked => "revoked",
+            Self::Draining => "node is leaving, reconnect",
+            Self::Overloaded => "overloaded, reconnect later",
+        }
+    }
+
+    /// The name under which closes are counted.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::ClientLeft(_) => "client_left",
+            Self::ClientGone => "client_gone",
+            Self::Garbled(_) => "garbled",
+            Self::Malformed => "malformed",
+            Self::TooMuch => "too_much",
+            Self::TooSlow => "too_slow",
+            Self::Silent => "silent",
+            Self::Revoked => "revoked",
+            Self::Draining => "draining",
+            Self::Overloaded => "overloaded",
+        }
+    }
+
+    /// Every label there is.
+    pub const LABELS: [&'static str; 10] = [
+        "client_left",
+        "client_gone",
+        "garbled",
+        "malformed",
+        "too_much",
+        "too_slow",
+        "silent",
+        "revoked",
+        "draining",
+        "overloaded",
+    ];
+}

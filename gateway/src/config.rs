@@ -1,0 +1,103 @@
+//! The settings of a gateway.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use broker::node::env::{Bytes, Env, List, Period};
+use broker::node::settings::Settings;
+use broker::token::Keyring;
+use ipnet::IpNet;
+
+/// The settings of a gateway.
+#[derive(Debug)]
+pub struct Config {
+    /// What every process has.
+    pub common: Settings,
+    /// `CARILLON_TOKEN_KEYS`, required, secret: the keys that recipient tokens
+    /// are signed with; the same as the api's.
+    pub token_keys: Option<Keyring>,
+    /// `CARILLON_GATEWAY_LISTEN`, default `127.0.0.1:8080`: where clients connect.
+    pub listen: SocketAddr,
+    /// `CARILLON_GATEWAY_ADMIN_LISTEN`, default `127.0.0.1:9101`: where operators look.
+    pub admin_listen: SocketAddr,
+    /// `CARILLON_GATEWAY_SHARDS`, default `0`: threads that hold sockets; 0
+    /// means one per core.
+    pub shards: usize,
+    /// `CARILLON_GATEWAY_MAX_CONNECTIONS`, default `100000`: sockets, never more
+    /// than file descriptors allow.
+    pub max_connections: usize,
+    /// `CARILLON_GATEWAY_MAX_CONNECTIONS_PER_ADDRESS`, default `0`: sockets per
+    /// client address; 0 means no limit, as many clients may share one address.
+    pub max_connections_per_address: usize,
+    /// `CARILLON_GATEWAY_ACCEPT_RATE`, default `2000`: upgrades per second;
+    /// further ones are told to come back.
+    pub accept_rate: u32,
+    /// `CARILLON_GATEWAY_MAX_HANDSHAKES`, default `4096`: connections that have
+    /// not been upgraded; further ones wait in the kernel.
+    pub max_handshakes: usize,
+    /// `CARILLON_GATEWAY_HANDSHAKE_TIMEOUT`, default `5s`: how long a client has
+    /// to send its request.
+    pub handshake_timeout: Duration,
+    /// `CARILLON_GATEWAY_MAX_FRAME`, default `64KiB`: the longest message that a
+    /// client may send; more ends the connection (1009).
+    pub max_frame: usize,
+    /// `CARILLON_GATEWAY_FRAMES_PER_SECOND`, default `50`: frames a client may
+    /// send, averaged over five seconds; more ends the connection (1008).
+    pub frames_per_second: u32,
+    /// `CARILLON_GATEWAY_MAX_QUEUE`, default `1MiB`: bytes kept for a client
+    /// that does not read; more ends the connection (1013).
+    pub max_queue: usize,
+    /// `CARILLON_GATEWAY_HEARTBEAT`, default `25s`: how often a quiet client is
+    /// pinged; silent for two of these, it is cut. Below the 30 to 60 s at which
+    /// proxies give up on idle connections.
+    pub heartbeat: Duration,
+    /// `CARILLON_GATEWAY_TRUSTED_PROXIES`, default empty: networks whose
+    /// `X-Forwarded-For` is believed, separated by commas.
+    pub trusted_proxies: Vec<IpNet>,
+    /// `CARILLON_GATEWAY_PROBE_INTERVAL`, default `5s`: a link to Redis that is
+    /// silent for two of these is given up.
+    pub probe_interval: Duration,
+    /// `CARILLON_SHUTDOWN_DELAY`, default `5s`: between turning not ready and
+    /// closing, for load balancers to notice.
+    pub shutdown_delay: Duration,
+    /// `CARILLON_DRAIN_WINDOW`, default `60s`: sockets are closed evenly
+    /// over this time, so that other nodes are not stormed.
+    pub drain_window: Duration,
+}
+
+impl Config {
+    /// Reads them.
+    pub fn read(env: &mut Env) -> Self {
+        Self {
+            common: Settings::read(env),
+            token_keys: env.required("CARILLON_TOKEN_KEYS"),
+            listen: env.get("CARILLON_GATEWAY_LISTEN", "127.0.0.1:8080"),
+            admin_listen: env.get("CARILLON_GATEWAY_ADMIN_LISTEN", "127.0.0.1:9101"),
+            shards: env.get("CARILLON_GATEWAY_SHARDS", "0"),
+            max_connections: env.get("CARILLON_GATEWAY_MAX_CONNECTIONS", "100000"),
+            max_connections_per_address: env
+                .get("CARILLON_GATEWAY_MAX_CONNECTIONS_PER_ADDRESS", "0"),
+            accept_rate: env.get("CARILLON_GATEWAY_ACCEPT_RATE", "2000"),
+            max_handshakes: env.get("CARILLON_GATEWAY_MAX_HANDSHAKES", "4096"),
+            handshake_timeout: period(env, "CARILLON_GATEWAY_HANDSHAKE_TIMEOUT", "5s"),
+            max_frame: size(env, "CARILLON_GATEWAY_MAX_FRAME", "64KiB"),
+            frames_per_second: env.get("CARILLON_GATEWAY_FRAMES_PER_SECOND", "50"),
+            max_queue: size(env, "CARILLON_GATEWAY_MAX_QUEUE", "1MiB"),
+            heartbeat: period(env, "CARILLON_GATEWAY_HEARTBEAT", "25s"),
+            trusted_proxies: env
+                .get::<List<IpNet>>("CARILLON_GATEWAY_TRUSTED_PROXIES", "")
+                .0,
+            probe_interval: period(env, "CARILLON_GATEWAY_PROBE_INTERVAL", "5s"),
+            shutdown_delay: period(env, "CARILLON_SHUTDOWN_DELAY", "5s"),
+            drain_window: period(env, "CARILLON_DRAIN_WINDOW", "60s"),
+        }
+    }
+}
+
+fn period(env: &mut Env, name: &'static str, default: &str) -> Duration {
+    env.get::<Period>(name, default).0
+}
+
+fn size(env: &mut Env, name: &'static str, default: &str) -> usize {
+    env.get::<Bytes>(name, default).0
+}

@@ -1,0 +1,161 @@
+//! What a wire protocol is to the rest of the gateway: a state machine that is
+//! told what happened and answers with effects.
+
+pub mod push;
+
+use std::cell::OnceCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use broker::Timestamp;
+use broker::event::Event;
+use broker::message::{GlobalMessage, Message, MessageId};
+use broker::topic::Topic;
+
+use crate::close::CloseReason;
+use crate::websocket::Frame;
+
+/// One wire protocol, speaking for one connection.
+///
+/// A dialect never waits: it is told what happened and answers with effects.
+/// It holds no socket, no Redis handle and no clock, so every rule of the
+/// protocol can be tested as a conversation.
+pub trait Dialect {
+    /// The client is connected and identified.
+    fn open(&mut self, now: Timestamp) -> Vec<Effect>;
+
+    /// The client sent a text frame.
+    fn receive(&mut self, frame: &str, now: Timestamp) -> Vec<Effect>;
+
+    /// An event arrived on a topic this connection subscribed to.
+    fn deliver(&mut self, topic: &Topic, delivery: &Rc<Delivery>, now: Timestamp) -> Vec<Effect>;
+
+    /// An errand came back.
+    fn answer(&mut self, answer: Answer, now: Timestamp) -> Vec<Effect>;
+
+    /// Something the dialect may care about.
+    fn notice(&mut self, notice: Notice<'_>, now: Timestamp) -> Vec<Effect>;
+}
+
+/// What a dialect wants done.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Send a frame to the client.
+    Send(Outgoing),
+    /// Listen to a topic. [`Notice::Subscribed`] follows once Redis confirmed it.
+    Subscribe(Topic),
+    /// Stop listening to a topic.
+    Unsubscribe(Topic),
+    /// Have something done that takes time.
+    Ask(Errand),
+    /// Give [`Notice::Woken`] at this time.
+    WakeAt(Timestamp),
+    /// End the connection.
+    Close(CloseReason),
+}
+
+/// A frame on its way to the client.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outgoing {
+    /// Its bytes, shared by all sockets that get the same.
+    pub frame: Frame,
+    /// It is dropped if it could not be written before this.
+    pub expires_at: Option<Timestamp>,
+    /// If set, the dialect hears what became of the frame.
+    pub tag: Option<Tag>,
+}
+
+/// Which message a frame carries.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Tag {
+    /// One of the recipient's own.
+    Message(MessageId),
+    /// A global one.
+    Global(Arc<GlobalMessage>),
+}
+
+/// Something that takes time, done beside the shard.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Errand {
+    /// Read what waits for a recipient; answered by [`Answer::Backlog`].
+    Backlog {
+        /// The recipient.
+        recipient: Topic,
+        /// The label its socket was registered with.
+        label: Option<Arc<str>>,
+        /// Only what is younger than this.
+        after: Option<MessageId>,
+    },
+    /// Note that a message was delivered. Not answered.
+    Mark(Mark),
+    /// Make the recipient's own copy of a live global message; answered by [`Answer::Claimed`].
+    Claim {
+        /// The recipient.
+        recipient: Topic,
+        /// The global message.
+        global: Arc<GlobalMessage>,
+    },
+}
+
+/// A delivery to be noted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mark {
+    /// To whom.
+    pub recipient: Topic,
+    /// What.
+    pub what: Tag,
+}
+
+/// What came of an errand.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// A page of what waited, oldest first.
+    Backlog {
+        /// The messages.
+        messages: Vec<Message>,
+        /// Whether there are further ones behind the last.
+        more: bool,
+    },
+    /// The recipient's own copy of a global message.
+    Claimed {
+        /// The global message.
+        global: Arc<GlobalMessage>,
+        /// The id of the copy.
+        id: MessageId,
+    },
+}
+
+/// Something a dialect may care about.
+#[derive(Clone, Copy, Debug)]
+pub enum Notice<'a> {
+    /// The topic is subscribed: nothing published on it from now on is missed.
+    Subscribed(&'a Topic),
+    /// The topic is subscribed again; events in between may have been missed.
+    Gap(&'a Topic),
+    /// A tagged frame has been handed to the kernel.
+    Flushed(&'a Tag),
+    /// A tagged frame was dropped because it expired before it could be written.
+    Expired(&'a Tag),
+    /// The time of a [`Effect::WakeAt`] has come.
+    Woken,
+}
+
+/// An event on its way to the sessions of one shard, with what each dialect
+/// makes of it once for all of them.
+#[derive(Debug)]
+pub struct Delivery {
+    /// What happened.
+    pub event: Arc<Event>,
+    /// As the push dialect reads it.
+    pub pushed: OnceCell<Option<push::Pushed>>,
+}
+
+impl Delivery {
+    /// A delivery that no dialect has looked at yet.
+    pub fn new(event: Arc<Event>) -> Self {
+        Self {
+            event,
+            pushed: OnceCell::new(),
+        }
+    }
+}

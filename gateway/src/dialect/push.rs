@@ -1,0 +1,320 @@
+//! The recipient push protocol: a browser that only listens.
+//!
+//! A text frame's payload is the message and nothing else. On a socket that
+//! negotiated `push.v1.json` the message comes with its particulars, and counts
+//! as delivered only when the client acknowledges it (`docs/protocols.md`).
+//!
+//! What waited is sent first, oldest first; what happens meanwhile is parked and
+//! follows, nothing twice.
+
+mod catch_up;
+mod pushed;
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use broker::Timestamp;
+use broker::event::{MESSAGE, REVOKED};
+use broker::message::{GlobalMessage, Message, MessageId};
+use broker::topic::Topic;
+use serde::Deserialize;
+
+use self::catch_up::CatchUp;
+pub use self::pushed::Pushed;
+use super::{Answer, Delivery, Dialect, Effect, Errand, Mark, Notice, Outgoing, Tag};
+use crate::close::CloseReason;
+use crate::websocket::Frame;
+
+/// The subprotocol with particulars and acknowledgements.
+pub const JSON_SUBPROTOCOL: &str = "push.v1.json";
+
+/// After catching up, events that were on their way may still come; by then
+/// they have, and what was sent need not be remembered any more.
+const SETTLE: Duration = Duration::from_secs(10);
+
+/// How a socket gets its messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// The text alone; delivered once flushed.
+    Raw,
+    /// JSON with particulars; delivered once acknowledged.
+    Json,
+}
+
+/// The push protocol for one socket of one recipient.
+#[derive(Debug)]
+pub struct Push {
+    recipient: Topic,
+    label: Option<Arc<str>>,
+    form: Form,
+    /// The youngest of the recipient's own messages that came by; after a gap
+    /// only younger ones are read.
+    newest: Option<MessageId>,
+    /// While what waited is being sent.
+    catching_up: Option<Box<CatchUp>>,
+    /// What was sent while catching up, for a while after.
+    settling: Option<Box<Settling>>,
+}
+
+#[derive(Debug)]
+struct Settling {
+    /// Messages and global messages.
+    sent: Vec<MessageId>,
+    until: Timestamp,
+}
+
+#[derive(Deserialize)]
+struct Acknowledgement<'a> {
+    #[serde(borrow)]
+    ack: Vec<&'a str>,
+}
+
+impl Push {
+    /// A socket of `recipient`, registered with `label`.
+    pub fn new(recipient: Topic, label: Option<Arc<str>>, form: Form) -> Self {
+        Self {
+            recipient,
+            label,
+            form,
+            newest: None,
+            catching_up: None,
+            settling: None,
+        }
+    }
+
+    fn backlog(&self, after: Option<MessageId>) -> Effect {
+        let (recipient, label) = (self.recipient.clone(), self.label.clone());
+        Effect::Ask(Errand::Backlog {
+            recipient,
+            label,
+            after,
+        })
+    }
+
+    /// What a live or parked event means for this socket.
+    fn live(&mut self, topic: &Topic, delivery: &Delivery, now: Timestamp) -> Option<Effect> {
+        let pushed = Pushed::of(topic, delivery)?;
+        let own = *topic == self.recipient;
+        if own {
+            self.newest = self.newest.max(Some(pushed.id));
+        }
+        let known = self
+            .settling
+            .as_ref()
+            .is_some_and(|s| s.sent.contains(&pushed.id));
+        if known || !pushed.concerns(self.label.as_deref()) || pushed.expired(now) {
+            return None;
+        }
+        let expires_at = pushed.expires_at;
+        let (frame, tag) = match (self.form, own) {
+            (Form::Raw, true) => (pushed.raw(), Some(Tag::Message(pushed.id))),
+            (Form::Raw, false) => (pushed.raw(), Some(Tag::Global(pushed.global()))),
+            (Form::Json, true) => (pushed.json(), None),
+            (Form::Json, false) => {
+                let (recipient, global) = (self.recipient.clone(), pushed.global());
+                return Some(Effect::Ask(Errand::Claim { recipient, global }));
+            }
+        };
+        Some(Effect::Send(Outgoing {
+            frame,
+            expires_at,
+            tag,
+        }))
+    }
+
+    /// A message read from the store, as a frame.
+    fn stored(&mut self, message: &Message) -> Effect {
+        self.newest = self.newest.max(Some(message.id));
+        let (frame, tag) = match self.form {
+            Form::Raw => (Frame::text(&message.text), Some(Tag::Message(message.id))),
+            Form::Json => (pushed::json(message), None),
+        };
+        Effect::Send(Outgoing {
+            frame,
+            expires_at: message.expires_at,
+            tag,
+        })
+    }
+
+    /// A page of what waited.
+    fn page(&mut self, messages: Vec<Message>, more: bool, now: Timestamp) -> Vec<Effect> {
+        let Some(mut catching_up) = self.catching_up.take() else {
+            return Vec::new();
+        };
+        let mut effects = Vec::new();
+        let last = messages.last().map(|message| message.id);
+        for message in messages {
+            catching_up.sent.push(message.id);
+            catching_up.sent.extend(message.global_id);
+            if message.expires_at.is_none_or(|at| now < at) {
+                effects.push(self.stored(&message));
+            }
+        }
+        if more || catching_up.again {
+            catching_up.again &= more;
+            // The next page waits until this one is on its way, so that a slow
+            // reader is not sent more than it can take.
+            match effects.last_mut() {
+                Some(Effect::Send(outgoing)) if more => {
+                    let end = outgoing.tag.get_or_insert_with(|| {
+                        Tag::Message(last.expect("something was sent, so there was a last"))
+                    });
+                    catching_up.page_end = Some(end.clone());
+                }
+                _ => effects.push(self.backlog(last.max(self.newest))),
+            }
+            self.catching_up = Some(catching_up);
+            return effects;
+        }
+        self.finish(*catching_up, effects, now)
+    }
+
+    /// Everything that waited has been sent: what was parked follows, in order.
+    fn finish(&mut self, done: CatchUp, page: Vec<Effect>, now: Timestamp) -> Vec<Effect> {
+        let CatchUp { parked, sent, .. } = done;
+        let mut effects = page;
+        if !sent.is_empty() {
+            let until = now + SETTLE;
+            self.settling = Some(Box::new(Settling { sent, until }));
+            effects.push(Effect::WakeAt(until));
+        }
+        for (topic, delivery) in parked.in_order(&self.recipient) {
+            effects.extend(self.live(&topic, &delivery, now));
+        }
+        effects
+    }
+
+    /// The client says which messages it has.
+    fn acknowledge(&self, frame: &str) -> Option<Vec<Effect>> {
+        let Acknowledgement { ack } = serde_json::from_str(frame).ok()?;
+        ack.into_iter()
+            .map(|id| {
+                let what = Tag::Message(id.parse().ok()?);
+                let recipient = self.recipient.clone();
+                Some(Effect::Ask(Errand::Mark(Mark { recipient, what })))
+            })
+            .collect()
+    }
+
+    /// Whether this tag ends the page that is being sent; then the next is asked for.
+    fn next_page(&mut self, tag: &Tag) -> Option<Effect> {
+        let catching_up = self.catching_up.as_mut()?;
+        if catching_up.page_end.as_ref() != Some(tag) {
+            return None;
+        }
+        catching_up.page_end = None;
+        Some(self.backlog(self.newest))
+    }
+}
+
+impl Dialect for Push {
+    fn open(&mut self, _now: Timestamp) -> Vec<Effect> {
+        self.catching_up = Some(Box::new(CatchUp::waiting_for(2)));
+        let all = Topic::all(&self.recipient.tenant());
+        vec![
+            Effect::Subscribe(self.recipient.clone()),
+            Effect::Subscribe(all),
+        ]
+    }
+
+    fn receive(&mut self, frame: &str, _now: Timestamp) -> Vec<Effect> {
+        match self.form {
+            Form::Raw => Vec::new(),
+            Form::Json => match self.acknowledge(frame) {
+                Some(marks) => marks,
+                None => vec![Effect::Close(CloseReason::Malformed)],
+            },
+        }
+    }
+
+    fn deliver(&mut self, topic: &Topic, delivery: &Rc<Delivery>, now: Timestamp) -> Vec<Effect> {
+        match (&*delivery.event.kind, &mut self.catching_up) {
+            (REVOKED, _) => vec![Effect::Close(CloseReason::Revoked)],
+            (MESSAGE, Some(catching_up)) => {
+                catching_up.park(topic, delivery);
+                Vec::new()
+            }
+            (MESSAGE, None) => self.live(topic, delivery, now).into_iter().collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    fn answer(&mut self, answer: Answer, now: Timestamp) -> Vec<Effect> {
+        match answer {
+            Answer::Backlog { messages, more } => self.page(messages, more, now),
+            Answer::Claimed { global, id } => {
+                if global.expires_at.is_some_and(|at| at <= now) {
+                    return Vec::new();
+                }
+                let frame = pushed::json(&copy_of(&global, id, &self.recipient));
+                let expires_at = global.expires_at;
+                vec![Effect::Send(Outgoing {
+                    frame,
+                    expires_at,
+                    tag: None,
+                })]
+            }
+        }
+    }
+
+    fn notice(&mut self, notice: Notice<'_>, now: Timestamp) -> Vec<Effect> {
+        match notice {
+            Notice::Subscribed(_) => {
+                let all = self.catching_up.as_mut().is_some_and(|c| c.confirmed());
+                if all {
+                    vec![self.backlog(None)]
+                } else {
+                    Vec::new()
+                }
+            }
+            Notice::Gap(_) => match &mut self.catching_up {
+                Some(catching_up) => {
+                    catching_up.again = true;
+                    Vec::new()
+                }
+                None => {
+                    self.catching_up = Some(Box::new(CatchUp::waiting_for(0)));
+                    vec![self.backlog(self.newest)]
+                }
+            },
+            Notice::Flushed(tag) => {
+                let mark = (self.form == Form::Raw).then(|| {
+                    let mark = Mark {
+                        recipient: self.recipient.clone(),
+                        what: tag.clone(),
+                    };
+                    Effect::Ask(Errand::Mark(mark))
+                });
+                mark.into_iter().chain(self.next_page(tag)).collect()
+            }
+            Notice::Expired(tag) => self.next_page(tag).into_iter().collect(),
+            Notice::Woken => {
+                if self
+                    .settling
+                    .as_ref()
+                    .is_some_and(|settling| settling.until <= now)
+                {
+                    self.settling = None;
+                }
+                Vec::new()
+            }
+        }
+    }
+}
+
+/// A recipient's own copy of a global message.
+fn copy_of(global: &GlobalMessage, id: MessageId, recipient: &Topic) -> Message {
+    Message {
+        id,
+        recipient: recipient.id().into(),
+        text: Arc::clone(&global.text),
+        label: global.label.clone(),
+        expires_at: global.expires_at,
+        status: broker::message::Status::Pending,
+        global_id: Some(global.id),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,245 @@
+//! What sessions cannot do themselves because it takes time: reading what
+//! waited, making copies of global messages, noting what was delivered.
+//!
+//! While Redis does not answer, errands wait and are tried again; no session
+//! hears of it.
+
+mod marks;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use broker::Error;
+use broker::message::GlobalMessage;
+use broker::messages::{Messages, Page};
+use broker::topic::Topic;
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio::task::JoinSet;
+use tracing::warn;
+
+use crate::dialect::{Answer, Errand, Mark};
+use crate::hub::SessionKey;
+use crate::mailbox::Mailbox;
+use crate::metrics::ErrandMetrics;
+use crate::shard::inbox::{Inbox, Mail};
+
+/// Backlogs read at once. More would not make Redis faster, and after a lost
+/// link all sockets of a node ask at the same time.
+const CONCURRENT: usize = 64;
+/// What is read at once for one socket: little enough that a slow reader's queue
+/// holds it.
+const PAGE: Page = Page {
+    count: 64,
+    bytes: 256 << 10,
+};
+/// Recipients for whom a global message is copied in one go.
+const CLAIM: usize = 256;
+/// Pause before a failed errand is tried again.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// Takes errands from the shards. Cheap to clone.
+///
+/// What waits is bounded by the sessions: each asks for one backlog at a time.
+#[derive(Clone, Debug, Default)]
+pub struct Errands {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    asked: Mailbox<Asked>,
+    marks: Mailbox<Mark>,
+    /// Marks are to be written without waiting for more.
+    hurry: Notify,
+    /// No more marks will come.
+    finishing: AtomicBool,
+    /// How many marks have been dealt with.
+    settled: watch::Sender<u64>,
+}
+
+/// A session's errand.
+#[derive(Debug)]
+pub struct Asked {
+    /// The session's shard.
+    pub shard: usize,
+    /// The session.
+    pub key: SessionKey,
+    /// What it asks for.
+    pub errand: Errand,
+}
+
+impl Errands {
+    /// Hands errands over, emptying `asked`.
+    pub fn ask(&self, asked: &mut Vec<Asked>) {
+        self.shared.asked.leave(asked);
+    }
+
+    /// Hands marks over, emptying `marks`.
+    pub fn mark(&self, marks: &mut Vec<Mark>) {
+        self.shared.marks.leave(marks);
+    }
+
+    /// Has marks written without waiting for more to share the way.
+    pub fn hurry(&self) {
+        if *self.shared.settled.borrow() < self.shared.marks.left() {
+            self.shared.hurry.notify_one();
+        }
+    }
+
+    /// No more marks will come: [`marks`](Self::write_marks) ends when all are written.
+    pub fn finish(&self) {
+        self.shared.finishing.store(true, Ordering::Release);
+        self.shared.hurry.notify_one();
+    }
+
+    /// Resolves once all marks left so far are written.
+    pub async fn all_settled(&self) {
+        let left = self.shared.marks.left();
+        // The sender is in `shared`, so it cannot be gone.
+        let _ = self
+            .shared
+            .settled
+            .subscribe()
+            .wait_for(|settled| left <= *settled)
+            .await;
+    }
+
+    /// Runs errands until `stop` resolves.
+    pub async fn run(
+        self,
+        messages: Messages,
+        shards: Vec<Arc<Inbox>>,
+        metrics: ErrandMetrics,
+        stop: impl Future<Output = ()>,
+    ) {
+        let errand = Runner {
+            errands: self,
+            messages,
+            shards: shards.into(),
+            metrics,
+        };
+        tokio::select! {
+            () = stop => {}
+            () = errand.run() => {}
+        }
+    }
+}
+
+/// A global message, and the sessions whose recipients want their copies.
+type Claims = (Arc<GlobalMessage>, Vec<(Asked, Topic)>);
+
+/// What an errand needs.
+#[derive(Clone)]
+struct Runner {
+    errands: Errands,
+    messages: Messages,
+    shards: Arc<[Arc<Inbox>]>,
+    metrics: ErrandMetrics,
+}
+
+impl Runner {
+    async fn run(self) {
+        let mut running = JoinSet::new();
+        let free = Arc::new(Semaphore::new(CONCURRENT));
+        loop {
+            let asked = self.errands.shared.asked.take().await;
+            let mut claims: Vec<Claims> = Vec::new();
+            for asked in asked {
+                match &asked.errand {
+                    Errand::Claim { recipient, global } => {
+                        let (global, recipient) = (Arc::clone(global), recipient.clone());
+                        let same = |known: &GlobalMessage, of: &[(Asked, Topic)]| {
+                            known.id == global.id && of[0].1.same_tenant(&recipient)
+                        };
+                        match claims.iter_mut().find(|(known, of)| same(known, of)) {
+                            Some((_, claims)) => claims.push((asked, recipient)),
+                            None => claims.push((global, vec![(asked, recipient)])),
+                        }
+                    }
+                    Errand::Backlog { .. } | Errand::Mark(_) => {
+                        let permit = Arc::clone(&free).acquire_owned().await;
+                        let runner = self.clone();
+                        running.spawn(async move {
+                            runner.backlog(asked).await;
+                            drop(permit);
+                        });
+                    }
+                }
+                while running.try_join_next().is_some() {}
+            }
+            for claims in claims {
+                let runner = self.clone();
+                running.spawn(async move { runner.claim(claims).await });
+            }
+        }
+    }
+
+    async fn backlog(&self, asked: Asked) {
+        let Errand::Backlog {
+            recipient,
+            label,
+            after,
+        } = &asked.errand
+        else {
+            return;
+        };
+        // What this node has sent must not be found pending.
+        self.errands.all_settled().await;
+        let backlog = self
+            .retry("backlog", || {
+                self.messages
+                    .backlog(recipient, label.as_deref(), *after, PAGE)
+            })
+            .await;
+        let answer = Answer::Backlog {
+            messages: backlog.messages,
+            more: backlog.more,
+        };
+        self.answer(&asked, answer);
+    }
+
+    async fn claim(&self, (global, claims): Claims) {
+        for chunk in claims.chunks(CLAIM) {
+            let recipients: Vec<_> = chunk.iter().map(|(_, topic)| topic.clone()).collect();
+            let ids = self
+                .retry("claim", || self.messages.claim(&global, &recipients, false))
+                .await;
+            for ((asked, _), id) in chunk.iter().zip(ids) {
+                self.answer(
+                    asked,
+                    Answer::Claimed {
+                        global: Arc::clone(&global),
+                        id,
+                    },
+                );
+            }
+        }
+    }
+
+    fn answer(&self, asked: &Asked, answer: Answer) {
+        self.shards[asked.shard].send(Mail::Answer(asked.key, answer));
+    }
+
+    /// Tries until it succeeds: Redis will be back.
+    async fn retry<T, F>(&self, what: &'static str, mut attempt: impl FnMut() -> F) -> T
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        loop {
+            let timer = self.metrics.seconds(what).start_timer();
+            match attempt().await {
+                Ok(value) => {
+                    timer.observe_duration();
+                    return value;
+                }
+                Err(error) => {
+                    timer.stop_and_discard();
+                    self.metrics.retries.inc();
+                    warn!(%error, what, "an errand failed and will be tried again");
+                    tokio::time::sleep(RETRY).await;
+                }
+            }
+        }
+    }
+}

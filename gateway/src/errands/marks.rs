@@ -1,0 +1,126 @@
+//! Noting in the store what was delivered, many at a time.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use broker::Error;
+use broker::message::GlobalMessage;
+use broker::messages::{self, Marked, Messages};
+use broker::topic::Topic;
+use tokio::time::Instant;
+use tracing::warn;
+
+use super::{CLAIM, Errands, RETRY};
+use crate::dialect::{Mark, Tag};
+use crate::metrics::ErrandMetrics;
+
+/// Marks wait at most this long for others to share the way. The first after a
+/// pause does not wait.
+const INTERVAL: Duration = Duration::from_millis(50);
+/// Marks kept while Redis is away. Beyond, the oldest are dropped: their
+/// messages stay pending and are sent again.
+const MAX_MARKS: usize = 1_000_000;
+
+impl Errands {
+    /// Writes marks until [`finish`](Errands::finish) was called and all are written,
+    /// or `stop` resolves, at which those not written stay pending.
+    pub async fn write_marks(
+        self,
+        messages: Messages,
+        metrics: ErrandMetrics,
+        stop: impl Future<Output = ()>,
+    ) {
+        tokio::select! {
+            () = stop => {}
+            () = self.keep_writing(&messages, &metrics) => {}
+        }
+    }
+
+    async fn keep_writing(&self, messages: &Messages, metrics: &ErrandMetrics) {
+        let shared = &self.shared;
+        let mut waiting: Vec<Mark> = Vec::new();
+        loop {
+            let last = shared.finishing.load(Ordering::Acquire);
+            waiting.append(&mut shared.marks.take_now());
+            if waiting.is_empty() {
+                if last {
+                    return;
+                }
+                tokio::select! {
+                    mut marks = shared.marks.take() => waiting.append(&mut marks),
+                    () = shared.hurry.notified() => continue,
+                }
+            }
+            if MAX_MARKS < waiting.len() {
+                let surplus = waiting.len() - MAX_MARKS;
+                waiting.drain(..surplus);
+                metrics.marks_dropped.inc_by(surplus as u64);
+                shared
+                    .settled
+                    .send_modify(|settled| *settled += surplus as u64);
+            }
+            let began = Instant::now();
+            let count = waiting.len() as u64;
+            match write(messages, &waiting, metrics).await {
+                Ok(()) => {
+                    metrics
+                        .seconds("mark")
+                        .observe(began.elapsed().as_secs_f64());
+                    waiting.clear();
+                    shared.settled.send_modify(|settled| *settled += count);
+                }
+                Err(error) => {
+                    metrics.retries.inc();
+                    warn!(%error, marks = count, "deliveries could not be noted yet");
+                    tokio::time::sleep(RETRY).await;
+                    continue;
+                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep_until(began + INTERVAL) => {}
+                () = shared.hurry.notified() => {}
+            }
+        }
+    }
+}
+
+async fn write(messages: &Messages, marks: &[Mark], metrics: &ErrandMetrics) -> Result<(), Error> {
+    let mut own = Vec::with_capacity(marks.len());
+    let mut copies: Vec<(Arc<GlobalMessage>, Vec<Topic>)> = Vec::new();
+    for Mark { recipient, what } in marks {
+        match what {
+            Tag::Message(id) => {
+                own.push(messages::Mark {
+                    recipient: recipient.clone(),
+                    id: *id,
+                });
+            }
+            Tag::Global(global) => {
+                let same = |known: &GlobalMessage, of: &[Topic]| {
+                    known.id == global.id && of[0].same_tenant(recipient)
+                };
+                match copies.iter_mut().find(|(known, of)| same(known, of)) {
+                    Some((_, recipients)) => recipients.push(recipient.clone()),
+                    None => copies.push((Arc::clone(global), vec![recipient.clone()])),
+                }
+            }
+        }
+    }
+    if !own.is_empty() {
+        for outcome in messages.mark(&own).await? {
+            metrics.marked(match outcome {
+                Marked::Delivered => "delivered",
+                Marked::Already => "already",
+                Marked::Cancelled => "cancelled",
+            });
+        }
+    }
+    for (global, recipients) in copies {
+        for chunk in recipients.chunks(CLAIM) {
+            messages.claim(&global, chunk, true).await?;
+            metrics.globals_delivered.inc_by(chunk.len() as u64);
+        }
+    }
+    Ok(())
+}

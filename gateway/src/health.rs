@@ -1,0 +1,94 @@
+//! Whether this node is fit for new sockets, and who it tells that it is there.
+
+use std::time::Duration;
+
+use broker::bus::{ANNOUNCE_INTERVAL, Bus};
+use broker::link::LinkState;
+use broker::node::{Condition, Node};
+use broker::topology::Redis;
+use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior};
+use tracing::warn;
+
+/// How often Redis is asked whether it answers.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// A link may be down for this long before the node asks for no new sockets:
+/// if all nodes lose theirs at once, the load balancer must not be left empty.
+const DEBOUNCE: Duration = Duration::from_secs(15);
+
+/// Keeps the conditions `redis` and `link` of the node true, until it has drained.
+pub async fn watch(node: Node, redis: Redis, mut link: watch::Receiver<LinkState>) {
+    let conditions = Conditions {
+        redis: node.condition("redis"),
+        link: node.condition("link"),
+    };
+    let mut ticks = tokio::time::interval(INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut redis_answers = false;
+    let mut was_up = false;
+    let mut down_since = Instant::now();
+    let work = async {
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => redis_answers = conditions.ask(&redis).await,
+                // The sender lives as long as the link, which outlives the drain.
+                _ = link.changed() => {}
+            }
+            let state = link.borrow_and_update().clone();
+            if let LinkState::Up = state {
+                was_up = true;
+                down_since = Instant::now();
+            }
+            let overdue = DEBOUNCE <= down_since.elapsed();
+            conditions.show_link(&state, was_up, overdue && redis_answers);
+        }
+    };
+    let _ = node.until_drain(work).await;
+}
+
+struct Conditions {
+    redis: Condition,
+    link: Condition,
+}
+
+impl Conditions {
+    /// Redis being away is not this node's fault: it keeps its sockets, refuses
+    /// new ones with a wait, and stays ready, as the other nodes are no better.
+    async fn ask(&self, redis: &Redis) -> bool {
+        let answer = redis.ping().await;
+        match &answer {
+            Ok(()) => self.redis.up(),
+            Err(error) => {
+                warn!(%error, "redis does not answer");
+                self.redis.degraded("redis does not answer commands");
+            }
+        }
+        answer.is_ok()
+    }
+
+    fn show_link(&self, state: &LinkState, was_up: bool, at_fault: bool) {
+        match state {
+            LinkState::Up => self.link.up(),
+            LinkState::Down(reason) if at_fault || !was_up => self.link.down(*reason),
+            LinkState::Down(reason) => self.link.degraded(*reason),
+        }
+    }
+}
+
+/// Tells the cluster that this gateway is there, until it has drained.
+pub async fn announce(node: Node, bus: Bus) {
+    let mut ticks = tokio::time::interval(ANNOUNCE_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let work = async {
+        loop {
+            ticks.tick().await;
+            if let Err(error) = bus.announce(node.name()).await {
+                warn!(%error, "this gateway could not announce itself");
+            }
+        }
+    };
+    let _ = node.until_drain(work).await;
+    if let Err(error) = bus.depart(node.name()).await {
+        warn!(%error, "this gateway could not take its leave");
+    }
+}

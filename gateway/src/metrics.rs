@@ -1,0 +1,281 @@
+//! What is measured of a gateway, beside its link ([`broker::link::LinkMetrics`]).
+
+use std::time::Duration;
+
+use prometheus::core::Collector;
+use prometheus::{
+    Error, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, Registry,
+    exponential_buckets, histogram_opts, opts,
+};
+
+use crate::close::CloseReason;
+
+/// The one dialect there is so far.
+const DIALECT: &str = "push";
+/// What came of an attempt to connect.
+pub const OUTCOMES: [&str; 8] = [
+    "ok",
+    "unauthorized",
+    "forbidden_origin",
+    "forbidden_ip",
+    "limited",
+    "draining",
+    "unavailable",
+    "no_upgrade",
+];
+
+/// Everything that a gateway counts. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    /// What the shards count.
+    pub shard: ShardMetrics,
+    /// What the errands count.
+    pub errands: ErrandMetrics,
+    /// What admission counts.
+    pub admission: AdmissionMetrics,
+    /// Sockets that a drain has still to close.
+    pub drain_remaining: IntGauge,
+}
+
+/// What the shards count, each label resolved once.
+#[derive(Clone, Debug)]
+pub struct ShardMetrics {
+    /// Open sockets.
+    pub connections: IntGauge,
+    /// Topics with a listener on the shard that said so last.
+    pub topics: IntGauge,
+    /// Frames from clients.
+    pub frames_received: IntCounter,
+    /// Message frames handed to the kernel.
+    pub delivered: IntCounter,
+    /// Frames dropped because they expired while they waited.
+    pub dropped_expired: IntCounter,
+    /// Bytes waiting for clients to take them.
+    pub queue_bytes: IntGauge,
+    /// Listeners per event.
+    pub fanout: Histogram,
+    /// From publishing to the last write of its turn, by the publisher's clock.
+    pub publish_to_write: Histogram,
+    closes: IntCounterVec,
+    slow_closed: IntCounter,
+    age: Histogram,
+}
+
+/// What the errands count.
+#[derive(Clone, Debug)]
+pub struct ErrandMetrics {
+    seconds: HistogramVec,
+    deliveries: IntCounterVec,
+    /// Errands that failed and were tried again.
+    pub retries: IntCounter,
+    /// Deliveries of global messages noted.
+    pub globals_delivered: IntCounter,
+    /// Deliveries that could not be noted because Redis was away for too long.
+    pub marks_dropped: IntCounter,
+}
+
+/// What admission counts.
+#[derive(Clone, Debug)]
+pub struct AdmissionMetrics {
+    accepts: IntCounterVec,
+    /// Connections that have not been upgraded.
+    pub handshakes: IntGauge,
+    /// Sockets this node may have.
+    pub limit: IntGauge,
+}
+
+struct Register<'a>(&'a Registry);
+
+impl Register<'_> {
+    fn add<C: Collector + Clone + 'static>(&self, collector: Result<C, Error>) -> Result<C, Error> {
+        let collector = collector?;
+        self.0.register(Box::new(collector.clone()))?;
+        Ok(collector)
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, Error> {
+        self.add(IntGauge::new(full(name), help))
+    }
+
+    fn counter(&self, name: &str, help: &str) -> Result<IntCounter, Error> {
+        self.add(IntCounter::new(full(name), help))
+    }
+
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, Error> {
+        self.add(IntCounterVec::new(opts!(full(name), help), labels))
+    }
+
+    fn histogram(&self, name: &str, help: &str, buckets: Vec<f64>) -> Result<Histogram, Error> {
+        self.add(Histogram::with_opts(histogram_opts!(
+            full(name),
+            help,
+            buckets
+        )))
+    }
+}
+
+fn full(name: &str) -> String {
+    format!("carillon_gateway_{name}")
+}
+
+impl Metrics {
+    /// Registers all of them.
+    ///
+    /// # Errors
+    /// If the registry has metrics of these names already.
+    pub fn register(registry: &Registry) -> Result<Self, Error> {
+        let register = Register(registry);
+        Ok(Self {
+            shard: ShardMetrics::register(&register)?,
+            errands: ErrandMetrics::register(&register)?,
+            admission: AdmissionMetrics::register(&register)?,
+            drain_remaining: register.gauge(
+                "drain_remaining",
+                "Sockets that a drain has still to close.",
+            )?,
+        })
+    }
+}
+
+impl ShardMetrics {
+    fn register(register: &Register<'_>) -> Result<Self, Error> {
+        let latency = exponential_buckets(0.0005, 2.0, 14)?;
+        let ages = vec![1.0, 10.0, 60.0, 600.0, 3600.0, 21_600.0, 86_400.0];
+        let fanout = vec![1.0, 2.0, 5.0, 10.0, 100.0, 1e3, 1e4, 1e5];
+        let dialect = ["dialect"];
+        let connections = register.add(prometheus::IntGaugeVec::new(
+            opts!(full("connections"), "Open sockets."),
+            &dialect,
+        ))?;
+        let received =
+            register.counters("frames_received_total", "Frames from clients.", &dialect)?;
+        let delivered = register.counters(
+            "frames_flushed_total",
+            "Message frames handed to the kernel.",
+            &dialect,
+        )?;
+        let dropped = register.counters(
+            "dropped_total",
+            "Frames dropped instead of written, by reason.",
+            &["why"],
+        )?;
+        let closes = register.counters(
+            "closes_total",
+            "Connections ended, by reason.",
+            &["dialect", "reason"],
+        )?;
+        for reason in CloseReason::LABELS {
+            closes.with_label_values(&[DIALECT, reason]);
+        }
+        Ok(Self {
+            connections: connections.with_label_values(&[DIALECT]),
+            topics: register.gauge("topics", "Topics with a listener on this node.")?,
+            frames_received: received.with_label_values(&[DIALECT]),
+            delivered: delivered.with_label_values(&[DIALECT]),
+            dropped_expired: dropped.with_label_values(&["expired"]),
+            queue_bytes: register.gauge(
+                "queue_bytes",
+                "Bytes waiting for clients that have not taken them.",
+            )?,
+            fanout: register.histogram("fanout_size", "Listeners per event.", fanout)?,
+            publish_to_write: register.histogram(
+                "publish_to_write_seconds",
+                "From publishing an event to writing it to the last of its sockets.",
+                latency,
+            )?,
+            closes,
+            slow_closed: register.counter(
+                "slow_closed_total",
+                "Sockets closed because they read too slowly.",
+            )?,
+            age: register.histogram(
+                "connection_age_seconds",
+                "Age of connections when they ended.",
+                ages,
+            )?,
+        })
+    }
+
+    /// A connection has ended.
+    pub fn closed(&self, reason: CloseReason, age: Duration) {
+        self.closes
+            .with_label_values(&[DIALECT, reason.label()])
+            .inc();
+        self.age.observe(age.as_secs_f64());
+        if reason == CloseReason::TooSlow {
+            self.slow_closed.inc();
+        }
+    }
+}
+
+impl ErrandMetrics {
+    fn register(register: &Register<'_>) -> Result<Self, Error> {
+        let buckets = exponential_buckets(0.0005, 2.0, 14)?;
+        let seconds = register.add(HistogramVec::new(
+            histogram_opts!(
+                full("errand_seconds"),
+                "Time that reading a backlog, claiming or marking took.",
+                buckets
+            ),
+            &["errand"],
+        ))?;
+        let deliveries = register.counters(
+            "deliveries_total",
+            "Deliveries noted in the store, by what the store knew.",
+            &["outcome"],
+        )?;
+        for outcome in ["delivered", "already", "cancelled"] {
+            deliveries.with_label_values(&[outcome]);
+        }
+        Ok(Self {
+            seconds,
+            deliveries,
+            retries: register.counter(
+                "errand_retries_total",
+                "Errands that failed and were tried again.",
+            )?,
+            globals_delivered: register.counter(
+                "global_deliveries_total",
+                "Deliveries of global messages noted in the store.",
+            )?,
+            marks_dropped: register.counter(
+                "marks_dropped_total",
+                "Deliveries not noted because Redis was away for too long.",
+            )?,
+        })
+    }
+
+    /// How long errands of a kind take.
+    pub fn seconds(&self, errand: &str) -> Histogram {
+        self.seconds.with_label_values(&[errand])
+    }
+
+    /// A delivery has been noted.
+    pub fn marked(&self, outcome: &str) {
+        self.deliveries.with_label_values(&[outcome]).inc();
+    }
+}
+
+impl AdmissionMetrics {
+    fn register(register: &Register<'_>) -> Result<Self, Error> {
+        let accepts = register.counters(
+            "accepts_total",
+            "Attempts to connect, by what came of them.",
+            &["dialect", "outcome"],
+        )?;
+        for outcome in OUTCOMES {
+            accepts.with_label_values(&[DIALECT, outcome]);
+        }
+        Ok(Self {
+            accepts,
+            handshakes: register
+                .gauge("handshakes", "Connections that have not been upgraded yet.")?,
+            limit: register.gauge("connections_limit", "Sockets that this node may have.")?,
+        })
+    }
+
+    /// Somebody tried to connect.
+    pub fn outcome(&self, outcome: &str) {
+        self.accepts.with_label_values(&[DIALECT, outcome]).inc();
+    }
+}

@@ -1,0 +1,328 @@
+//! One dialect, and what every dialect needs around it: topic counts, limits,
+//! the heartbeat. Pure: it is told what happened and what time it is.
+
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use broker::Timestamp;
+use broker::topic::Topic;
+
+use crate::close::CloseReason;
+use crate::dialect::{Answer, Delivery, Dialect, Effect, Notice, Outgoing};
+use crate::websocket::{Frame, Received};
+
+/// What one client may do.
+#[derive(Clone, Copy, Debug)]
+pub struct SessionLimits {
+    /// Frames a client may send per second, on average over a few.
+    pub frames_per_second: u32,
+    /// How often a quiet client is pinged; silent for two of these, it is cut.
+    pub heartbeat: Duration,
+}
+
+/// Frames may come in bursts of this many seconds' worth.
+const BURST: u32 = 5;
+
+/// The two clocks of a moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    /// For what messages say.
+    pub wall: Timestamp,
+    /// For how long something took.
+    pub steady: Instant,
+}
+
+/// A connected client.
+pub struct Session {
+    dialect: Box<dyn Dialect>,
+    /// What it listens to, and how often it said so.
+    topics: Vec<(Topic, u16)>,
+    last_heard: Instant,
+    pinged: bool,
+    allowance: Allowance,
+}
+
+/// How many frames a client may still send.
+#[derive(Debug)]
+struct Allowance {
+    frames: u32,
+    refilled_at: Instant,
+}
+
+/// What a heartbeat comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beat {
+    /// Send a ping, look again after this.
+    Ping(Duration),
+    /// Look again after this.
+    Wait(Duration),
+    /// Nobody is there.
+    GiveUp,
+}
+
+impl Session {
+    /// A client that has just connected and will speak `dialect`.
+    pub fn new(dialect: Box<dyn Dialect>, limits: &SessionLimits, now: Now) -> Self {
+        Self {
+            dialect,
+            topics: Vec::new(),
+            last_heard: now.steady,
+            pinged: false,
+            allowance: Allowance {
+                frames: limits.frames_per_second * BURST,
+                refilled_at: now.steady,
+            },
+        }
+    }
+
+    /// The client can be spoken to.
+    pub fn open(&mut self, now: Now) -> Vec<Effect> {
+        let effects = self.dialect.open(now.wall);
+        self.count(effects)
+    }
+
+    /// The client sent something.
+    pub fn receive(
+        &mut self,
+        received: &Received<'_>,
+        limits: &SessionLimits,
+        now: Now,
+    ) -> Vec<Effect> {
+        self.heard(now);
+        if !self.allowance.take(limits.frames_per_second, now.steady) {
+            return vec![Effect::Close(CloseReason::TooMuch)];
+        }
+        match received {
+            Received::Text(text) => {
+                let effects = self.dialect.receive(text, now.wall);
+                self.count(effects)
+            }
+            Received::Ping(payload) => {
+                let frame = Frame::pong(payload);
+                vec![Effect::Send(Outgoing {
+                    frame,
+                    expires_at: None,
+                    tag: None,
+                })]
+            }
+            Received::Close(frame) => {
+                let code = frame.as_ref().map(|frame| frame.code);
+                vec![Effect::Close(CloseReason::ClientLeft(code))]
+            }
+            Received::Binary(_) | Received::Pong(_) => Vec::new(),
+        }
+    }
+
+    /// Bytes came, whatever they mean.
+    pub fn heard(&mut self, now: Now) {
+        self.last_heard = now.steady;
+        self.pinged = false;
+    }
+
+    /// An event arrived on a topic the session listens to.
+    pub fn deliver(&mut self, topic: &Topic, delivery: &Rc<Delivery>, now: Now) -> Vec<Effect> {
+        let effects = self.dialect.deliver(topic, delivery, now.wall);
+        self.count(effects)
+    }
+
+    /// An errand came back.
+    pub fn answer(&mut self, answer: Answer, now: Now) -> Vec<Effect> {
+        let effects = self.dialect.answer(answer, now.wall);
+        self.count(effects)
+    }
+
+    /// Something the dialect may care about.
+    pub fn notice(&mut self, notice: Notice<'_>, now: Now) -> Vec<Effect> {
+        let effects = self.dialect.notice(notice, now.wall);
+        self.count(effects)
+    }
+
+    /// The heartbeat's turn.
+    pub fn beat(&mut self, limits: &SessionLimits, now: Now) -> Beat {
+        let quiet = now.steady.saturating_duration_since(self.last_heard);
+        if quiet < limits.heartbeat {
+            Beat::Wait(limits.heartbeat - quiet)
+        } else if !self.pinged {
+            self.pinged = true;
+            Beat::Ping((limits.heartbeat * 2).saturating_sub(quiet))
+        } else if quiet < limits.heartbeat * 2 {
+            Beat::Wait(limits.heartbeat * 2 - quiet)
+        } else {
+            Beat::GiveUp
+        }
+    }
+
+    /// The topics it listens to.
+    pub fn topics(&self) -> impl Iterator<Item = &Topic> {
+        self.topics.iter().map(|(topic, _)| topic)
+    }
+
+    /// Makes this session name a topic by the hub's own copy of it.
+    pub fn share(&mut self, topic: &Topic) {
+        if let Some((own, _)) = self.topics.iter_mut().find(|(own, _)| own == topic) {
+            own.clone_from(topic);
+        }
+    }
+
+    /// Counts subscriptions per topic; only the first and the last pass through.
+    fn count(&mut self, mut effects: Vec<Effect>) -> Vec<Effect> {
+        effects.retain(|effect| match effect {
+            Effect::Subscribe(topic) => {
+                if let Some((_, count)) = self.topics.iter_mut().find(|(t, _)| t == topic) {
+                    *count += 1;
+                    return false;
+                }
+                self.topics.push((topic.clone(), 1));
+                true
+            }
+            Effect::Unsubscribe(topic) => {
+                let Some(at) = self.topics.iter().position(|(t, _)| t == topic) else {
+                    return false;
+                };
+                self.topics[at].1 -= 1;
+                let last = self.topics[at].1 == 0;
+                if last {
+                    self.topics.swap_remove(at);
+                }
+                last
+            }
+            Effect::Send(_) | Effect::Ask(_) | Effect::WakeAt(_) | Effect::Close(_) => true,
+        });
+        effects
+    }
+}
+
+impl Allowance {
+    fn take(&mut self, per_second: u32, now: Instant) -> bool {
+        let elapsed = now.saturating_duration_since(self.refilled_at).as_millis();
+        let earned = elapsed.saturating_mul(u128::from(per_second)) / 1000;
+        if 0 < earned {
+            let frames = u128::from(self.frames).saturating_add(earned);
+            self.frames = u32::try_from(frames)
+                .unwrap_or(u32::MAX)
+                .min(per_second * BURST);
+            self.refilled_at = now;
+        }
+        let allowed = 0 < self.frames;
+        self.frames = self.frames.saturating_sub(1);
+        allowed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Does nothing but what it is told to.
+    struct Script(Vec<Effect>);
+
+    impl Dialect for Script {
+        fn open(&mut self, _: Timestamp) -> Vec<Effect> {
+            std::mem::take(&mut self.0)
+        }
+        fn receive(&mut self, _: &str, _: Timestamp) -> Vec<Effect> {
+            Vec::new()
+        }
+        fn deliver(&mut self, _: &Topic, _: &Rc<Delivery>, _: Timestamp) -> Vec<Effect> {
+            Vec::new()
+        }
+        fn answer(&mut self, _: Answer, _: Timestamp) -> Vec<Effect> {
+            Vec::new()
+        }
+        fn notice(&mut self, _: Notice<'_>, _: Timestamp) -> Vec<Effect> {
+            Vec::new()
+        }
+    }
+
+    const LIMITS: SessionLimits = SessionLimits {
+        frames_per_second: 10,
+        heartbeat: Duration::from_secs(25),
+    };
+
+    fn session(effects: Vec<Effect>, now: Now) -> Session {
+        Session::new(Box::new(Script(effects)), &LIMITS, now)
+    }
+
+    fn start() -> Now {
+        Now {
+            wall: Timestamp::from_millis(0),
+            steady: Instant::now(),
+        }
+    }
+
+    fn later(now: Now, seconds: u64) -> Now {
+        Now {
+            steady: now.steady + Duration::from_secs(seconds),
+            ..now
+        }
+    }
+
+    #[test]
+    fn only_the_first_subscription_and_the_last_unsubscription_pass() {
+        let topic = Topic::recipient(&"acme".parse().unwrap(), "r");
+        let subscribe = || Effect::Subscribe(topic.clone());
+        let unsubscribe = || Effect::Unsubscribe(topic.clone());
+        let mut session = session(
+            vec![
+                subscribe(),
+                subscribe(),
+                unsubscribe(),
+                unsubscribe(),
+                unsubscribe(),
+            ],
+            start(),
+        );
+        assert_eq!(session.open(start()), [subscribe(), unsubscribe()]);
+        assert_eq!(session.topics().count(), 0);
+    }
+
+    #[test]
+    fn a_quiet_client_is_pinged_and_a_silent_one_given_up() {
+        let now = start();
+        let mut session = session(vec![], now);
+        assert_eq!(
+            session.beat(&LIMITS, later(now, 20)),
+            Beat::Wait(Duration::from_secs(5))
+        );
+        assert_eq!(
+            session.beat(&LIMITS, later(now, 25)),
+            Beat::Ping(Duration::from_secs(25))
+        );
+        assert_eq!(
+            session.beat(&LIMITS, later(now, 40)),
+            Beat::Wait(Duration::from_secs(10))
+        );
+        assert_eq!(session.beat(&LIMITS, later(now, 50)), Beat::GiveUp);
+    }
+
+    #[test]
+    fn a_pong_keeps_a_client() {
+        let now = start();
+        let mut session = session(vec![], now);
+        session.beat(&LIMITS, later(now, 25));
+        session.receive(&Received::Pong(b""), &LIMITS, later(now, 26));
+        assert_eq!(
+            session.beat(&LIMITS, later(now, 50)),
+            Beat::Wait(Duration::from_secs(1))
+        );
+        assert_eq!(
+            session.beat(&LIMITS, later(now, 51)),
+            Beat::Ping(Duration::from_secs(25))
+        );
+    }
+
+    #[test]
+    fn a_flood_is_ended_and_a_burst_is_not() {
+        let now = start();
+        let mut session = session(vec![], now);
+        for _ in 0..10 * BURST {
+            assert_eq!(session.receive(&Received::Text(""), &LIMITS, now), []);
+        }
+        let flood = session.receive(&Received::Text(""), &LIMITS, now);
+        assert_eq!(flood, [Effect::Close(CloseReason::TooMuch)]);
+        assert_eq!(
+            session.receive(&Received::Text(""), &LIMITS, later(now, 1)),
+            []
+        );
+    }
+}

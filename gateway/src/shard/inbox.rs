@@ -1,0 +1,93 @@
+//! How the async side reaches a shard.
+
+use std::io;
+use std::net::TcpStream;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use broker::Timestamp;
+use broker::link::Batch;
+use broker::topic::Topic;
+use mio::Waker;
+use tokio::sync::oneshot;
+
+use crate::admission::Permit;
+use crate::client::Client;
+use crate::dialect::Answer;
+use crate::hub::SessionKey;
+
+/// What a shard is told.
+#[derive(Debug)]
+pub enum Mail {
+    /// A client has been let in.
+    Open(Box<Admitted>),
+    /// Events and confirmations from the link.
+    Batch(Batch),
+    /// What came of a session's errand.
+    Answer(SessionKey, Answer),
+    /// Who listens to this topic?
+    Count(Topic, oneshot::Sender<Listening>),
+    /// Close all sockets, spread over this time, then end.
+    Drain(Duration),
+}
+
+/// A client that has been let in, with the socket that it is on.
+#[derive(Debug)]
+pub struct Admitted {
+    /// The connection, after the upgrade.
+    pub stream: TcpStream,
+    /// What the client sent before it saw the upgrade.
+    pub early: Vec<u8>,
+    /// Who it is, and what it speaks.
+    pub client: Client,
+    /// Its place among the connections of this node.
+    pub permit: Permit,
+}
+
+/// A shard's sockets on one topic.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Listening {
+    /// How many.
+    pub sockets: u64,
+    /// When the oldest was opened.
+    pub since: Option<Timestamp>,
+}
+
+/// Mail for one shard. Events in it are bounded by the link, answers by the
+/// errands under way, and newcomers by the connections allowed.
+#[derive(Debug)]
+pub struct Inbox {
+    mail: Mutex<Vec<Mail>>,
+    waker: Waker,
+}
+
+impl Inbox {
+    /// An inbox whose shard wakes by `waker`.
+    pub fn new(waker: Waker) -> Self {
+        Self {
+            mail: Mutex::default(),
+            waker,
+        }
+    }
+
+    /// Leaves something for the shard, waking it if it has nothing else there.
+    pub fn send(&self, mail: Mail) {
+        let mut all = self.mail.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = all.is_empty();
+        all.push(mail);
+        drop(all);
+        if first {
+            self.wake()
+                .expect("the shard's waker outlives everyone who wakes it");
+        }
+    }
+
+    /// Takes all mail, in order.
+    pub(super) fn take(&self) -> Vec<Mail> {
+        std::mem::take(&mut *self.mail.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn wake(&self) -> io::Result<()> {
+        self.waker.wake()
+    }
+}

@@ -1,0 +1,401 @@
+//! Frames on their way out: gathered over a turn, written at once, and kept
+//! only when the client does not take them.
+
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, Write};
+
+use broker::Timestamp;
+
+use crate::dialect::{Outgoing, Tag};
+
+/// Frames gathered into one write; a larger one would only wait in the kernel.
+const GATHER: usize = 64 << 10;
+
+/// What became of a tagged frame.
+#[derive(Debug, PartialEq)]
+pub(super) enum Fate {
+    /// Handed to the kernel.
+    Flushed(Tag),
+    /// Dropped: it expired before it could be written.
+    Expired(Tag),
+}
+
+/// Frames of one turn for all sockets, each socket's chained together, so that
+/// a socket without traffic costs nothing.
+#[derive(Debug, Default)]
+pub(super) struct Turn {
+    slots: Vec<(Option<Outgoing>, u32)>,
+}
+
+/// A socket's chain in the turn.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Chain {
+    first: u32,
+    last: u32,
+}
+
+/// No slot: the end of a chain, and the chain of a socket without frames.
+const NONE: u32 = u32::MAX;
+
+impl Chain {
+    pub(super) const EMPTY: Self = Self {
+        first: NONE,
+        last: NONE,
+    };
+
+    pub(super) fn is_empty(self) -> bool {
+        self.first == NONE
+    }
+}
+
+impl Turn {
+    pub(super) fn add(&mut self, chain: &mut Chain, outgoing: Outgoing) {
+        let slot = u32::try_from(self.slots.len()).expect("a turn has fewer than 2^32 frames");
+        self.slots.push((Some(outgoing), NONE));
+        if chain.is_empty() {
+            chain.first = slot;
+        } else {
+            self.slots[chain.last as usize].1 = slot;
+        }
+        chain.last = slot;
+    }
+
+    /// Takes a socket's next frame.
+    fn next(&mut self, chain: &mut Chain) -> Option<Outgoing> {
+        if chain.is_empty() {
+            return None;
+        }
+        let (outgoing, next) = &mut self.slots[chain.first as usize];
+        chain.first = *next;
+        outgoing.take()
+    }
+
+    /// Forgets the turn; every chain must have been taken.
+    pub(super) fn clear(&mut self) {
+        self.slots.clear();
+        self.slots.shrink_to(1 << 16);
+    }
+}
+
+/// Frames that the client did not take yet.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    frames: VecDeque<Outgoing>,
+    /// Bytes of the first frame that are written.
+    written: usize,
+    /// Bytes still to be written.
+    bytes: usize,
+}
+
+/// How far writing came.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// All is with the kernel.
+    Done,
+    /// The client must read first.
+    Blocked,
+}
+
+impl Queue {
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) fn push(&mut self, outgoing: Outgoing) {
+        self.bytes += outgoing.frame.len();
+        self.frames.push_back(outgoing);
+    }
+
+    /// Appends what a turn has for this socket.
+    pub(super) fn extend(&mut self, turn: &mut Turn, chain: &mut Chain) {
+        while let Some(outgoing) = turn.next(chain) {
+            self.push(outgoing);
+        }
+    }
+
+    /// Drops all frames but the rest of one that is partly written; says how
+    /// many bytes that were.
+    pub(super) fn cut_short(&mut self) -> usize {
+        let before = self.bytes;
+        self.frames.truncate(usize::from(0 < self.written));
+        self.bytes = self
+            .frames
+            .front()
+            .map_or(0, |first| first.frame.len() - self.written);
+        before - self.bytes
+    }
+
+    /// Writes as much as the client takes; what expired is dropped instead.
+    ///
+    /// # Errors
+    /// If the connection is broken.
+    pub(super) fn write(
+        &mut self,
+        stream: &mut impl Write,
+        scratch: &mut Vec<u8>,
+        now: Timestamp,
+        fates: &mut Vec<Fate>,
+    ) -> io::Result<Progress> {
+        loop {
+            self.drop_expired(now, fates);
+            let Some(first) = self.frames.front() else {
+                return Ok(Progress::Done);
+            };
+            let rest = &first.frame.bytes()[self.written..];
+            let alone = self.frames.len() == 1 || GATHER <= rest.len();
+            let written = if alone {
+                write_some(stream, rest)?
+            } else {
+                self.gather(scratch, now);
+                write_some(stream, scratch)?
+            };
+            match written {
+                Some(written) => self.advance(written, fates),
+                None => return Ok(Progress::Blocked),
+            }
+        }
+    }
+
+    fn gather(&self, scratch: &mut Vec<u8>, now: Timestamp) {
+        scratch.clear();
+        let mut skip = self.written;
+        for outgoing in &self.frames {
+            let bytes = &outgoing.frame.bytes()[skip..];
+            let stale = skip == 0 && expired(outgoing, now);
+            if stale || (!scratch.is_empty() && GATHER < scratch.len() + bytes.len()) {
+                break;
+            }
+            scratch.extend_from_slice(bytes);
+            skip = 0;
+        }
+    }
+
+    fn advance(&mut self, written: usize, fates: &mut Vec<Fate>) {
+        self.bytes -= written;
+        self.written += written;
+        while let Some(first) = self.frames.front()
+            && first.frame.len() <= self.written
+        {
+            self.written -= first.frame.len();
+            let done = self.frames.pop_front();
+            fates.extend(done.and_then(|done| done.tag).map(Fate::Flushed));
+        }
+    }
+
+    /// Drops what expired at the front, unless its first bytes are out already.
+    fn drop_expired(&mut self, now: Timestamp, fates: &mut Vec<Fate>) {
+        while self.written == 0
+            && let Some(first) = self.frames.front()
+            && expired(first, now)
+        {
+            self.bytes -= first.frame.len();
+            let gone = self.frames.pop_front();
+            fates.extend(gone.and_then(|gone| gone.tag).map(Fate::Expired));
+        }
+    }
+}
+
+/// Writes a turn's frames for one socket that has no queue; what is not taken
+/// comes back as one.
+///
+/// # Errors
+/// If the connection is broken.
+pub(super) fn write_chain(
+    stream: &mut impl Write,
+    turn: &mut Turn,
+    chain: &mut Chain,
+    scratch: &mut Vec<u8>,
+    now: Timestamp,
+    fates: &mut Vec<Fate>,
+) -> io::Result<Option<Queue>> {
+    let Some(only) = turn.next(chain) else {
+        return Ok(None);
+    };
+    let mut queue = Queue::default();
+    if chain.is_empty() && !expired(&only, now) {
+        // The usual case, which needs neither a queue nor a copy.
+        let written = write_some(stream, only.frame.bytes())?.unwrap_or(0);
+        if written == only.frame.len() {
+            fates.extend(only.tag.map(Fate::Flushed));
+            return Ok(None);
+        }
+        queue.push(only);
+        queue.advance(written, fates);
+        return Ok(Some(queue));
+    }
+    queue.push(only);
+    queue.extend(turn, chain);
+    match queue.write(stream, scratch, now, fates)? {
+        Progress::Done => Ok(None),
+        Progress::Blocked => Ok(Some(queue)),
+    }
+}
+
+fn expired(outgoing: &Outgoing, now: Timestamp) -> bool {
+    outgoing.expires_at.is_some_and(|at| at <= now)
+}
+
+/// `None` if the client must read first.
+fn write_some(stream: &mut impl Write, bytes: &[u8]) -> io::Result<Option<usize>> {
+    loop {
+        match stream.write(bytes) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(written) => return Ok(Some(written)),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use broker::keys::Partition;
+    use broker::message::MessageId;
+
+    use super::*;
+    use crate::websocket::Frame;
+
+    /// Takes so many bytes, then blocks.
+    struct Client {
+        room: usize,
+        got: Vec<u8>,
+    }
+
+    impl Write for Client {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let taken = bytes.len().min(self.room);
+            if taken == 0 {
+                return Err(ErrorKind::WouldBlock.into());
+            }
+            self.room -= taken;
+            self.got.extend_from_slice(&bytes[..taken]);
+            Ok(taken)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn tag(n: u32) -> Tag {
+        let partition = Partition::new(0).unwrap();
+        Tag::Message(MessageId {
+            millis: 1,
+            sequence: n,
+            partition,
+        })
+    }
+
+    fn frame(n: u32, expires_at: Option<i64>) -> Outgoing {
+        let expires_at = expires_at.map(Timestamp::from_millis);
+        Outgoing {
+            frame: Frame::text(&format!("message {n}")),
+            expires_at,
+            tag: Some(tag(n)),
+        }
+    }
+
+    fn bytes(numbers: &[u32]) -> Vec<u8> {
+        numbers
+            .iter()
+            .flat_map(|&n| frame(n, None).frame.bytes().to_vec())
+            .collect()
+    }
+
+    const NOW: Timestamp = Timestamp::from_millis(100);
+
+    #[test]
+    fn frames_come_out_whole_and_in_order_however_little_is_taken_at_once() {
+        for step in 1..40 {
+            let mut client = Client {
+                room: 0,
+                got: Vec::new(),
+            };
+            let (mut turn, mut chain) = (Turn::default(), Chain::EMPTY);
+            (0..5).for_each(|n| turn.add(&mut chain, frame(n, None)));
+            let (mut scratch, mut fates) = (Vec::new(), Vec::new());
+            let mut queue = write_chain(
+                &mut client,
+                &mut turn,
+                &mut chain,
+                &mut scratch,
+                NOW,
+                &mut fates,
+            )
+            .unwrap();
+            while let Some(blocked) = &mut queue {
+                client.room = step;
+                if blocked
+                    .write(&mut client, &mut scratch, NOW, &mut fates)
+                    .unwrap()
+                    == Progress::Done
+                {
+                    assert_eq!(blocked.bytes(), 0);
+                    queue = None;
+                }
+            }
+            assert_eq!(client.got, bytes(&[0, 1, 2, 3, 4]));
+            let flushed: Vec<_> = (0..5).map(|n| Fate::Flushed(tag(n))).collect();
+            assert_eq!(fates, flushed);
+        }
+    }
+
+    #[test]
+    fn what_expired_while_it_waited_is_never_written() {
+        let mut client = Client {
+            room: 3,
+            got: Vec::new(),
+        };
+        let (mut turn, mut chain) = (Turn::default(), Chain::EMPTY);
+        turn.add(&mut chain, frame(0, Some(150)));
+        turn.add(&mut chain, frame(1, Some(150)));
+        turn.add(&mut chain, frame(2, None));
+        let (mut scratch, mut fates) = (Vec::new(), Vec::new());
+        let mut queue = write_chain(
+            &mut client,
+            &mut turn,
+            &mut chain,
+            &mut scratch,
+            NOW,
+            &mut fates,
+        )
+        .unwrap()
+        .expect("three bytes are not enough");
+        client.room = 1000;
+        let later = Timestamp::from_millis(150);
+        queue
+            .write(&mut client, &mut scratch, later, &mut fates)
+            .unwrap();
+        assert_eq!(
+            client.got,
+            bytes(&[0, 2]),
+            "the first had begun and must be finished"
+        );
+        let fate = [
+            Fate::Flushed(tag(0)),
+            Fate::Expired(tag(1)),
+            Fate::Flushed(tag(2)),
+        ];
+        assert_eq!(fates, fate);
+    }
+
+    #[test]
+    fn a_queue_cut_short_keeps_only_what_was_begun() {
+        let mut client = Client {
+            room: 3,
+            got: Vec::new(),
+        };
+        let mut queue = Queue::default();
+        (0..3).for_each(|n| queue.push(frame(n, None)));
+        queue
+            .write(&mut client, &mut Vec::new(), NOW, &mut Vec::new())
+            .unwrap();
+        queue.cut_short();
+        queue.push(frame(9, None));
+        client.room = 1000;
+        queue
+            .write(&mut client, &mut Vec::new(), NOW, &mut Vec::new())
+            .unwrap();
+        assert_eq!(client.got, bytes(&[0, 9]));
+    }
+}

@@ -1,0 +1,82 @@
+//! When a shard must look at a session though nothing happened to it.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::time::{Duration, Instant};
+
+use crate::hub::SessionKey;
+
+/// What a session is to be looked at for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Due {
+    /// Its heartbeat.
+    Beat,
+    /// Its dialect asked to be woken.
+    Wake,
+    /// The client had its time to answer our close frame.
+    Closed,
+}
+
+/// Times to come, soonest first. A timer is never taken back: whoever it is for
+/// may be gone by then.
+#[derive(Debug)]
+pub(super) struct Timers {
+    start: Instant,
+    heap: BinaryHeap<Reverse<(u64, Due, u32, u32)>>,
+}
+
+impl Timers {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            start: now,
+            heap: BinaryHeap::new(),
+        }
+    }
+
+    pub(super) fn add(&mut self, at: Instant, due: Due, session: SessionKey) {
+        // Rounded up, so that it is never too early when it comes.
+        let at = self.millis(at) + 1;
+        self.heap
+            .push(Reverse((at, due, session.slot, session.turn)));
+    }
+
+    /// How long until the next.
+    pub(super) fn wait(&self, now: Instant) -> Option<Duration> {
+        let Reverse((at, ..)) = self.heap.peek()?;
+        Some(Duration::from_millis(at.saturating_sub(self.millis(now))))
+    }
+
+    /// Takes the next, if its time has come.
+    pub(super) fn next(&mut self, now: Instant) -> Option<(Due, SessionKey)> {
+        let now = self.millis(now);
+        let Reverse((at, due, slot, turn)) = *self.heap.peek()?;
+        if now < at {
+            return None;
+        }
+        self.heap.pop();
+        Some((due, SessionKey { slot, turn }))
+    }
+
+    fn millis(&self, at: Instant) -> u64 {
+        u64::try_from(at.saturating_duration_since(self.start).as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timers_come_in_order_and_never_early() {
+        let start = Instant::now();
+        let mut timers = Timers::new(start);
+        let key = |slot| SessionKey { slot, turn: 0 };
+        timers.add(start + Duration::from_millis(20), Due::Beat, key(2));
+        timers.add(start + Duration::from_micros(10_500), Due::Wake, key(1));
+        assert_eq!(timers.next(start + Duration::from_millis(10)), None);
+        let later = start + Duration::from_millis(30);
+        assert_eq!(timers.next(later), Some((Due::Wake, key(1))));
+        assert_eq!(timers.next(later), Some((Due::Beat, key(2))));
+        assert_eq!(timers.wait(later), None);
+    }
+}
