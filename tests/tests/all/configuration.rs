@@ -8,13 +8,14 @@ use broker::node::env::{Env, Variable};
 /// What each process reads, in an environment of these variables.
 fn read(process: &str, env: &mut Env) {
     match process {
+        "gateway" => drop(gateway::config::Config::read(env)),
         "api" => drop(api::config::Config::read(env)),
         "worker" => drop(worker::config::Config::read(env)),
         _ => panic!("{process} is no process"),
     }
 }
 
-const PROCESSES: [&str; 2] = ["api", "worker"];
+const PROCESSES: [&str; 3] = ["gateway", "api", "worker"];
 
 /// A row of a table: which processes read it, and what the default is said to be.
 struct Row {
