@@ -6,7 +6,7 @@ mod parse;
 use std::io::Write;
 use std::process::ExitCode;
 
-use broker::node::env::Env;
+use broker::node::env::{BAD_SETTINGS, Env};
 
 use self::parse::{Command, Usage};
 use crate::config::Config;
@@ -15,7 +15,7 @@ use crate::config::Config;
 const USAGE: u8 = 2;
 
 /// Does what the arguments (without the program's name) ask for. Status 0: done;
-/// 1: it failed; 2: the arguments cannot be understood.
+/// 1: it failed; 2: the arguments cannot be understood; 64: the settings cannot be used.
 pub fn main(args: impl IntoIterator<Item = String>) -> ExitCode {
     let command = match Command::parse(args) {
         Ok(command) => command,
@@ -43,8 +43,12 @@ pub fn main(args: impl IntoIterator<Item = String>) -> ExitCode {
 fn run() -> ExitCode {
     let mut env = Env::from_process();
     let config = Config::read(&mut env);
-    let outcome = env.finish().map_err(Failed::from).and_then(|()| {
-        let runtime = tokio::runtime::Runtime::new().map_err(Failed::from)?;
+    if let Err(mistakes) = env.finish() {
+        tell(&format!("api: {mistakes}"));
+        return ExitCode::from(BAD_SETTINGS);
+    }
+    let runtime = tokio::runtime::Runtime::new().map_err(Failed::from);
+    let outcome = runtime.and_then(|runtime| {
         runtime
             .block_on(crate::process::run(config))
             .map_err(Failed::from)

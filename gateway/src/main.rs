@@ -2,13 +2,10 @@
 
 use std::process::ExitCode;
 
-use broker::node::env::Env;
+use broker::node::env::{BAD_SETTINGS, Env};
 use broker::node::{Node, log};
 use gateway::config::Config;
 use tracing::error;
-
-/// What a process exits with that was started with settings it cannot use.
-const BAD_SETTINGS: u8 = 64;
 
 #[tokio::main]
 async fn main() -> ExitCode {

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use broker::node::env::Env;
+use broker::node::env::{BAD_SETTINGS, Env};
 use broker::node::{Node, admin, log};
 use prometheus::Registry;
 use tokio::net::TcpListener;
@@ -16,7 +16,7 @@ async fn main() -> ExitCode {
     log::init(config.settings.log_format, config.settings.log.as_str());
     if let Err(error) = env.finish() {
         error!("{error}");
-        return ExitCode::FAILURE;
+        return ExitCode::from(BAD_SETTINGS);
     }
     match run(&config).await {
         Ok(code) => code,

@@ -32,6 +32,10 @@ const SHARED: [&str; 5] = [
     "CARILLON_TOKEN_KEYS",
 ];
 
+/// What a process exits with that was started with settings it cannot use: to
+/// start it again unchanged will not help (EX_USAGE of sysexits.h).
+pub const BAD_SETTINGS: u8 = 64;
+
 /// A variable that was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Variable {
