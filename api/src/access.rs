@@ -79,7 +79,7 @@ impl Gate {
         let call = caller.call().ok_or_else(|| {
             Failure::bad(
                 "operationName",
-                "names the one operation to run, of those in the document",
+                "must name the operation to run, one of those in the document",
             )
         })?;
         permit(&caller.identity.scopes, call)?;

@@ -120,7 +120,9 @@ impl Failure {
 
     /// As an error of the GraphQL library that belongs to no field.
     pub fn into_server_error(self) -> ServerError {
-        Error::from(self).into_server_error(async_graphql::Pos::default())
+        let mut error = Error::from(self).into_server_error(async_graphql::Pos::default());
+        error.locations.clear();
+        error
     }
 }
 

@@ -301,9 +301,7 @@ impl Refusal {
     }
 
     fn answer(self) -> Answer {
-        let mut error = self.failure.into_server_error();
-        error.locations.clear();
-        Answer::from_errors(vec![error])
+        Answer::from_errors(vec![self.failure.into_server_error()])
     }
 }
 
