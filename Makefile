@@ -2,6 +2,7 @@
 .PHONY: help run test check fmt lint docs need-redis need-python need-browser bench faults fuzz
 
 export CARGO_TERM_COLOR ?= auto
+FUZZ_TARGETS := codec push_reader
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,7 +33,10 @@ faults: need-redis ## Kill every process under 1,000 pushes/s, on release binari
 	FLEET_PROFILE=release FAULTS_RATE=1000 cargo test -p tests --test all faults:: -- --nocapture
 
 fuzz: ## Fuzz what parses bytes from outside (see fuzz/README.md)
-	cd fuzz && ./run.sh
+	mkdir -p $(addprefix fuzz/corpus/,$(FUZZ_TARGETS))
+	for target in $(FUZZ_TARGETS); do \
+		cargo +nightly fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target -- -max_total_time=60 || exit 1; \
+	done
 
 need-redis need-python need-browser:
 	@deploy/local/need.sh $(@:need-%=%)

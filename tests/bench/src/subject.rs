@@ -63,7 +63,10 @@ impl Running {
                 Self::Limit(child, address)
             }
             Subject::Gateway => {
-                let fleet = Fleet::of(1, 1).env("CARILLON_LOG", "info").start();
+                let fleet = Fleet::of(1, 1)
+                    .env("CARILLON_LOG", "info")
+                    .env("CARILLON_GATEWAY_ACCEPT_RATE", "100000")
+                    .start();
                 let runtime = Runtime::new().expect("threads can be started");
                 let fleet = runtime.block_on(fleet);
                 let keyring = TOKEN_KEYS.parse().expect("the fleet's keys are valid");
