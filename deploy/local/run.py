@@ -242,7 +242,7 @@ class Cluster:
         env["CARILLON_API_PUBLIC_URL"] = self.gateways[0].url("ws") + "/"
         # No balancer has to notice that a process leaves: it may go at once.
         env.setdefault("CARILLON_SHUTDOWN_DELAY", "0s")
-        env.setdefault("CARILLON_GATEWAY_DRAIN_WINDOW", "1s")
+        env.setdefault("CARILLON_DRAIN_WINDOW", "1s")
         return env
 
     # Starting.

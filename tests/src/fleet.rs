@@ -158,7 +158,7 @@ impl FleetBuilder {
             program.set("CARILLON_LOG", LOG);
             program.set("CARILLON_LOG_FORMAT", "json");
             program.set("CARILLON_SHUTDOWN_DELAY", "100ms");
-            program.set("CARILLON_GATEWAY_DRAIN_WINDOW", "1s");
+            program.set("CARILLON_DRAIN_WINDOW", "1s");
             if role != "worker" {
                 program.set("CARILLON_TOKEN_KEYS", TOKEN_KEYS);
                 let listen = format!("CARILLON_{}_LISTEN", role.to_uppercase());

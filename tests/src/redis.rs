@@ -3,10 +3,15 @@
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::process::{Process, Program};
 use crate::until::until;
+
+/// Where [`free_address`] looks.
+const FIRST_PORT: u16 = 6500;
+const PORTS: u32 = 3000;
 
 /// A `redis-server` on a free port, its append-only file in a folder of its own.
 ///
@@ -94,11 +99,21 @@ impl PrivateRedis {
 }
 
 /// A loopback address on which nobody listens, below the ports that the system
-/// gives to outgoing connections: it stays free while its owner is down.
+/// gives to outgoing connections: it stays free while its owner is down. No two
+/// calls in a process return the same.
+///
+/// # Panics
+/// If none is left.
 pub fn free_address() -> SocketAddr {
-    let start = std::process::id() % 3000;
-    let ports = (0..3000).map(|n| 6500 + ((start + n * 7) % 3000) as u16);
-    ports
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    // Processes that test at the same time begin far from each other.
+    let start = std::process::id().wrapping_mul(37);
+    let port = || {
+        let offset = start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % PORTS;
+        FIRST_PORT + u16::try_from(offset).expect("there are few")
+    };
+    std::iter::repeat_with(port)
+        .take(PORTS as usize)
         .map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
         .find(|&address| TcpListener::bind(address).is_ok())
         .expect("one of three thousand ports is free")

@@ -53,12 +53,18 @@ async fn a_process_that_is_asked_to_end_says_so_first_and_ends_well() {
     let mut socket = fleet.connect("ada").await;
     for process in [fleet.gateway(0), fleet.api(), fleet.worker(0)] {
         process.signal("TERM");
-        until("it is not ready, or gone", async || match process.ready().await {
-            Some((status, _)) => status == 503,
-            None => true,
+        until("it is not ready, or gone", async || {
+            match process.ready().await {
+                Some((status, _)) => status == 503,
+                None => true,
+            }
         })
         .await;
-        assert!(process.ended().await.success(), "{} ended badly", process.name());
+        assert!(
+            process.ended().await.success(),
+            "{} ended badly",
+            process.name()
+        );
     }
     assert_eq!(socket.close_code().await, 1012);
 }
