@@ -6,6 +6,8 @@
 //! carries a [`marker`], so that what is lost, repeated, out of order or
 //! misdelivered is counted.
 
+#![allow(clippy::disallowed_methods)] // A benchmark is no process of the cluster: its thread may well sleep.
+
 mod clients;
 mod limit;
 mod marker;
