@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
-use broker::node::env::{Bytes, Env, Period};
+use broker::node::env::{Bytes, Env, Interval, Period};
 use broker::node::settings::Settings;
 use broker::token::Keyring;
 use url::Url;
@@ -47,7 +47,7 @@ pub struct Limits {
     pub recipients: usize,
     /// `CARILLON_API_MAX_BODY`, default `2MiB`: longest request body.
     pub body_bytes: usize,
-    /// `CARILLON_API_MAX_PENDING`, default `1000`: messages that wait for one
+    /// `CARILLON_MAX_PENDING`, default `1000`: messages that wait for one
     /// recipient; the oldest is cancelled for one more.
     pub pending: usize,
     /// `CARILLON_API_TOKEN_LIFE`, default `24h`: how long a recipient's token
@@ -81,10 +81,12 @@ impl Config {
                 message_bytes: bytes(env, "CARILLON_API_MAX_MESSAGE_BYTES", "64KiB"),
                 recipients: env.get("CARILLON_API_MAX_RECIPIENTS", "1000"),
                 body_bytes: bytes(env, "CARILLON_API_MAX_BODY", "2MiB"),
-                pending: env.get("CARILLON_API_MAX_PENDING", "1000"),
-                token_life: period(env, "CARILLON_API_TOKEN_LIFE", "24h"),
-                idempotency: period(env, "CARILLON_API_IDEMPOTENCY", "24h"),
-                retention: period(env, "CARILLON_RETENTION", "30d"),
+                pending: env
+                    .get::<std::num::NonZeroUsize>("CARILLON_MAX_PENDING", "1000")
+                    .get(),
+                token_life: interval(env, "CARILLON_API_TOKEN_LIFE", "24h"),
+                idempotency: interval(env, "CARILLON_API_IDEMPOTENCY", "24h"),
+                retention: interval(env, "CARILLON_RETENTION", "30d"),
                 global_life: period(env, "CARILLON_GLOBAL_LIFE", "24h"),
             },
         }
@@ -105,6 +107,10 @@ impl Limits {
 
 fn period(env: &mut Env, name: &'static str, default: &str) -> Duration {
     env.get::<Period>(name, default).0
+}
+
+fn interval(env: &mut Env, name: &'static str, default: &str) -> Duration {
+    env.get::<Interval>(name, default).0
 }
 
 fn bytes(env: &mut Env, name: &'static str, default: &str) -> usize {

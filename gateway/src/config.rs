@@ -1,9 +1,10 @@
 //! The settings of a gateway.
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use broker::node::env::{Bytes, Env, List, Period};
+use broker::node::env::{Bytes, Env, Interval, List, Period};
 use broker::node::settings::Settings;
 use broker::token::Keyring;
 use ipnet::IpNet;
@@ -57,6 +58,13 @@ pub struct Config {
     /// `CARILLON_GATEWAY_PROBE_INTERVAL`, default `5s`: a link to Redis that is
     /// silent for two of these is given up.
     pub probe_interval: Duration,
+    /// `CARILLON_MAX_PENDING`, default `1000`: messages that wait for one
+    /// recipient. The same as the api's: copies of global messages count too,
+    /// and they are made here.
+    pub max_pending: usize,
+    /// `CARILLON_RETENTION`, default `30d`: how long messages can be read. The
+    /// same for all: whoever changes a message says how long it is kept.
+    pub retention: Duration,
     /// `CARILLON_SHUTDOWN_DELAY`, default `5s`: between turning not ready and
     /// closing, for load balancers to notice.
     pub shutdown_delay: Duration,
@@ -79,15 +87,19 @@ impl Config {
                 .get("CARILLON_GATEWAY_MAX_CONNECTIONS_PER_ADDRESS", "0"),
             accept_rate: env.get("CARILLON_GATEWAY_ACCEPT_RATE", "2000"),
             max_handshakes: env.get("CARILLON_GATEWAY_MAX_HANDSHAKES", "4096"),
-            handshake_timeout: period(env, "CARILLON_GATEWAY_HANDSHAKE_TIMEOUT", "5s"),
+            handshake_timeout: interval(env, "CARILLON_GATEWAY_HANDSHAKE_TIMEOUT", "5s"),
             max_frame: size(env, "CARILLON_GATEWAY_MAX_FRAME", "64KiB"),
             frames_per_second: env.get("CARILLON_GATEWAY_FRAMES_PER_SECOND", "50"),
             max_queue: size(env, "CARILLON_GATEWAY_MAX_QUEUE", "1MiB"),
-            heartbeat: period(env, "CARILLON_GATEWAY_HEARTBEAT", "25s"),
+            heartbeat: interval(env, "CARILLON_GATEWAY_HEARTBEAT", "25s"),
             trusted_proxies: env
                 .get::<List<IpNet>>("CARILLON_GATEWAY_TRUSTED_PROXIES", "")
                 .0,
-            probe_interval: period(env, "CARILLON_GATEWAY_PROBE_INTERVAL", "5s"),
+            probe_interval: interval(env, "CARILLON_GATEWAY_PROBE_INTERVAL", "5s"),
+            max_pending: env
+                .get::<NonZeroUsize>("CARILLON_MAX_PENDING", "1000")
+                .get(),
+            retention: interval(env, "CARILLON_RETENTION", "30d"),
             shutdown_delay: period(env, "CARILLON_SHUTDOWN_DELAY", "5s"),
             drain_window: period(env, "CARILLON_DRAIN_WINDOW", "60s"),
         }
@@ -96,6 +108,10 @@ impl Config {
 
 fn period(env: &mut Env, name: &'static str, default: &str) -> Duration {
     env.get::<Period>(name, default).0
+}
+
+fn interval(env: &mut Env, name: &'static str, default: &str) -> Duration {
+    env.get::<Interval>(name, default).0
 }
 
 fn size(env: &mut Env, name: &'static str, default: &str) -> usize {

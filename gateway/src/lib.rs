@@ -101,7 +101,12 @@ pub async fn run(config: Config, node: Node) -> Result<(), StartError> {
     {
         return Ok(());
     }
-    let messages = Messages::new(redis.clone(), keys.clone(), Limits::default());
+    let limits = Limits {
+        pending: config.max_pending,
+        retention: config.retention,
+        ..Limits::default()
+    };
+    let messages = Messages::new(redis.clone(), keys.clone(), limits);
     let bus = Bus::new(redis.clone(), keys.clone());
 
     // The link and the shards know each other: inboxes first.

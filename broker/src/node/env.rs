@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-pub use values::{BadBytes, BadPeriod, Bytes, List, Period};
+pub use values::{BadBytes, BadInterval, BadPeriod, Bytes, Interval, List, Period};
 
 /// What all our variables begin with.
 const PREFIX: &str = "CARILLON_";
@@ -24,9 +24,10 @@ const FILE: &str = "_FILE";
 const ROLES: [&str; 3] = ["CARILLON_GATEWAY_", "CARILLON_API_", "CARILLON_WORKER_"];
 
 /// Variables without a role in their name that not every process reads.
-const SHARED: [&str; 5] = [
+const SHARED: [&str; 6] = [
     "CARILLON_DRAIN_WINDOW",
     "CARILLON_GLOBAL_LIFE",
+    "CARILLON_MAX_PENDING",
     "CARILLON_RETENTION",
     "CARILLON_SHUTDOWN_DELAY",
     "CARILLON_TOKEN_KEYS",

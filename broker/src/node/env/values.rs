@@ -38,6 +38,40 @@ impl FromStr for Period {
     }
 }
 
+/// A [`Period`] that is longer than nothing, for what is repeated or waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Interval(pub Duration);
+
+/// The text is not a length of time above zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadInterval {
+    /// Not a length of time.
+    #[error(transparent)]
+    Form(#[from] BadPeriod),
+    /// Zero.
+    #[error("must be longer than nothing")]
+    Zero,
+}
+
+impl From<Interval> for Duration {
+    fn from(interval: Interval) -> Self {
+        interval.0
+    }
+}
+
+impl FromStr for Interval {
+    type Err = BadInterval;
+
+    fn from_str(text: &str) -> Result<Self, BadInterval> {
+        let Period(period) = text.parse()?;
+        if period.is_zero() {
+            Err(BadInterval::Zero)
+        } else {
+            Ok(Self(period))
+        }
+    }
+}
+
 /// A size in memory: a whole number and a unit, `512B`, `64KiB`, `16MiB`, `1GiB`, or `0`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Bytes(pub usize);
@@ -129,6 +163,15 @@ mod tests {
         ] {
             assert_eq!(read(text), Err(BadPeriod), "{text}");
         }
+    }
+
+    #[test]
+    fn an_interval_is_longer_than_nothing() {
+        let second = Interval(Duration::from_secs(1));
+        assert_eq!("1s".parse(), Ok(second));
+        assert_eq!("0".parse::<Interval>(), Err(BadInterval::Zero));
+        assert_eq!("0ms".parse::<Interval>(), Err(BadInterval::Zero));
+        assert_eq!("1".parse::<Interval>(), Err(BadInterval::Form(BadPeriod)));
     }
 
     #[test]
