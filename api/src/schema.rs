@@ -21,7 +21,7 @@ use crate::access::{Caller, Gate};
 pub use mutation::Mutation;
 pub use query::Query;
 
-/// The schema, ready to execute requests that carry their [`Caller`](crate::access::Caller).
+/// The schema, ready to execute requests that carry their [`Caller`].
 pub type ApiSchema = Schema<Query, Mutation, EmptySubscription>;
 
 /// The schema over what it works on.
