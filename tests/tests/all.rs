@@ -10,3 +10,5 @@ mod first;
 mod harness;
 #[path = "all/sources.rs"]
 mod sources;
+#[path = "all/worker.rs"]
+mod worker;

@@ -13,6 +13,9 @@ use crate::topic::{Tenant, Topic};
 use crate::topology::Redis;
 
 mod life;
+mod expiry;
+mod order;
+mod retry;
 mod globals;
 mod list;
 mod race;
@@ -57,6 +60,13 @@ impl Store {
             .push(&self.acme, &[recipient.into()], draft, None)
             .await;
         pushed.pop().unwrap().unwrap()
+    }
+
+    async fn push_global(&self, draft: &Draft) -> GlobalMessage {
+        self.messages
+            .push_global(&self.acme, draft, None)
+            .await
+            .unwrap()
     }
 
     async fn backlog(&self, recipient: &str, label: Option<&str>) -> Vec<Message> {

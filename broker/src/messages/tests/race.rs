@@ -14,7 +14,7 @@ use crate::messages::Marked;
 async fn each_message_ends_once_and_in_one_way() {
     let store = Arc::new(Store::new());
     let names: Vec<Arc<str>> = (0..500).map(|n| format!("r{n}").into()).collect();
-    let expires_at = store.now().await + Duration::from_secs(2);
+    let expires_at = store.now().await + Duration::from_secs(3);
     let draft = Draft {
         expires_at: Some(expires_at),
         ..text("contested")
