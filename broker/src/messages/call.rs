@@ -115,12 +115,24 @@ impl Call {
     }
 
     fn command(&self, name: &str, script: &[u8]) -> Cmd {
+        debug_assert!(self.keys_share_a_slot(), "a script touches one hash slot");
         let parts = self.keys.iter().chain(&self.args);
         let bytes = script.len() + 20 + parts.map(Vec::len).sum::<usize>();
         let mut command = Cmd::with_capacity(3 + self.keys.len() + self.args.len(), bytes);
         command.arg(name).arg(script).arg(self.keys.len());
         command.arg(&*self.keys).arg(&*self.args);
         command
+    }
+
+    fn keys_share_a_slot(&self) -> bool {
+        let tag = |key: &[u8]| {
+            key.split(|b| matches!(b, b'{' | b'}'))
+                .nth(1)
+                .map(<[u8]>::to_owned)
+        };
+        let mut tags = self.keys.iter().map(|key| tag(key));
+        let first = tags.next().flatten();
+        first.is_some() && tags.all(|tag| tag == first)
     }
 }
 

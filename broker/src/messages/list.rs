@@ -19,6 +19,8 @@ use crate::topic::{self, Tenant, Topic};
 
 /// Messages walked per call: bounds what a filter costs that matches little.
 const WALKED_PER_CALL: usize = 2000;
+/// Messages walked per script, which reads their texts too.
+const WALKED_PER_SCRIPT: usize = 200;
 /// Ids have 48 bits of milliseconds.
 const LAST_MILLISECOND: i64 = (1 << 48) - 1;
 
@@ -160,7 +162,7 @@ impl Messages {
                 if left == 0 {
                     break;
                 }
-                let count = step.min(left);
+                let count = step.min(left).min(WALKED_PER_SCRIPT);
                 walked += count * starved.len();
                 step *= 2;
                 let further = starved.into_iter();

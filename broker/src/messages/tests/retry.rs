@@ -103,3 +103,15 @@ async fn a_global_idempotency_key_makes_one_message() {
         .await;
     assert_eq!(&*other[0].as_ref().unwrap().text, "third");
 }
+
+#[tokio::test]
+async fn without_redis_each_name_gets_a_failure() {
+    let nowhere = "redis://127.0.0.1:1".parse().unwrap();
+    let redis = Redis::open(&nowhere).unwrap();
+    let messages = Messages::new(redis, Keys::new("nowhere"), Limits::default());
+    let names: Vec<Arc<str>> = ["ann".into(), "bob".into(), "ann".into()].to_vec();
+    let acme = "acme".parse().unwrap();
+    let pushed = messages.push(&acme, &names, &text("lost"), None).await;
+    assert_eq!(pushed.len(), 3);
+    assert!(pushed.iter().all(Result::is_err));
+}
