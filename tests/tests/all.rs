@@ -4,6 +4,8 @@
 
 #[path = "all/configuration.rs"]
 mod configuration;
+#[path = "all/faults.rs"]
+mod faults;
 #[path = "all/first.rs"]
 mod first;
 #[path = "all/harness.rs"]
