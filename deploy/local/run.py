@@ -291,7 +291,7 @@ class Cluster:
     def create_key(self):
         command = [BIN / "api", "key", "create", "--tenant", "demo", "--scopes", SCOPES]
         made = subprocess.run(command, env=self.env(self.api), capture_output=True, text=True)
-        key = re.search(r"\bck_\w+", made.stdout)
+        key = re.search(r"\bck_[\w-]+", made.stdout)
         if made.returncode != 0 or not key:
             give_up(f"no access key could be made: {made.stderr.strip()}")
         return key.group()
