@@ -4,12 +4,16 @@
 
 #[path = "all/configuration.rs"]
 mod configuration;
+#[path = "all/delivery.rs"]
+mod delivery;
 #[path = "all/faults.rs"]
 mod faults;
 #[path = "all/first.rs"]
 mod first;
 #[path = "all/harness.rs"]
 mod harness;
+#[path = "all/sockets.rs"]
+mod sockets;
 #[path = "all/sources.rs"]
 mod sources;
 #[path = "all/worker.rs"]
