@@ -293,7 +293,7 @@ async fn registering_again_does_not_end_earlier_tokens() {
 #[tokio::test]
 async fn beyond_the_cap_the_oldest_pending_message_gives_way() {
     let fleet = Fleet::of(1, 1)
-        .env("CARILLON_API_MAX_PENDING", "3")
+        .env("CARILLON_MAX_PENDING", "3")
         .start()
         .await;
     let mut pushed = Vec::new();
