@@ -332,12 +332,13 @@ async fn the_status_of_a_recipient_counts_its_sockets_on_all_nodes() {
     let mut there = fleet.connect_at(1, "ann").await;
     nothing_more(&fleet, "ann", &mut there).await;
     let query = "query($r: String!) { recipientStatus(recipient: $r) {
-        connections pending connectedSince gateways { answered known } } }";
+        connections connectedSince gatewaysAnswered gatewaysKnown } }";
     until("both gateways have answered", async || {
         let status = &fleet.data(query, json!({ "r": "ann" })).await["recipientStatus"];
         status["connections"] == 2
             && status["connectedSince"].is_string()
-            && status["gateways"] == json!({ "answered": 2, "known": 2 })
+            && status["gatewaysAnswered"] == 2
+            && status["gatewaysKnown"] == 2
     })
     .await;
 }
