@@ -287,9 +287,14 @@ impl Socket {
         self.say(&json!({ "ack": ids }).to_string()).await;
     }
 
+    /// Sends a close frame. What the server sent before it is still to be heard.
+    pub async fn ask_to_close(&mut self) {
+        drop(self.stream.close(None).await);
+    }
+
     /// Closes as a browser does, and waits for the server to agree.
     pub async fn close(mut self) {
-        drop(self.stream.close(None).await);
+        self.ask_to_close().await;
         while !matches!(self.heard_within(PATIENCE).await, None | Some(Heard::Gone)) {}
     }
 }

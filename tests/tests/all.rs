@@ -14,6 +14,8 @@ mod first;
 mod harness;
 #[path = "all/sockets.rs"]
 mod sockets;
+#[path = "all/model.rs"]
+mod model;
 #[path = "all/sources.rs"]
 mod sources;
 #[path = "all/worker.rs"]
