@@ -2,6 +2,8 @@
 
 #![allow(clippy::disallowed_methods)] // Tests are no process of the cluster: they have no settings to read once.
 
+#[path = "all/api.rs"]
+mod api;
 #[path = "all/configuration.rs"]
 mod configuration;
 #[path = "all/delivery.rs"]

@@ -1,0 +1,85 @@
+//! The pages, as a server sees them and in a real browser.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde_json::json;
+use tests::Fleet;
+
+#[tokio::test]
+async fn everything_a_page_needs_comes_from_the_api() {
+    let fleet = super::api().await;
+    let html = [("accept", "text/html")];
+    let mut paths = vec!["/".to_owned(), "/graphql".to_owned()];
+    let mut seen = 0;
+    while let Some(path) = paths.pop() {
+        let response = fleet
+            .http()
+            .request("GET", &path, &html, b"")
+            .await
+            .unwrap();
+        assert_eq!(response.status, 200, "{path}");
+        let policy = response.header("content-security-policy").unwrap();
+        assert!(policy.starts_with("default-src 'none'; script-src 'self'; style-src 'self';"));
+        assert!(!policy.contains("unsafe"), "{policy}");
+        let tag = response.header("etag").unwrap();
+        let again = fleet
+            .http()
+            .request("GET", &path, &[html[0], ("if-none-match", tag)], b"")
+            .await
+            .unwrap();
+        assert_eq!((again.status, again.body.len()), (304, 0));
+        seen += 1;
+        if response
+            .header("content-type")
+            .is_some_and(|kind| kind.starts_with("text/html"))
+        {
+            let text = response.text();
+            let links = text
+                .split(['"'])
+                .filter(|part| part.starts_with("/assets/"));
+            paths.extend(links.map(str::to_owned));
+            assert!(
+                !text.contains("//cdn") && !text.contains("https://"),
+                "{path}"
+            );
+        }
+    }
+    assert!(seen > 10, "{seen}");
+    for path in [
+        "/assets/",
+        "/assets/..%2fCargo.toml",
+        "/assets/none.js",
+        "/graphiql",
+    ] {
+        assert_eq!(fleet.http().get(path).await.unwrap().status, 404, "{path}");
+    }
+}
+
+/// Needs node, Chromium and the packages of `tests/clients`; `make need-browser`
+/// fetches what is missing.
+#[tokio::test]
+async fn a_person_can_try_a_push_in_a_browser() {
+    let fleet = Fleet::start().await;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let target = root.parent().unwrap().join("target");
+    let cluster = target.join(format!("cluster-{}.json", std::process::id()));
+    let facts = json!({
+        "api": format!("http://{}", fleet.api().address()),
+        "accessKey": fleet.access_key(),
+    });
+    std::fs::write(&cluster, facts.to_string()).unwrap();
+    let output = Command::new("node")
+        .arg(root.join("clients/try-it.mjs"))
+        .args([&cluster, &target.join("screenshots")])
+        .stdin(Stdio::null())
+        .output();
+    std::fs::remove_file(&cluster).unwrap();
+    let output = output.expect("node is installed");
+    assert!(
+        output.status.success(),
+        "{}\n{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
