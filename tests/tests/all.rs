@@ -12,8 +12,12 @@ mod delivery;
 mod faults;
 #[path = "all/first.rs"]
 mod first;
+#[path = "all/full.rs"]
+mod full;
 #[path = "all/harness.rs"]
 mod harness;
+#[path = "all/metrics.rs"]
+mod metrics;
 #[path = "all/sockets.rs"]
 mod sockets;
 #[path = "all/model.rs"]

@@ -17,6 +17,9 @@ if known then
   end
 end
 
+-- First, because a Redis that is full refuses only what a script begins with.
+local entry = append(log, { unpack(ARGV, 9) })
+local id = id_of(entry)
 redis.call('ZREMRANGEBYLEX', pd, '-', '(' .. oldest)
 redis.call('ZREMRANGEBYLEX', bx, '-', '(' .. oldest)
 local late = expires and expires <= now
@@ -24,9 +27,6 @@ local cancelled = 0
 if not late then
   cancelled = make_room(pd, bx, ex, rest, cap, now, retention)
 end
-
-local entry = append(log, { unpack(ARGV, 9) })
-local id = id_of(entry)
 redis.call('SADD', tenants, tenant)
 if known then
   redis.call('SET', known, id, 'PX', ARGV[8])
