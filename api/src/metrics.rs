@@ -2,10 +2,14 @@
 //!
 //! Labels take values of closed sets only: nothing a caller writes becomes one.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use async_graphql::Response;
 use broker::access::Operation;
+use broker::messages::Messages;
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
 };
@@ -48,6 +52,15 @@ pub enum Auth {
 }
 
 impl Auth {
+    const EVERY: [Self; 6] = [
+        Self::Ok,
+        Self::Missing,
+        Self::Unknown,
+        Self::Expired,
+        Self::Disabled,
+        Self::Unavailable,
+    ];
+
     const fn label(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -99,6 +112,9 @@ impl Metrics {
             "Requests by how their access key was judged.",
             &["outcome"],
         );
+        for verdict in Auth::EVERY {
+            auth.with_label_values(&[verdict.label()]);
+        }
         let pushed = counters(
             "messages_pushed_total",
             "Messages stored and published, by kind. Repeats under an idempotency key are counted again.",
@@ -123,7 +139,7 @@ impl Metrics {
             "Connections of callers accepted.",
         )
         .expect("the options are constants");
-        let all: [Box<dyn prometheus::core::Collector>; 7] = [
+        let all: [Box<dyn Collector>; 7] = [
             Box::new(requests.clone()),
             Box::new(request_seconds.clone()),
             Box::new(auth.clone()),
@@ -147,6 +163,27 @@ impl Metrics {
             connections,
             accepted,
         }
+    }
+
+    /// Has `registry` show how many messages the pushes through `messages` and
+    /// its clones cancelled.
+    ///
+    /// # Panics
+    /// If it shows so already.
+    pub fn show_crowded_out(registry: &Registry, messages: Messages) {
+        let shown = IntCounter::new(
+            "carillon_api_messages_crowded_out_total",
+            "Pending messages cancelled by pushes through this api because their recipient had too many.",
+        )
+        .expect("the options are constants");
+        let collector = CrowdedOut {
+            messages,
+            shown,
+            catching_up: Mutex::default(),
+        };
+        registry
+            .register(Box::new(collector))
+            .expect("a registry serves one api");
     }
 
     /// Counts how an access key was judged.
@@ -182,6 +219,31 @@ impl Metrics {
             kind,
             since: Instant::now(),
         }
+    }
+}
+
+/// Shows what the message store counts itself.
+struct CrowdedOut {
+    messages: Messages,
+    shown: IntCounter,
+    /// Held while the counter catches up, so that two readers at once do not
+    /// both add what is new.
+    catching_up: Mutex<()>,
+}
+
+impl Collector for CrowdedOut {
+    fn desc(&self) -> Vec<&Desc> {
+        self.shown.desc()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let _alone = self
+            .catching_up
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let new = self.messages.crowded_out() - self.shown.get();
+        self.shown.inc_by(new);
+        self.shown.collect()
     }
 }
 

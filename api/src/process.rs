@@ -88,12 +88,14 @@ pub async fn run(config: Config) -> Result<ExitCode, NotStarted> {
     );
     node.spawn("census", listen_to_others);
 
+    let messages = Messages::new(
+        redis.clone(),
+        settings.keys.clone(),
+        config.limits.of_messages(),
+    );
+    Metrics::show_crowded_out(&registry, messages.clone());
     let schema = schema::build(Api {
-        messages: Messages::new(
-            redis.clone(),
-            settings.keys.clone(),
-            config.limits.of_messages(),
-        ),
+        messages,
         census,
         redis: redis.clone(),
         keyring,

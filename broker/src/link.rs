@@ -660,6 +660,13 @@ impl LinkMetrics {
                 "why",
             )?,
         };
+        // From zero on: a series that begins with its first count hides that one.
+        for cause in ["connect", "lost", "closed", "silent", "refused", "garbled"] {
+            metrics.epochs.with_label_values(&[cause]);
+        }
+        for kind in ["topic", "probe", "control"] {
+            metrics.messages.with_label_values(&[kind]);
+        }
         for why in ["forged", "version", "json", "overflow"] {
             metrics.rejected.with_label_values(&[why]);
         }

@@ -42,7 +42,7 @@ pub struct Metrics {
 pub struct ShardMetrics {
     /// Open sockets.
     pub connections: IntGauge,
-    /// Topics with a listener on the shard that said so last.
+    /// Topics with a listener, counted once for each shard that has one.
     pub topics: IntGauge,
     /// Frames from clients.
     pub frames_received: IntCounter,
@@ -169,7 +169,10 @@ impl ShardMetrics {
         }
         Ok(Self {
             connections: connections.with_label_values(&[DIALECT]),
-            topics: register.gauge("topics", "Topics with a listener on this node.")?,
+            topics: register.gauge(
+                "topics",
+                "Topics with a listener, counted once for each shard that has one.",
+            )?,
             frames_received: received.with_label_values(&[DIALECT]),
             delivered: delivered.with_label_values(&[DIALECT]),
             dropped_expired: dropped.with_label_values(&["expired"]),
@@ -226,6 +229,9 @@ impl ErrandMetrics {
         )?;
         for outcome in ["delivered", "already", "cancelled"] {
             deliveries.with_label_values(&[outcome]);
+        }
+        for errand in ["backlog", "claim", "mark"] {
+            seconds.with_label_values(&[errand]);
         }
         Ok(Self {
             seconds,

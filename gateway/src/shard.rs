@@ -100,6 +100,8 @@ struct Shard {
     /// node, which must not find pending what it has got.
     hurry: bool,
     drain: Option<Drain>,
+    /// Its share of the topics that are counted for the whole node.
+    topics: i64,
     metrics: ShardMetrics,
 }
 
@@ -185,6 +187,7 @@ impl Shard {
             published: Vec::new(),
             hurry: false,
             drain: None,
+            topics: 0,
             metrics,
         }
     }
@@ -609,9 +612,9 @@ impl Shard {
         if std::mem::take(&mut self.hurry) {
             self.errands.hurry();
         }
-        self.metrics
-            .topics
-            .set(i64::try_from(self.hub.len()).unwrap_or(i64::MAX));
+        let topics = i64::try_from(self.hub.len()).unwrap_or(i64::MAX);
+        self.metrics.topics.add(topics - self.topics);
+        self.topics = topics;
     }
 
     /// Writes what there is, and what comes of having written it.
