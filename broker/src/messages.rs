@@ -24,6 +24,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use self::call::{CHECK_IN, Call};
 use crate::error::Error;
 use crate::keys::{Keys, Partition};
 use crate::message::{Message, MessageId};
@@ -81,6 +82,28 @@ impl Default for Limits {
             idempotency: day,
         }
     }
+}
+
+/// What a socket has not been sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unsent<'a> {
+    /// The label the socket was registered with.
+    pub label: Option<&'a str>,
+    /// Only what is younger than this.
+    pub after: Option<MessageId>,
+    /// When the socket was opened, by Redis' clock: what was created from then
+    /// on is the socket's even if another socket has taken it. `None`: only
+    /// what is pending.
+    pub since: Option<Timestamp>,
+}
+
+/// A recipient coming in, see [`Messages::check_in`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CheckIn {
+    /// By Redis' clock.
+    pub now: Timestamp,
+    /// Tokens issued up to then are revoked.
+    pub revoked_at: Option<Timestamp>,
 }
 
 /// How much to read at once.
@@ -211,14 +234,18 @@ impl Messages {
         self.crowded_out.load(Ordering::Relaxed)
     }
 
-    /// The time up to which this recipient's tokens are revoked, if any are.
+    /// A recipient comes in: the time by Redis' clock, and up to when its tokens
+    /// are revoked, if any are.
     ///
     /// # Errors
     /// If Redis fails.
-    pub async fn revoked_at(&self, recipient: &Topic) -> Result<Option<Timestamp>, Error> {
-        let get = redis::Cmd::get(self.keys.revoked(recipient));
-        let at: Option<i64> = self.redis.query(&get).await?;
-        Ok(at.map(Timestamp::from_millis))
+    pub async fn check_in(&self, recipient: &Topic) -> Result<CheckIn, Error> {
+        let call = Call::new(&CHECK_IN).keys(self.keys.revoked(recipient));
+        let (now, revoked_at): (i64, Option<i64>) = call.run(&self.redis).await?;
+        Ok(CheckIn {
+            now: Timestamp::from_millis(now),
+            revoked_at: revoked_at.map(Timestamp::from_millis),
+        })
     }
 
     /// A message of this tenant, if there is one of this id.

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use broker::Timestamp;
-use broker::messages::Messages;
+use broker::messages::{CheckIn, Messages};
 use broker::token::{Keyring, RecipientToken, normal_origin};
 use broker::topic::Topic;
 use tracing::{debug, warn};
@@ -122,7 +122,8 @@ impl Drop for Permit {
     }
 }
 
-/// Checks what a recipient's token says against who presents it.
+/// Checks what a recipient's token says against who presents it; also tells
+/// what time it is by Redis' clock.
 ///
 /// # Errors
 /// See [`Denial`]; the reason is logged without the token.
@@ -133,16 +134,19 @@ pub async fn identify(
     origin: Option<&str>,
     address: IpAddr,
     now: Timestamp,
-) -> Result<RecipientToken, Denial> {
+) -> Result<(RecipientToken, Timestamp), Denial> {
     let token = keyring.verify(token.unwrap_or(""), now).map_err(|why| {
         debug!(%why, %address, "a token was refused");
         Denial::Unauthorized
     })?;
     permits(&token, origin, address)?;
     let recipient = Topic::recipient(&token.tenant, &token.recipient);
-    match messages.revoked_at(&recipient).await {
-        Ok(Some(at)) if token.issued_at <= at => Err(Denial::Unauthorized),
-        Ok(_) => Ok(token),
+    match messages.check_in(&recipient).await {
+        Ok(CheckIn {
+            revoked_at: Some(at),
+            ..
+        }) if token.issued_at <= at => Err(Denial::Unauthorized),
+        Ok(CheckIn { now, .. }) => Ok((token, now)),
         Err(error) => {
             warn!(%error, "tokens cannot be checked");
             Err(Denial::Unavailable)

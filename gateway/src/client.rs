@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use broker::Timestamp;
 use broker::topic::Topic;
 
 use crate::dialect::Dialect;
@@ -18,6 +19,8 @@ pub enum Client {
         label: Option<Arc<str>>,
         /// How it gets its messages.
         form: Form,
+        /// When it asked, by Redis' clock.
+        since: Timestamp,
     },
 }
 
@@ -29,7 +32,8 @@ impl Client {
                 recipient,
                 label,
                 form,
-            } => Box::new(Push::new(recipient, label, form)),
+                since,
+            } => Box::new(Push::new(recipient, label, form, since)),
         }
     }
 }

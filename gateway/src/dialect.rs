@@ -77,12 +77,15 @@ pub enum Tag {
 /// Something that takes time, done beside the shard.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Errand {
-    /// Read what waits for a recipient; answered by [`Answer::Backlog`].
+    /// Read what a socket has not been sent; answered by [`Answer::Backlog`].
     Backlog {
         /// The recipient.
         recipient: Topic,
         /// The label its socket was registered with.
         label: Option<Arc<str>>,
+        /// When the socket was asked for, by Redis' clock: what was created
+        /// from then on is its own even if another socket took it.
+        since: Timestamp,
         /// Only what is younger than this.
         after: Option<MessageId>,
     },

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use broker::Error;
 use broker::message::GlobalMessage;
-use broker::messages::{Messages, Page};
+use broker::messages::{Messages, Page, Unsent};
 use broker::topic::Topic;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
@@ -179,18 +179,21 @@ impl Runner {
         let Errand::Backlog {
             recipient,
             label,
+            since,
             after,
         } = &asked.errand
         else {
             return;
         };
+        let unsent = Unsent {
+            label: label.as_deref(),
+            after: *after,
+            since: Some(*since),
+        };
         // What this node has sent must not be found pending.
         self.errands.all_settled().await;
         let backlog = self
-            .retry("backlog", || {
-                self.messages
-                    .backlog(recipient, label.as_deref(), *after, PAGE)
-            })
+            .retry("backlog", || self.messages.backlog(recipient, unsent, PAGE))
             .await;
         let answer = Answer::Backlog {
             messages: backlog.messages,

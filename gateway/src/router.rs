@@ -13,7 +13,7 @@ use axum::routing::any;
 use broker::Timestamp;
 use broker::messages::Messages;
 use broker::node::{Node, Phase};
-use broker::token::Keyring;
+use broker::token::{Keyring, RecipientToken};
 use broker::topic::Topic;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{StatusCode, Uri};
@@ -195,7 +195,7 @@ async fn open(
         Err(refusal) => return refuse(&front, refusal),
     };
     match admit(&front, peer, request.uri(), request.headers()).await {
-        Ok((token, permit)) => {
+        Ok((token, since, permit)) => {
             let Some(upgrade) = request.extensions_mut().remove::<OnUpgrade>() else {
                 return StatusCode::INTERNAL_SERVER_ERROR.into_response();
             };
@@ -208,6 +208,7 @@ async fn open(
                 recipient,
                 label: token.label,
                 form,
+                since,
             };
             *pending.0.lock().unwrap_or_else(PoisonError::into_inner) =
                 Some((upgrade, client, permit));
@@ -223,7 +224,7 @@ async fn admit(
     peer: Peer,
     uri: &Uri,
     headers: &HeaderMap,
-) -> Result<(broker::token::RecipientToken, Permit), Denial> {
+) -> Result<(RecipientToken, Timestamp, Permit), Denial> {
     if Phase::Draining <= front.node.phase() {
         return Err(Denial::Draining);
     }
@@ -242,8 +243,9 @@ async fn admit(
         .and_then(|origin| origin.to_str().ok());
     let (keyring, messages) = (&front.keyring, &front.messages);
     let now = Timestamp::now();
-    let token = identify(keyring, messages, token.as_deref(), origin, address, now).await?;
-    Ok((token, permit))
+    let (token, since) =
+        identify(keyring, messages, token.as_deref(), origin, address, now).await?;
+    Ok((token, since, permit))
 }
 
 fn refuse(front: &Front, refusal: Refusal) -> Response {

@@ -1,17 +1,19 @@
--- Claims active global messages for a recipient, then reads what is pending.
+-- Claims active global messages for a recipient, then reads what a socket of it
+-- has not been sent: what is pending, and what other sockets took since it opened.
 -- KEYS log pd bx ex tenants, then gi gx of each global message
--- ARGV rest tenant name label after|'' count bytes cap retention,
+-- ARGV rest tenant name label after|'' count bytes cap retention since|'',
 --      then id until size expires|'' label of each global message
 -- Returns {more, rows}
 local log, pd, bx, ex, tenants = unpack(KEYS, 1, 5)
 local rest, tenant, name, label, after = unpack(ARGV, 1, 5)
 local count, bytes = tonumber(ARGV[6]), tonumber(ARGV[7])
 local cap, retention = tonumber(ARGV[8]), tonumber(ARGV[9])
+local since = ARGV[10]
 local now = clock()
 local oldest = floor_of(now - retention)
 
-for i = 0, (#ARGV - 9) / 5 - 1 do
-  local id, ends, size, expires, of = unpack(ARGV, 10 + 5 * i, 14 + 5 * i)
+for i = 0, (#ARGV - 10) / 5 - 1 do
+  local id, ends, size, expires, of = unpack(ARGV, 11 + 5 * i, 15 + 5 * i)
   local gi, gx = KEYS[6 + 2 * i], KEYS[7 + 2 * i]
   local known = redis.call('HMGET', gi, name, '')
   if not known[1] and not known[2] and now < tonumber(ends) then
@@ -24,7 +26,7 @@ for i = 0, (#ARGV - 9) / 5 - 1 do
 end
 
 local rows, size = {}, 0
-local function take(id)
+local function take(id, state)
   local fields = oldest <= id and read(log, id)
   if not fields then
     redis.call('ZREM', pd, id)
@@ -39,18 +41,46 @@ local function take(id)
     return false
   end
   size = size + length
-  rows[#rows + 1] = row(id, 'P', fields)
+  rows[#rows + 1] = row(id, state, fields)
   return true
 end
 
-local from = after == '' and '-' or '(' .. after
-repeat
-  local ids = redis.call('ZRANGE', pd, from, '+', 'BYLEX', 'LIMIT', 0, 64)
-  for _, id in ipairs(ids) do
-    if not take(id) then
-      return { 1, rows }
+-- The members of a set from `from` on, a few at a time, oldest first.
+local function members(key, from)
+  local found, at, last = {}, 0, false
+  return function(taken)
+    at = at + (taken and 1 or 0)
+    if at == #found and not last then
+      found = redis.call('ZRANGE', key, from, '+', 'BYLEX', 'LIMIT', 0, 64)
+      at, last = 0, #found < 64
+      from = '(' .. (found[#found] or '')
     end
-    from = '(' .. id
+    return found[at + 1]
   end
-until #ids < 64
-return { 0, rows }
+end
+
+local waiting = members(pd, after == '' and '-' or '(' .. after)
+local over = function() end
+if since ~= '' then
+  local from = floor_of(tonumber(since))
+  -- `~` is behind every state, so what ended as `after` is left out.
+  over = members(bx, from <= after and '(' .. after .. '~' or '[' .. from)
+end
+while true do
+  local one, other = waiting(), over()
+  if not one and not other then
+    return { 0, rows }
+  end
+  local id, state = one, 'P'
+  if not one or (other and string.sub(other, 1, 18) < one) then
+    id, state = string.sub(other, 1, 18), string.sub(other, 19)
+  end
+  if string.sub(state, 1, 1) ~= 'C' and not take(id, state) then
+    return { 1, rows }
+  end
+  if id == one then
+    waiting(true)
+  else
+    over(true)
+  end
+end

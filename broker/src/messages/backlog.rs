@@ -6,7 +6,7 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use super::call::{BACKLOG, CLAIM, Call, MARK, PENDING_COUNT};
 use super::row::{Row, hex, label_arg, message, time_arg, unhex};
-use super::{AT_ONCE, Backlog, Mark, Marked, Messages, Page};
+use super::{AT_ONCE, Backlog, Mark, Marked, Messages, Page, Unsent};
 use crate::error::Error;
 use crate::keys::{Keys, Partition};
 use crate::message::{GlobalMessage, MessageId};
@@ -45,23 +45,21 @@ impl Active {
 }
 
 impl Messages {
-    /// What waits for this recipient and a socket with `label`: first claims
-    /// the active global messages that the recipient has no copy of yet, then
-    /// reads pending messages after `after`, oldest first. What is for another
-    /// label, or expired, is left out.
+    /// What a socket of this recipient has not been sent: first claims the
+    /// active global messages that the recipient has no copy of yet, then reads
+    /// messages, oldest first. What is for another label, or expired, is left out.
     ///
     /// # Errors
     /// If Redis fails.
     pub async fn backlog(
         &self,
         recipient: &Topic,
-        label: Option<&str>,
-        after: Option<MessageId>,
+        unsent: Unsent<'_>,
         page: Page,
     ) -> Result<Backlog, Error> {
         let (tenant, partition) = (recipient.tenant(), recipient.partition());
         let mut active = self.active(&tenant).await?;
-        let own = label_arg(label);
+        let own = label_arg(unsent.label);
         active.retain(|global| global.label.is_empty() || global.label == own);
 
         let mut call = Call::new(&BACKLOG)
@@ -70,11 +68,17 @@ impl Messages {
             .arg(tenant.as_str())
             .arg(&*topic::encode(&recipient.id()))
             .arg(own)
-            .arg(after.map(hex).unwrap_or_default())
+            .arg(unsent.after.map(hex).unwrap_or_default())
             .arg(page.count)
             .arg(page.bytes)
             .arg(self.limits.pending)
-            .arg(self.retention());
+            .arg(self.retention())
+            .arg(
+                unsent
+                    .since
+                    .map(|at| at.millis().to_string())
+                    .unwrap_or_default(),
+            );
         for global in active {
             call = call
                 .keys(self.keys.global_copies(partition, &tenant, global.id))

@@ -39,6 +39,7 @@ scripts! {
     PUSH = ["common.lua", "push.lua"];
     PUSH_GLOBAL = ["common.lua", "active.lua", "push_global.lua"];
     BACKLOG = ["common.lua", "copy.lua", "backlog.lua"];
+    CHECK_IN = ["common.lua", "check_in.lua"];
     CLAIM = ["common.lua", "copy.lua", "claim.lua"];
     MARK = ["common.lua", "mark.lua"];
     CANCEL = ["common.lua", "cancel.lua"];

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::{Backlog, GlobalFilter, Limits, Mark, Messages, MessagesFilter, Page, Swept};
+use super::{Backlog, GlobalFilter, Limits, Mark, Messages, MessagesFilter, Page, Swept, Unsent};
 use crate::fixture;
 use crate::keys::Keys;
 use crate::message::{Draft, GlobalMessage, Message, MessageId};
@@ -72,7 +72,14 @@ impl Store {
     async fn backlog(&self, recipient: &str, label: Option<&str>) -> Vec<Message> {
         let Backlog { messages, more } = self
             .messages
-            .backlog(&self.topic(recipient), label, None, ALL)
+            .backlog(
+                &self.topic(recipient),
+                Unsent {
+                    label,
+                    ..Unsent::default()
+                },
+                ALL,
+            )
             .await
             .unwrap();
         assert!(!more);
@@ -143,13 +150,13 @@ fn every_call_can_be_awaited_by_a_task() {
         };
         check(messages.push(tenant, &[], &draft, None));
         check(messages.push_global(tenant, &draft, None));
-        check(messages.backlog(topic, None, None, ALL));
+        check(messages.backlog(topic, Unsent::default(), ALL));
         check(messages.mark(std::slice::from_ref(mark)));
         check(messages.claim(&global, &[], true));
         check(messages.cancel(tenant, id));
         check(messages.cancel_global(tenant, id));
         check(messages.revoke(topic));
-        check(messages.revoked_at(topic));
+        check(messages.check_in(topic));
         check(messages.message(tenant, id));
         check(messages.pending_count(topic));
         check(messages.list(tenant, &MessagesFilter::default(), None, 1));

@@ -29,6 +29,11 @@ use crate::websocket::Frame;
 /// The subprotocol with particulars and acknowledgements.
 pub const JSON_SUBPROTOCOL: &str = "push.v1.json";
 
+/// Global messages remembered per socket, so that the store's copies of them
+/// are not sent again. More than this many within one gap in the link may
+/// repeat.
+const GLOBALS: usize = 16;
+
 /// After catching up, events that were on their way may still come; by then
 /// they have, and what was sent need not be remembered any more.
 const SETTLE: Duration = Duration::from_secs(10);
@@ -48,9 +53,13 @@ pub struct Push {
     recipient: Topic,
     label: Option<Arc<str>>,
     form: Form,
+    /// When the socket was asked for, by Redis' clock.
+    since: Timestamp,
     /// The youngest of the recipient's own messages that came by; after a gap
     /// only younger ones are read.
     newest: Option<MessageId>,
+    /// The latest global messages that were sent.
+    globals: Vec<MessageId>,
     /// While what waited is being sent.
     catching_up: Option<Box<CatchUp>>,
     /// What was sent while catching up, for a while after.
@@ -59,7 +68,6 @@ pub struct Push {
 
 #[derive(Debug)]
 struct Settling {
-    /// Messages and global messages.
     sent: Vec<MessageId>,
     until: Timestamp,
 }
@@ -71,13 +79,15 @@ struct Acknowledgement<'a> {
 }
 
 impl Push {
-    /// A socket of `recipient`, registered with `label`.
-    pub fn new(recipient: Topic, label: Option<Arc<str>>, form: Form) -> Self {
+    /// A socket of `recipient`, registered with `label`, asked for at `since`.
+    pub fn new(recipient: Topic, label: Option<Arc<str>>, form: Form, since: Timestamp) -> Self {
         Self {
             recipient,
             label,
             form,
+            since,
             newest: None,
+            globals: Vec::new(),
             catching_up: None,
             settling: None,
         }
@@ -88,6 +98,7 @@ impl Push {
         Effect::Ask(Errand::Backlog {
             recipient,
             label,
+            since: self.since,
             after,
         })
     }
@@ -99,11 +110,17 @@ impl Push {
         if own {
             self.newest = self.newest.max(Some(pushed.id));
         }
-        let known = self
-            .settling
-            .as_ref()
-            .is_some_and(|s| s.sent.contains(&pushed.id));
-        if known || !pushed.concerns(self.label.as_deref()) || pushed.expired(now) {
+        if !pushed.concerns(self.label.as_deref()) || pushed.expired(now) {
+            return None;
+        }
+        let known = if own {
+            self.settling
+                .as_ref()
+                .is_some_and(|s| s.sent.contains(&pushed.id))
+        } else {
+            !self.remember(pushed.id)
+        };
+        if known {
             return None;
         }
         let expires_at = pushed.expires_at;
@@ -121,6 +138,18 @@ impl Push {
             expires_at,
             tag,
         }))
+    }
+
+    /// Notes that a global message is being sent; false if it was before.
+    fn remember(&mut self, global: MessageId) -> bool {
+        if self.globals.contains(&global) {
+            return false;
+        }
+        if self.globals.len() == GLOBALS {
+            self.globals.remove(0);
+        }
+        self.globals.push(global);
+        true
     }
 
     /// A message read from the store, as a frame.
@@ -146,8 +175,10 @@ impl Push {
         let last = messages.last().map(|message| message.id);
         for message in messages {
             catching_up.sent.push(message.id);
-            catching_up.sent.extend(message.global_id);
-            if message.expires_at.is_none_or(|at| now < at) {
+            let known = message
+                .global_id
+                .is_some_and(|global| !self.remember(global));
+            if !known && message.expires_at.is_none_or(|at| now < at) {
                 effects.push(self.stored(&message));
             }
         }

@@ -90,7 +90,7 @@ async fn callers_at_once_make_one_copy_per_recipient() {
             for topic in &topics {
                 store
                     .messages
-                    .backlog(topic, None, None, ALL)
+                    .backlog(topic, Unsent::default(), ALL)
                     .await
                     .unwrap();
             }

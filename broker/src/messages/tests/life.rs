@@ -141,14 +141,20 @@ async fn a_revocation_cancels_what_waits_and_is_remembered() {
         store.push("ann", &text("2")).await,
     ];
     store.push("bob", &text("3")).await;
-    assert_eq!(store.messages.revoked_at(&ann).await.unwrap(), None);
+    assert_eq!(
+        store.messages.check_in(&ann).await.unwrap().revoked_at,
+        None
+    );
     let revoked = store.messages.revoke(&ann).await.unwrap();
     assert_eq!(revoked.cancelled, 2);
     assert_eq!(
-        store.messages.revoked_at(&ann).await.unwrap(),
+        store.messages.check_in(&ann).await.unwrap().revoked_at,
         Some(revoked.at)
     );
-    assert_eq!(store.messages.revoked_at(&bob).await.unwrap(), None);
+    assert_eq!(
+        store.messages.check_in(&bob).await.unwrap().revoked_at,
+        None
+    );
     for message in pushed {
         assert_eq!(
             store.message(message.id).await.status,
@@ -222,7 +228,7 @@ async fn tenants_never_meet() {
     let theirs = Topic::recipient(&other, "ann");
     let backlog = store
         .messages
-        .backlog(&theirs, None, None, ALL)
+        .backlog(&theirs, Unsent::default(), ALL)
         .await
         .unwrap();
     assert_eq!(backlog.messages, []);
@@ -273,4 +279,52 @@ async fn tenants_never_meet() {
     assert_eq!(&*pushed_here[0].as_ref().unwrap().text, "more");
     let ours = store.backlog("ann", None).await;
     assert_eq!(texts(&ours), ["ours", "more", "ours, to all"]);
+}
+
+#[tokio::test]
+async fn a_socket_is_not_deprived_by_another_of_what_came_after_it_opened() {
+    let store = Store::new();
+    let ann = store.topic("ann");
+    let before = store.push("ann", &text("before")).await;
+    store.messages.mark(&[store.mark(&before)]).await.unwrap();
+    store.wait_past(before.id.created_at()).await;
+    let since = Some(store.messages.check_in(&ann).await.unwrap().now);
+    let mut sent = Vec::new();
+    for n in 0..150 {
+        sent.push(store.push("ann", &text(&n.to_string())).await);
+    }
+    let taken: Vec<_> = sent.iter().step_by(2).map(|m| store.mark(m)).collect();
+    store.messages.mark(&taken).await.unwrap();
+    let cancelled = sent.remove(1);
+    store
+        .messages
+        .cancel(&store.acme, cancelled.id)
+        .await
+        .unwrap();
+
+    let mut unsent = Unsent {
+        since,
+        ..Unsent::default()
+    };
+    let mut got = Vec::new();
+    loop {
+        let page = Page {
+            count: 40,
+            bytes: 1 << 20,
+        };
+        let page = store.messages.backlog(&ann, unsent, page).await.unwrap();
+        got.extend(page.messages.iter().map(|message| message.id));
+        unsent.after = got.last().copied();
+        if !page.more {
+            break;
+        }
+    }
+    let all: Vec<_> = sent.iter().map(|message| message.id).collect();
+    assert_eq!(got, all, "each once, in order");
+    let waiting = store.backlog("ann", None).await;
+    assert_eq!(
+        waiting.len(),
+        74,
+        "a socket of later gets only what is pending"
+    );
 }

@@ -48,7 +48,14 @@ async fn a_backlog_is_read_in_pages_of_a_count_and_of_bytes() {
             let page = Page { count, bytes };
             let backlog = store
                 .messages
-                .backlog(&ann, None, after, page)
+                .backlog(
+                    &ann,
+                    Unsent {
+                        after,
+                        ..Unsent::default()
+                    },
+                    page,
+                )
                 .await
                 .unwrap();
             read.extend(backlog.messages);

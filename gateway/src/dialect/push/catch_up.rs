@@ -25,7 +25,7 @@ pub(super) struct CatchUp {
     pub(super) page_end: Option<Tag>,
     /// What happened meanwhile.
     pub(super) parked: Parked,
-    /// What was sent of the backlog: messages, and the global ones they are copies of.
+    /// What was sent of the backlog.
     pub(super) sent: Vec<MessageId>,
 }
 

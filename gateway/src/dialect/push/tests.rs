@@ -28,7 +28,12 @@ fn conversation(form: Form, label: Option<&str>) -> Conversation {
     let tenant: Tenant = "acme".parse().unwrap();
     let recipient = Topic::recipient(&tenant, "r");
     Conversation {
-        dialect: Push::new(recipient.clone(), label.map(Into::into), form),
+        dialect: Push::new(
+            recipient.clone(),
+            label.map(Into::into),
+            form,
+            Timestamp::from_millis(0),
+        ),
         all: Topic::all(&tenant),
         recipient,
         now: Timestamp::from_millis(1000),
@@ -458,6 +463,22 @@ fn a_global_message_that_waited_is_not_sent_again_live() {
 global g9 to all
 page m12=to-all/g9
     < to-all #m12
+    wake at 11000
+",
+    );
+}
+
+#[test]
+fn after_a_gap_a_copy_of_what_came_live_is_not_sent_again() {
+    check(
+        &mut live(Form::Raw),
+        "
+global g9 to all
+    < to all #g9
+gap all
+    backlog
+page m12=to-all/g9 m13=other/g10
+    < other #m13
     wake at 11000
 ",
     );

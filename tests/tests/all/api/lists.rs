@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use broker::messages::{Limits, Messages};
+use broker::messages::{Limits, Messages, Unsent};
 use broker::topic::{Tenant, Topic};
 use serde_json::{Value, json};
 use tests::Fleet;
@@ -222,8 +222,12 @@ async fn global_messages_are_listed_apart_and_their_copies_with_the_others() {
         count: 10,
         bytes: 1 << 20,
     };
+    let unsent = Unsent {
+        label: Some("news"),
+        ..Unsent::default()
+    };
     messages
-        .backlog(&Topic::recipient(&tenant, "ann"), Some("news"), None, page)
+        .backlog(&Topic::recipient(&tenant, "ann"), unsent, page)
         .await
         .unwrap();
 
