@@ -8,6 +8,8 @@ mod api;
 mod configuration;
 #[path = "all/delivery.rs"]
 mod delivery;
+#[path = "all/events.rs"]
+mod events;
 #[path = "all/faults.rs"]
 mod faults;
 #[path = "all/first.rs"]
