@@ -41,6 +41,9 @@ const WAKE: Token = Token(usize::MAX);
 const READ: usize = 64 << 10;
 /// Reads per socket and turn; a client that sends without pause waits its turn like others.
 const READS: usize = 8;
+/// Frames gathered before sockets are written to: enough for thousands of sockets
+/// to get several at once, and a few MiB at most.
+const TURN_FRAMES: usize = 1 << 16;
 /// How long a client has to answer a close frame.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Steps in which a drain closes sockets.
@@ -227,6 +230,9 @@ impl Shard {
     // What arrives.
 
     fn open_mail(&mut self, now: Now) {
+        // A batch is let go, which makes room for another, only when it is written;
+        // until then others join it, so that a socket gets its share in one write.
+        let mut held = Vec::new();
         for mail in self.inbox.take() {
             match mail {
                 Mail::Open(admitted) => self.open(*admitted, now),
@@ -234,8 +240,11 @@ impl Shard {
                     for arrival in &batch.arrivals {
                         self.arrived(arrival, now);
                     }
-                    // Room is made for the next batch only when this one is written.
-                    self.write_all(now);
+                    held.push(batch);
+                    if TURN_FRAMES <= self.turn.len() {
+                        self.write_all(now);
+                        held.clear();
+                    }
                 }
                 Mail::Answer(key, answer) => {
                     self.with(key, now, |session, now| session.answer(answer, now));
@@ -243,6 +252,9 @@ impl Shard {
                 Mail::Count(topic, asker) => drop(asker.send(self.listening(&topic))),
                 Mail::Drain(window) => self.begin_drain(window, now),
             }
+        }
+        if !held.is_empty() {
+            self.write_all(now);
         }
     }
 

@@ -60,6 +60,11 @@ impl Turn {
         chain.last = slot;
     }
 
+    /// How many frames were added since it was cleared.
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
     /// Takes a socket's next frame.
     fn next(&mut self, chain: &mut Chain) -> Option<Outgoing> {
         if chain.is_empty() {
