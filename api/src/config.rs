@@ -51,7 +51,8 @@ pub struct Limits {
     /// recipient; the oldest is cancelled for one more.
     pub pending: usize,
     /// `CARILLON_API_TOKEN_LIFE`, default `24h`: how long a recipient's token
-    /// opens connections.
+    /// opens connections; at most `30d`, because that a recipient was revoked is
+    /// remembered for little longer.
     pub token_life: Duration,
     /// `CARILLON_API_IDEMPOTENCY`, default `24h`: how long an `idempotencyKey`
     /// is remembered.
@@ -84,7 +85,7 @@ impl Config {
                 pending: env
                     .get::<std::num::NonZeroUsize>("CARILLON_MAX_PENDING", "1000")
                     .get(),
-                token_life: interval(env, "CARILLON_API_TOKEN_LIFE", "24h"),
+                token_life: env.get::<TokenLife>("CARILLON_API_TOKEN_LIFE", "24h").0,
                 idempotency: interval(env, "CARILLON_API_IDEMPOTENCY", "24h"),
                 retention: interval(env, "CARILLON_RETENTION", "30d"),
                 global_life: period(env, "CARILLON_GLOBAL_LIFE", "24h"),
@@ -115,6 +116,30 @@ fn interval(env: &mut Env, name: &'static str, default: &str) -> Duration {
 
 fn bytes(env: &mut Env, name: &'static str, default: &str) -> usize {
     env.get::<Bytes>(name, default).0
+}
+
+/// Longest life of a recipient's token, in days.
+const MAX_TOKEN_DAYS: u64 = 30;
+
+struct TokenLife(Duration);
+
+/// The text is no life of a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected a period of at most {MAX_TOKEN_DAYS}d, such as 24h")]
+struct BadTokenLife;
+
+impl FromStr for TokenLife {
+    type Err = BadTokenLife;
+
+    fn from_str(text: &str) -> Result<Self, BadTokenLife> {
+        let Period(life) = text.parse().map_err(|_| BadTokenLife)?;
+        let longest = Duration::from_secs(MAX_TOKEN_DAYS * 24 * 3600);
+        if life.is_zero() || longest < life {
+            Err(BadTokenLife)
+        } else {
+            Ok(Self(life))
+        }
+    }
 }
 
 /// The address that browsers connect to.
@@ -176,6 +201,13 @@ mod tests {
             "a",
         ] {
             assert_eq!(url.parse::<PublicUrl>(), Err(BadPublicUrl), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_token_lives_no_longer_than_a_revocation_is_remembered() {
+        for (life, fine) in [("1h", true), ("30d", true), ("31d", false), ("0s", false)] {
+            assert_eq!(life.parse::<TokenLife>().is_ok(), fine, "{life}");
         }
     }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use async_graphql::{Request, Response as Answer};
+use async_graphql::{Request, Response as Answer, Variables};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Path, State};
@@ -18,6 +18,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
 use axum::routing::get;
 use broker::access::{AccessError, AccessKeys, Identity, Operation};
+use serde::Deserialize;
 use tracing::{error, info};
 
 use crate::access::{Caller, no_key};
@@ -233,8 +234,15 @@ impl Endpoint {
                 "one request at a time: the body must be an object",
             ));
         }
-        serde_json::from_slice(&body)
-            .map_err(|error| Refusal::bad(format!("the body is not a GraphQL request: {error}")))
+        let Posted {
+            query,
+            operation_name,
+            variables,
+        } = serde_json::from_slice(&body)
+            .map_err(|error| Refusal::bad(format!("the body is not a GraphQL request: {error}")))?;
+        let mut request = Request::new(query).variables(variables.unwrap_or_default());
+        request.operation_name = operation_name;
+        Ok(request)
     }
 
     /// Counts what a request asked for and writes down what it changed. Never
@@ -282,6 +290,16 @@ fn name_codes(answer: &mut Answer) {
     }
 }
 
+/// A GraphQL request as clients send it. What else they send, such as
+/// `extensions`, asks for nothing that this server has.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Posted {
+    query: String,
+    operation_name: Option<String>,
+    variables: Option<Variables>,
+}
+
 /// Why a request was not executed.
 struct Refusal {
     status: StatusCode,
@@ -313,7 +331,7 @@ fn respond(status: StatusCode, answer: &Answer, request_id: &str) -> Response {
         .header(CACHE_CONTROL, "no-store")
         .header(X_CONTENT_TYPE_OPTIONS, "nosniff")
         .header(&REQUEST_ID, request_id)
-        .body(Body::from(body))
+        .body(body.into())
         .expect("a request id is made of characters that headers may have")
 }
 

@@ -4,6 +4,8 @@
 mod access;
 #[path = "api/additions.rs"]
 mod additions;
+#[path = "api/examples.rs"]
+mod examples;
 #[path = "api/keys.rs"]
 mod keys;
 #[path = "api/lists.rs"]

@@ -32,6 +32,9 @@ async fn only_single_requests_in_json_are_answered() {
     .await;
     assert_eq!(status, 200);
     assert_eq!(answer, json!({ "data": { "version": "0.1.0" } }));
+    let nulls =
+        r#"{"query":"{ version }","variables":null,"operationName":null,"extensions":null}"#;
+    assert_eq!(post(&fleet, &[JSON], nulls).await.1, answer);
     for (headers, body, expected) in [
         (&[JSON][..], r#"[{"query":"{ version }"}]"#, 400),
         (&[JSON], r#" ["{ version }"]"#, 400),
