@@ -32,9 +32,9 @@ const MAX_ROOTS: usize = 50;
 const MAX_SELECTIONS: usize = 1_000;
 /// Documents kept. A caller has a handful; more are the sign of values written
 /// into documents, which are not worth keeping.
-const KEPT: usize = 256;
-/// Longest document worth keeping, in bytes.
-const KEPT_BYTES: usize = 8 * 1024;
+const KEPT: usize = 128;
+/// Longest document worth keeping, in bytes: read, it takes some thirty times that.
+const KEPT_BYTES: usize = 4 * 1024;
 
 /// A field asked for at the root of an operation.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,9 +4,11 @@
 //! In reading order: a request comes in ([`server`], [`router`]), its document
 //! is read and measured ([`document`]), its key's scopes are checked
 //! ([`access`]), its fields resolve ([`schema`], [`cursor`]), and what cannot be
-//! done is told in words ([`failure`]). It keeps no state of its own.
+//! done is told in words ([`failure`]). What was asked for is counted and written
+//! down ([`account`]). It keeps no state of its own.
 
 pub mod access;
+pub mod account;
 pub mod command;
 pub mod config;
 pub mod cursor;

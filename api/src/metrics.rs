@@ -5,7 +5,6 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use async_graphql::Response;
 use broker::access::Operation;
 use broker::messages::Messages;
 use prometheus::core::{Collector, Desc};
@@ -14,7 +13,6 @@ use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
 };
 
-use crate::document::Call;
 use crate::failure::Code;
 
 /// Upper bounds of a request's duration, in seconds.
@@ -95,7 +93,7 @@ impl Metrics {
     pub fn new(registry: &Registry) -> Self {
         let requests = counters(
             "requests_total",
-            "Root fields asked for, by operation, field of the schema, and outcome: ok or the code of the error.",
+            "Root fields asked for, by operation, field of the schema, and outcome: ok, the code of the error, or abandoned.",
             &["operation", "field", "outcome"],
         );
         let request_seconds = HistogramVec::new(
@@ -192,9 +190,9 @@ impl Metrics {
     }
 
     /// Counts a root field of the schema by its outcome.
-    pub fn resolved(&self, operation: Operation, field: &str, outcome: Outcome) {
+    pub fn resolved(&self, operation: Operation, field: &str, outcome: &str) {
         self.requests
-            .with_label_values(&[operation.as_str(), field, outcome.label()])
+            .with_label_values(&[operation.as_str(), field, outcome])
             .inc();
     }
 
@@ -265,36 +263,5 @@ impl Publishing<'_> {
         let kind = self.kind as usize;
         self.metrics.publish_seconds[kind].observe(self.since.elapsed().as_secs_f64());
         self.metrics.pushed[kind].inc_by(messages as u64);
-    }
-}
-
-/// What became of one root field.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Outcome(Result<(), Code>);
-
-impl Outcome {
-    /// Its name in metrics and logs.
-    pub fn label(self) -> &'static str {
-        match self.0 {
-            Ok(()) => "ok",
-            Err(code) => code.label(),
-        }
-    }
-
-    /// What became of each of the call's root fields, in order. An error without
-    /// a place concerns all of them: nothing was done.
-    pub fn of<'a>(call: &'a Call, response: &'a Response) -> impl Iterator<Item = (&'a str, Self)> {
-        call.roots.iter().map(|root| {
-            let error = response
-                .errors
-                .iter()
-                .find(|error| match error.path.first() {
-                    None => true,
-                    Some(async_graphql::PathSegment::Field(key)) => *key == *root.key,
-                    Some(async_graphql::PathSegment::Index(_)) => false,
-                });
-            let outcome = Self(error.map_or(Ok(()), |error| Err(Code::of(error))));
-            (root.field.as_str(), outcome)
-        })
     }
 }

@@ -4,7 +4,6 @@
 //! are GraphQL errors too, so that a client reads one form only; the status
 //! tells clients that look at nothing else.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -19,13 +18,14 @@ use axum::response::Response;
 use axum::routing::get;
 use broker::access::{AccessError, AccessKeys, Identity, Operation};
 use serde::Deserialize;
-use tracing::{error, info};
+use tracing::error;
 
 use crate::access::{Caller, no_key};
+use crate::account::Accounts;
 use crate::failure::{Code, Failure};
-use crate::metrics::{Auth, Metrics, Outcome};
+use crate::metrics::{Auth, Metrics};
 use crate::page;
-use crate::schema::{ApiSchema, root_fields};
+use crate::schema::ApiSchema;
 
 /// How long a request may take, its body included.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -39,12 +39,10 @@ pub struct Endpoint {
     access_keys: AccessKeys,
     metrics: Metrics,
     max_body: usize,
+    accounts: Accounts,
     /// What this process is called; request ids begin with it.
     node: String,
     requests: AtomicU64,
-    /// The root fields there are, which are the only ones that become labels.
-    queries: BTreeSet<String>,
-    mutations: BTreeSet<String>,
 }
 
 impl Endpoint {
@@ -59,12 +57,11 @@ impl Endpoint {
         Self {
             schema,
             access_keys,
+            accounts: Accounts::new(metrics.clone()),
             metrics,
             max_body,
             node: node.to_owned(),
             requests: AtomicU64::new(0),
-            queries: root_fields(Operation::Query),
-            mutations: root_fields(Operation::Mutation),
         }
     }
 }
@@ -162,9 +159,10 @@ impl Endpoint {
         let request = self.read(headers, body).await?;
         let name = request.operation_name.clone();
         let caller = Arc::new(Caller::new(identity, Arc::clone(request_id), name));
-        let mut answer = self.schema.execute(request.data(Arc::clone(&caller))).await;
+        let account = self.accounts.open(Arc::clone(&caller));
+        let mut answer = self.schema.execute(request.data(caller)).await;
         name_codes(&mut answer);
-        let operation = self.account(&caller, &answer);
+        let operation = account.settle(&answer);
         Ok((answer, operation))
     }
 
@@ -243,39 +241,6 @@ impl Endpoint {
         let mut request = Request::new(query).variables(variables.unwrap_or_default());
         request.operation_name = operation_name;
         Ok(request)
-    }
-
-    /// Counts what a request asked for and writes down what it changed. Never
-    /// arguments: they hold texts and names.
-    fn account(&self, caller: &Caller, answer: &Answer) -> Option<Operation> {
-        let Some(call) = caller.call() else {
-            let error = answer.errors.first();
-            self.metrics
-                .refused(error.map_or(Code::BadUserInput, Code::of));
-            return None;
-        };
-        for (field, outcome) in Outcome::of(call, answer) {
-            let known = match call.operation {
-                Operation::Query => self.queries.contains(field),
-                Operation::Mutation => self.mutations.contains(field),
-            };
-            let field = if known { field } else { "unknown" };
-            self.metrics.resolved(call.operation, field, outcome);
-            if call.operation == Operation::Mutation {
-                let Identity { tenant, key_id, .. } = &caller.identity;
-                info!(
-                    target: "audit",
-                    key = &**key_id,
-                    tenant = tenant.as_str(),
-                    field,
-                    outcome = outcome.label(),
-                    request_id = &*caller.request_id,
-                    "{field}: {}",
-                    outcome.label(),
-                );
-            }
-        }
-        Some(call.operation)
     }
 }
 

@@ -189,7 +189,10 @@ async fn limits_are_told_and_can_be_set() {
     let second = fleet.push("ann", "second message").await;
     let third = fleet.push("ann", "third message").await;
     assert_eq!(fleet.message(&first["id"]).await["status"], "CANCELLED");
-    let crowded_out = fleet.api().metric("carillon_api_messages_crowded_out_total").await;
+    let crowded_out = fleet
+        .api()
+        .metric("carillon_api_messages_crowded_out_total")
+        .await;
     assert_eq!(crowded_out, 1.0);
     for kept in [second, third] {
         assert_eq!(fleet.message(&kept["id"]).await["status"], "PENDING");

@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 use tests::{Fleet, until};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
 
 use super::{api, code, words};
 
@@ -211,4 +213,45 @@ async fn every_mutation_is_written_down_and_counted() {
     assert_eq!(counted(r#"field="unknown""#).await, 1.0);
     let pushed = r#"carillon_api_messages_pushed_total{kind="recipient"}"#;
     assert_eq!(fleet.api().metric(pushed).await, 1.0);
+}
+
+#[tokio::test]
+async fn a_mutation_nobody_waits_for_is_written_down_too() {
+    let fleet = api().await;
+    fleet.push("ann", "so the key is known").await;
+    let asked = fleet.api().metric("carillon_api_auth_total").await;
+    fleet.redis().process().freeze();
+    let body = r#"{"query":"mutation { pushMessage(input: {recipients: [\"ann\"], message: \"hung up\"}) { item { id } } }"}"#;
+    let request = format!(
+        "POST /graphql HTTP/1.1\r\nhost: api\r\nx-api-key: {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        fleet.access_key(),
+        body.len()
+    );
+    let mut stream = TcpStream::connect(fleet.api().address()).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    until("the request is being executed", async || {
+        asked < fleet.api().metric("carillon_api_auth_total").await
+    })
+    .await;
+    drop(stream);
+    let abandoned = r#"carillon_api_requests_total{field="pushMessage",outcome="abandoned"}"#;
+    until("it is noted", async || {
+        fleet.api().metric(abandoned).await == 1.0
+    })
+    .await;
+    fleet.redis().process().thaw();
+    assert!(fleet.api().output().contains("pushMessage: abandoned"));
+}
+
+#[tokio::test]
+async fn what_a_directive_leaves_out_is_not_counted() {
+    let fleet = api().await;
+    let query = "{ version messages @skip(if: true) { nextToken } }";
+    fleet.data(query, json!({})).await;
+    let counted = async |field: &str| {
+        let series = format!("carillon_api_requests_total{{field=\"{field}\"}}");
+        fleet.api().metric(&series).await
+    };
+    assert_eq!(counted("version").await, 1.0);
+    assert_eq!(counted("messages").await, 0.0);
 }
