@@ -8,6 +8,8 @@ mod api;
 mod configuration;
 #[path = "all/delivery.rs"]
 mod delivery;
+#[path = "all/docs.rs"]
+mod docs;
 #[path = "all/events.rs"]
 mod events;
 #[path = "all/faults.rs"]
