@@ -1,5 +1,7 @@
 //! What can go wrong between a process and what it keeps in Redis.
 
+use redis::ErrorKind;
+
 /// A failure of the broker, never of a caller.
 ///
 /// Its text is for logs; it may name keys and addresses and is not shown to callers.
@@ -27,4 +29,28 @@ pub enum Error {
     /// A stored value is not what this version writes.
     #[error("a stored {0} cannot be read")]
     Corrupt(&'static str),
+}
+
+impl Error {
+    /// Whether what is stored is to blame, so that the same will fail again
+    /// however often it is tried. Anything else may pass: Redis comes back.
+    pub fn is_lasting(&self) -> bool {
+        match self {
+            Self::Corrupt(_) => true,
+            Self::Redis(error) => {
+                let wrong_type = error.code() == Some("WRONGTYPE");
+                // A script that stumbled over what it found.
+                let stumbled = error.code() == Some("ERR")
+                    && error
+                        .detail()
+                        .is_some_and(|why| why.contains("user_script:"));
+                let unread = matches!(
+                    error.kind(),
+                    ErrorKind::UnexpectedReturnType | ErrorKind::Parse
+                );
+                wrong_type || stumbled || unread
+            }
+            Self::Pool(_) | Self::Topology(_) | Self::Schema { .. } => false,
+        }
+    }
 }

@@ -283,6 +283,8 @@ impl Link {
     /// One connection, from its first byte to its last.
     async fn connection(&mut self) -> Result<std::convert::Infallible, Cause> {
         self.wanted.lost();
+        // Also while no connection can be made: wishes must not pile up.
+        self.apply_wants();
         let stream = self.connect().await?;
         let (mut incoming, mut outgoing) = stream.into_split();
         let mut out = self.greeting();
@@ -302,11 +304,12 @@ impl Link {
                         return Err(Cause::Closed);
                     }
                     self.metrics.bytes.inc_by(read as u64);
-                    probe.heard_at = Instant::now();
                     while let Some(push) = reader.next()? {
                         self.take(&push, &mut probe)?;
                     }
                     self.hand_over().await;
+                    // Nothing is read while listeners have no room; that is not Redis' silence.
+                    probe.heard_at = Instant::now();
                     self.note_state();
                 }
                 written = outgoing.write(&out), if !out.is_empty() => {

@@ -120,8 +120,10 @@ pub struct Page {
 pub struct Backlog {
     /// The messages, all pending and unexpired.
     pub messages: Vec<Message>,
-    /// Whether there are further ones after the last.
-    pub more: bool,
+    /// If there are further ones: the last that was looked at, to read on after.
+    pub more: Option<MessageId>,
+    /// How many were left out because they cannot be read. Each is logged.
+    pub unreadable: u64,
 }
 
 /// That a message was flushed to one of its recipient's sockets, or acknowledged.

@@ -9,9 +9,9 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use deadpool_redis::{Manager, Pool, Runtime};
+use deadpool_redis::{Manager, Pool, PoolError, Runtime, TimeoutType};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Cmd, FromRedisValue, Pipeline, RedisError, ScriptInvocation};
 use tokio::sync::RwLock;
@@ -160,8 +160,16 @@ pub struct Redis {
 struct Inner {
     pool: Pool,
     client: redis::Client,
-    lanes: [RwLock<Option<Lane>>; LANES],
+    lanes: [RwLock<Slot>; LANES],
     next: AtomicUsize,
+}
+
+/// The place of a lane.
+#[derive(Default)]
+struct Slot {
+    lane: Option<Lane>,
+    /// When the last attempt to connect failed.
+    failed_at: Option<Instant>,
 }
 
 /// One connection that callers share, kept checked out of the pool.
@@ -192,7 +200,7 @@ impl Redis {
             .recycle_timeout(Some(CONNECT_TIMEOUT))
             .build()
             .map_err(|error| Error::Topology(error.to_string()))?;
-        let lanes = std::array::from_fn(|_| RwLock::new(None));
+        let lanes = std::array::from_fn(|_| RwLock::default());
         let client = redis::Client::open(url.as_str())?;
         Ok(Self {
             inner: Arc::new(Inner {
@@ -288,22 +296,35 @@ impl Redis {
     }
 
     async fn lane(&self) -> Result<(usize, usize, MultiplexedConnection), Error> {
+        let asked_at = Instant::now();
         let at = self.inner.next.fetch_add(1, Ordering::Relaxed);
         let index = at % LANES;
         let slot = &self.inner.lanes[index];
-        if let Some(lane) = &*slot.read().await {
+        if let Some(lane) = &slot.read().await.lane {
             return Ok((index, lane.generation, lane.connection.as_ref().clone()));
         }
         let mut slot = slot.write().await;
-        let lane = match &mut *slot {
-            Some(lane) => lane,
-            none => none.insert(Lane {
-                // Connecting is rare and its future large: unboxed, every command
-                // would carry it.
-                connection: Box::pin(self.inner.pool.get()).await?,
-                generation: at,
-            }),
+        if let Some(lane) = &slot.lane {
+            return Ok((index, lane.generation, lane.connection.as_ref().clone()));
+        }
+        // Who waited for an attempt that failed shares what came of it: each
+        // trying for itself, the last of a thousand would wait for minutes.
+        if slot.failed_at.is_some_and(|at| asked_at <= at) {
+            return Err(PoolError::Timeout(TimeoutType::Wait).into());
+        }
+        // Connecting is rare and its future large: unboxed, every command would
+        // carry it.
+        let connection = match Box::pin(self.inner.pool.get()).await {
+            Ok(connection) => connection,
+            Err(error) => {
+                slot.failed_at = Some(Instant::now());
+                return Err(error.into());
+            }
         };
+        let lane = slot.lane.insert(Lane {
+            connection,
+            generation: at,
+        });
         Ok((index, lane.generation, lane.connection.as_ref().clone()))
     }
 
@@ -323,9 +344,10 @@ impl Redis {
         if error.is_io_error() || error.is_timeout() || error.is_unrecoverable_error() || demoted {
             let mut slot = self.inner.lanes[lane].write().await;
             if slot
+                .lane
                 .as_ref()
                 .is_some_and(|lane| lane.generation == generation)
-                && let Some(lane) = slot.take()
+                && let Some(lane) = slot.lane.take()
             {
                 drop(deadpool_redis::Connection::take(lane.connection));
             }

@@ -58,6 +58,11 @@ pub struct Config {
     /// `CARILLON_GATEWAY_PROBE_INTERVAL`, default `5s`: a link to Redis that is
     /// silent for two of these is given up.
     pub probe_interval: Duration,
+    /// `CARILLON_GATEWAY_LINK_GRACE`, default `15s`: a link to Redis may be down
+    /// for this long, while Redis answers, before the gateway wants no new
+    /// sockets. Not at once: all gateways may lose theirs together, and a load
+    /// balancer must not be left without any.
+    pub link_grace: Duration,
     /// `CARILLON_MAX_PENDING`, default `1000`: messages that wait for one
     /// recipient. The same as the api's: copies of global messages count too,
     /// and they are made here.
@@ -96,6 +101,7 @@ impl Config {
                 .get::<List<IpNet>>("CARILLON_GATEWAY_TRUSTED_PROXIES", "")
                 .0,
             probe_interval: interval(env, "CARILLON_GATEWAY_PROBE_INTERVAL", "5s"),
+            link_grace: period(env, "CARILLON_GATEWAY_LINK_GRACE", "15s"),
             max_pending: env
                 .get::<NonZeroUsize>("CARILLON_MAX_PENDING", "1000")
                 .get(),

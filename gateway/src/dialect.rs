@@ -74,6 +74,16 @@ pub enum Tag {
     Global(Arc<GlobalMessage>),
 }
 
+impl Tag {
+    /// The id of the message.
+    pub fn id(&self) -> MessageId {
+        match self {
+            Self::Message(id) => *id,
+            Self::Global(global) => global.id,
+        }
+    }
+}
+
 /// Something that takes time, done beside the shard.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Errand {
@@ -116,8 +126,8 @@ pub enum Answer {
     Backlog {
         /// The messages.
         messages: Vec<Message>,
-        /// Whether there are further ones behind the last.
-        more: bool,
+        /// If there are further ones: what to read on after.
+        more: Option<MessageId>,
     },
     /// The recipient's own copy of a global message.
     Claimed {

@@ -2,7 +2,8 @@
 //! waited, making copies of global messages, noting what was delivered.
 //!
 //! While Redis does not answer, errands wait and are tried again; no session
-//! hears of it.
+//! hears of it. What cannot succeed because of what is stored is given up and
+//! counted, so that it holds up nobody else.
 
 mod marks;
 
@@ -16,7 +17,7 @@ use broker::messages::{Messages, Page, Unsent};
 use broker::topic::Topic;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
-use tracing::warn;
+use tracing::{error, warn};
 
 use crate::dialect::{Answer, Errand, Mark};
 use crate::hub::SessionKey;
@@ -195,11 +196,18 @@ impl Runner {
         let backlog = self
             .retry("backlog", || self.messages.backlog(recipient, unsent, PAGE))
             .await;
-        let answer = Answer::Backlog {
-            messages: backlog.messages,
-            more: backlog.more,
+        let (messages, more) = match backlog {
+            Ok(backlog) => {
+                self.metrics.unreadable.inc_by(backlog.unreadable);
+                (backlog.messages, backlog.more)
+            }
+            // The socket goes on with what happens from now on.
+            Err(error) => {
+                error!(%error, recipient = %recipient, "what waits for a recipient cannot be read");
+                (Vec::new(), None)
+            }
         };
-        self.answer(&asked, answer);
+        self.answer(&asked, Answer::Backlog { messages, more });
     }
 
     async fn claim(&self, (global, claims): Claims) {
@@ -208,6 +216,13 @@ impl Runner {
             let ids = self
                 .retry("claim", || self.messages.claim(&global, &recipients, false))
                 .await;
+            let ids = match ids {
+                Ok(ids) => ids,
+                Err(error) => {
+                    error!(%error, global = %global.id, "copies of a global message cannot be made");
+                    continue;
+                }
+            };
             for ((asked, _), id) in chunk.iter().zip(ids) {
                 self.answer(
                     asked,
@@ -224,8 +239,15 @@ impl Runner {
         self.shards[asked.shard].send(Mail::Answer(asked.key, answer));
     }
 
-    /// Tries until it succeeds: Redis will be back.
-    async fn retry<T, F>(&self, what: &'static str, mut attempt: impl FnMut() -> F) -> T
+    /// Tries until it succeeds, as Redis will be back.
+    ///
+    /// # Errors
+    /// If it never will.
+    async fn retry<T, F>(
+        &self,
+        what: &'static str,
+        mut attempt: impl FnMut() -> F,
+    ) -> Result<T, Error>
     where
         F: Future<Output = Result<T, Error>>,
     {
@@ -234,7 +256,12 @@ impl Runner {
             match attempt().await {
                 Ok(value) => {
                     timer.observe_duration();
-                    return value;
+                    return Ok(value);
+                }
+                Err(error) if error.is_lasting() => {
+                    timer.stop_and_discard();
+                    self.metrics.given_up.inc();
+                    return Err(error);
                 }
                 Err(error) => {
                     timer.stop_and_discard();

@@ -7,43 +7,62 @@ use broker::link::LinkState;
 use broker::node::{Condition, Node};
 use broker::topology::Redis;
 use tokio::sync::watch;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tracing::warn;
 
 /// How often Redis is asked whether it answers.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// A link may be down for this long before the node asks for no new sockets:
-/// if all nodes lose theirs at once, the load balancer must not be left empty.
-const DEBOUNCE: Duration = Duration::from_secs(15);
 
 /// Keeps the conditions `redis` and `link` of the node true, until it has drained.
-pub async fn watch(node: Node, redis: Redis, mut link: watch::Receiver<LinkState>) {
+///
+/// A link may be down for `grace` before the node asks for no new sockets: if all
+/// nodes lose theirs at once, the load balancer must not be left empty.
+pub async fn watch(
+    node: Node,
+    redis: Redis,
+    mut link: watch::Receiver<LinkState>,
+    grace: Duration,
+) {
     let conditions = Conditions {
         redis: node.condition("redis"),
         link: node.condition("link"),
     };
-    let mut ticks = tokio::time::interval(INTERVAL);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut redis_answers = false;
-    let mut was_up = false;
-    let mut down_since = Instant::now();
-    let work = async {
+    let redis_answers = watch::Sender::new(false);
+    // A Redis that is silent holds up its own answer, not what is said of the link.
+    let ask = async {
+        let mut ticks = ticks();
         loop {
-            tokio::select! {
-                _ = ticks.tick() => redis_answers = conditions.ask(&redis).await,
-                // The sender lives as long as the link, which outlives the drain.
-                _ = link.changed() => {}
-            }
+            ticks.tick().await;
+            redis_answers.send_replace(conditions.ask(&redis).await);
+        }
+    };
+    let show = async {
+        let mut ticks = ticks();
+        let mut was_up = false;
+        let mut down_since = Instant::now();
+        loop {
             let state = link.borrow_and_update().clone();
             if let LinkState::Up = state {
                 was_up = true;
                 down_since = Instant::now();
             }
-            let overdue = DEBOUNCE <= down_since.elapsed();
-            conditions.show_link(&state, was_up, overdue && redis_answers);
+            let at_fault = grace <= down_since.elapsed() && *redis_answers.borrow();
+            conditions.show_link(&state, was_up, at_fault);
+            tokio::select! {
+                _ = ticks.tick() => {}
+                // The sender lives as long as the link, which outlives the drain.
+                _ = link.changed() => {}
+            }
         }
     };
-    let _ = node.until_drain(work).await;
+    let both = async { tokio::join!(ask, show) };
+    let _ = node.until_drain(both).await;
+}
+
+fn ticks() -> Interval {
+    let mut ticks = tokio::time::interval(INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
 }
 
 struct Conditions {

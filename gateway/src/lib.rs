@@ -132,7 +132,7 @@ pub async fn run(config: Config, node: Node) -> Result<(), StartError> {
     let until_end = || ending.clone().cancelled_owned();
     node.spawn(
         "health",
-        health::watch(node.clone(), redis.clone(), link.state()),
+        health::watch(node.clone(), redis.clone(), link.state(), config.link_grace),
     );
     node.spawn("announcements", health::announce(node.clone(), bus.clone()));
     node.spawn("link", link.run(until_end()));

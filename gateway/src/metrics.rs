@@ -68,6 +68,10 @@ pub struct ErrandMetrics {
     deliveries: IntCounterVec,
     /// Errands that failed and were tried again.
     pub retries: IntCounter,
+    /// Errands that can never succeed because of what is stored.
+    pub given_up: IntCounter,
+    /// Stored messages that cannot be read and were left out.
+    pub unreadable: IntCounter,
     /// Deliveries of global messages noted.
     pub globals_delivered: IntCounter,
     /// Deliveries that could not be noted because Redis was away for too long.
@@ -239,6 +243,14 @@ impl ErrandMetrics {
             retries: register.counter(
                 "errand_retries_total",
                 "Errands that failed and were tried again.",
+            )?,
+            given_up: register.counter(
+                "errands_given_up_total",
+                "Errands that can never succeed because of what is stored.",
+            )?,
+            unreadable: register.counter(
+                "unreadable_messages_total",
+                "Stored messages that cannot be read and were left out.",
             )?,
             globals_delivered: register.counter(
                 "global_deliveries_total",

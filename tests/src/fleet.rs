@@ -9,6 +9,7 @@ use broker::topology::Redis;
 use crate::binaries::binary;
 use crate::http::Http;
 use crate::process::{Process, Program};
+use crate::proxy::Proxy;
 use crate::redis::PrivateRedis;
 use crate::secrets::Secrets;
 
@@ -27,6 +28,7 @@ const LOG: &str = "info,broker=trace,gateway=trace,api=trace,worker=trace";
 /// access key, a token or the text of a message.
 pub struct Fleet {
     redis: PrivateRedis,
+    proxy: Proxy,
     gateways: Vec<Process>,
     api: Process,
     workers: Vec<Process>,
@@ -42,6 +44,7 @@ pub struct FleetBuilder {
     gateways: usize,
     workers: usize,
     env: Vec<(String, String)>,
+    behind_proxy: &'static [&'static str],
 }
 
 impl Fleet {
@@ -56,6 +59,7 @@ impl Fleet {
             gateways,
             workers,
             env: Vec::new(),
+            behind_proxy: &[],
         }
     }
 
@@ -82,6 +86,11 @@ impl Fleet {
     /// The Redis that all share.
     pub fn redis(&self) -> &PrivateRedis {
         &self.redis
+    }
+
+    /// The network between that Redis and those [behind](FleetBuilder::behind_proxy) it.
+    pub fn proxy(&self) -> &Proxy {
+        &self.proxy
     }
 
     /// A connection for commands to that Redis.
@@ -139,6 +148,12 @@ impl FleetBuilder {
         self
     }
 
+    /// Has the processes of these roles reach Redis through a [`Proxy`].
+    pub fn behind_proxy(mut self, roles: &'static [&'static str]) -> Self {
+        self.behind_proxy = roles;
+        self
+    }
+
     /// Starts everything and waits until all are ready.
     ///
     /// # Panics
@@ -146,6 +161,7 @@ impl FleetBuilder {
     pub async fn start(self) -> Fleet {
         let folder = folder();
         let redis = PrivateRedis::start(&folder).await;
+        let proxy = Proxy::to(redis.address());
         let program = |role: &str, node: &str| {
             let mut program = Program {
                 path: binary(role),
@@ -153,7 +169,13 @@ impl FleetBuilder {
                 env: Vec::new(),
             };
             program.set("RUST_BACKTRACE", "1");
-            program.set("CARILLON_REDIS_URL", &redis.url());
+            let behind_proxy = self.behind_proxy.contains(&role);
+            let url = if behind_proxy {
+                proxy.url()
+            } else {
+                redis.url()
+            };
+            program.set("CARILLON_REDIS_URL", &url);
             program.set("CARILLON_NODE", node);
             program.set("CARILLON_LOG", LOG);
             program.set("CARILLON_LOG_FORMAT", "json");
@@ -199,6 +221,7 @@ impl FleetBuilder {
         let mut fleet = Fleet {
             http: Http::to(api.address()),
             redis,
+            proxy,
             gateways,
             api,
             workers,

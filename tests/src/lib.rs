@@ -3,7 +3,8 @@
 //! A [`Fleet`] is a private Redis, some gateways, an api and some workers, each
 //! a process of its own. Tests talk to it through GraphQL ([`graphql`]) and
 //! WebSockets ([`socket`]), read its metrics ([`metrics`]), and stop, freeze and
-//! restart its processes ([`process`]). What it prints is kept ([`secrets`]).
+//! restart its processes ([`process`]) and the network between them and Redis
+//! ([`proxy`]). What it prints is kept ([`secrets`]).
 
 #![allow(clippy::disallowed_methods)] // Tests are no process of the cluster: they have no settings to read once.
 
@@ -15,6 +16,7 @@ pub mod graphql;
 pub mod http;
 pub mod metrics;
 pub mod process;
+pub mod proxy;
 pub mod redis;
 pub mod secrets;
 pub mod socket;
@@ -23,5 +25,6 @@ pub mod until;
 pub use fleet::{Fleet, FleetBuilder};
 pub use graphql::Registration;
 pub use process::Process;
+pub use proxy::{Lines, Proxy};
 pub use socket::{Heard, Refusal, Socket, Upgrade};
 pub use until::{until, until_some, within};

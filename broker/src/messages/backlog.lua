@@ -27,6 +27,12 @@ end
 
 local rows, size = {}, 0
 local function take(id, state)
+  if #id ~= 18 or string.find(id, '%X') then
+    -- No message has such an id. It is told of once.
+    redis.call('ZREM', pd, id)
+    rows[#rows + 1] = { id, 'P', false, false, false, false, false }
+    return true
+  end
   local fields = oldest <= id and read(log, id)
   if not fields then
     redis.call('ZREM', pd, id)

@@ -3,9 +3,11 @@
 use std::collections::HashMap;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
+use redis::Value;
+use tracing::warn;
 
 use super::call::{BACKLOG, CLAIM, Call, MARK, PENDING_COUNT};
-use super::row::{Row, hex, label_arg, message, time_arg, unhex};
+use super::row::{hex, label_arg, readable, row_id, time_arg, unhex};
 use super::{AT_ONCE, Backlog, Mark, Marked, Messages, Page, Unsent};
 use crate::error::Error;
 use crate::keys::{Keys, Partition};
@@ -34,6 +36,12 @@ impl Active {
         let (until, rest) = value.split_once(' ').ok_or_else(corrupt)?;
         let (size, rest) = rest.split_once(' ').ok_or_else(corrupt)?;
         let (expires_at, label) = rest.split_at(rest.find('=').unwrap_or(rest.len()));
+        // A script that is given something else fails, for everybody.
+        let numbers = [until, size, expires_at.trim_end_matches('-')];
+        let is_number = |text: &&str| text.parse::<f64>().is_ok();
+        if !numbers.iter().filter(|n| !n.is_empty()).all(is_number) {
+            return Err(corrupt());
+        }
         Ok(Self {
             id: unhex(id, partition)?,
             until: until.to_owned(),
@@ -89,12 +97,16 @@ impl Messages {
                 .arg(global.expires_at)
                 .arg(global.label);
         }
-        let (more, rows): (bool, Vec<Row>) = call.run(&self.redis).await?;
-        let messages = rows.into_iter().map(|row| message(row, partition));
-        let messages = messages.collect::<Result<Vec<_>, Error>>()?;
+        let (more, rows): (bool, Vec<Value>) = call.run(&self.redis).await?;
+        let place = |row| unhex(&row_id(row), partition).ok();
+        let last = rows.iter().rev().filter(|_| more).find_map(place);
+        let found = rows.len();
+        let messages = readable(rows, partition);
+        let unreadable = found - messages.len();
         Ok(Backlog {
             messages: self.fill_in(&tenant, messages).await?,
-            more,
+            more: last,
+            unreadable: unreadable as u64,
         })
     }
 
@@ -231,11 +243,14 @@ impl Messages {
     async fn active(&self, tenant: &Tenant) -> Result<Vec<Active>, Error> {
         let partition = Topic::all(tenant).partition();
         let get = redis::Cmd::hgetall(self.keys.active_globals(tenant));
-        let all: Vec<(String, String)> = self.redis.query(&get).await?;
-        let active = all
-            .iter()
-            .map(|(id, value)| Active::parse(id, value, partition));
-        let mut active = active.collect::<Result<Vec<_>, Error>>()?;
+        let all: Vec<(Vec<u8>, Vec<u8>)> = self.redis.query(&get).await?;
+        let parse = |(id, value): &(Vec<u8>, Vec<u8>)| {
+            let (id, value) = (String::from_utf8_lossy(id), String::from_utf8_lossy(value));
+            Active::parse(&id, &value, partition)
+                .inspect_err(|error| warn!(%error, %id, "an active global message is left out"))
+                .ok()
+        };
+        let mut active: Vec<_> = all.iter().filter_map(parse).collect();
         active.sort_unstable_by_key(|global| global.id);
         Ok(active)
     }

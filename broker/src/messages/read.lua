@@ -8,7 +8,7 @@ local rows = {}
 for i = 4, #ARGV do
   local id = ARGV[i]
   local fields = oldest <= id and read(log, id)
-  if fields then
+  if fields and fields.r then
     local rest = tenant .. ':' .. fields.r
     local state = state_of(base .. 'pd:' .. rest, base .. 'bx:' .. rest, id, fields.x, now)
     if state then

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use redis::{FromRedisValue, ParsingError, Value};
+use tracing::warn;
 
 use super::call::{Call, READ};
 use super::{AT_ONCE, Messages};
@@ -94,6 +95,33 @@ pub(super) fn message(row: Row, partition: Partition) -> Result<Message, Error> 
     })
 }
 
+/// The messages of those rows that can be read. One that cannot is logged by its
+/// id and left out: it must not keep the others from anybody.
+pub(super) fn readable(rows: Vec<Value>, partition: Partition) -> Vec<Message> {
+    let read = |row: Value| {
+        let id = row_id(&row);
+        let parsed = redis::from_redis_value::<Row>(row).map_err(|_| Error::Corrupt("row"));
+        let read = parsed.and_then(|row| message(row, partition));
+        read.inspect_err(|error| {
+            warn!(%error, ?partition, id, "a stored message cannot be read and is left out");
+        })
+        .ok()
+    };
+    rows.into_iter().filter_map(read).collect()
+}
+
+/// The id that a row begins with, as scripts spell it.
+pub(super) fn row_id(row: &Value) -> String {
+    let id = match row {
+        Value::Array(fields) => fields.first(),
+        _ => None,
+    };
+    match id {
+        Some(Value::BulkString(id)) => String::from_utf8_lossy(id).into_owned(),
+        _ => String::new(),
+    }
+}
+
 /// The global message of a row.
 pub(super) fn global(row: Row, partition: Partition) -> Result<GlobalMessage, Error> {
     let (id, _, _, text, label, expires_at, _) = row;
@@ -134,9 +162,8 @@ impl Messages {
                 .arg(tenant.as_str())
                 .arg(self.retention())
                 .arg(ids);
-            let rows: Vec<Row> = call.run(&self.redis).await?;
-            let messages = rows.into_iter().map(|row| message(row, partition));
-            messages.collect::<Result<Vec<_>, Error>>()
+            let rows: Vec<Value> = call.run(&self.redis).await?;
+            Ok::<_, Error>(readable(rows, partition))
         };
         let groups: Vec<Vec<Message>> = stream::iter(groups)
             .map(read)
@@ -190,28 +217,39 @@ impl Messages {
             let entry = id.entry();
             pipeline.xrange(&log, &entry, &entry);
         }
-        let found: Vec<Vec<Entry>> = self.redis.pipeline(&pipeline).await?;
+        let found: Vec<Value> = self.redis.pipeline(&pipeline).await?;
         let mut globals = HashMap::with_capacity(ids.len());
-        for (&id, entry) in ids.iter().zip(found) {
-            let Some(Entry(mut fields)) = entry.into_iter().next() else {
-                continue;
-            };
-            let expires_at = fields
-                .get("x")
-                .map(|at| at.parse().map(Timestamp::from_millis));
-            let global = GlobalMessage {
-                id,
-                text: fields
-                    .remove("b")
-                    .ok_or(Error::Corrupt("global message"))?
-                    .into(),
-                label: fields.remove("l").map(Arc::from),
-                expires_at: expires_at
-                    .transpose()
-                    .map_err(|_| Error::Corrupt("expiry"))?,
-            };
-            globals.insert(id, global);
+        for (&id, entries) in ids.iter().zip(found) {
+            match stored_global(id, entries) {
+                Ok(global) => globals.extend(global.map(|global| (id, global))),
+                Err(error) => {
+                    warn!(%error, %id, "a stored global message cannot be read and is left out");
+                }
+            }
         }
         Ok(globals)
     }
+}
+
+/// The global message in the entry of its id, if there is one.
+fn stored_global(id: MessageId, entries: Value) -> Result<Option<GlobalMessage>, Error> {
+    let entries: Vec<Entry> =
+        redis::from_redis_value(entries).map_err(|_| Error::Corrupt("entry"))?;
+    let Some(Entry(mut fields)) = entries.into_iter().next() else {
+        return Ok(None);
+    };
+    let expires_at = fields
+        .get("x")
+        .map(|at| at.parse().map(Timestamp::from_millis));
+    Ok(Some(GlobalMessage {
+        id,
+        text: fields
+            .remove("b")
+            .ok_or(Error::Corrupt("global message"))?
+            .into(),
+        label: fields.remove("l").map(Arc::from),
+        expires_at: expires_at
+            .transpose()
+            .map_err(|_| Error::Corrupt("expiry"))?,
+    }))
 }

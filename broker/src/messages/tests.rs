@@ -19,6 +19,7 @@ mod retry;
 mod globals;
 mod list;
 mod race;
+mod damage;
 
 /// A page that holds all that a test makes.
 const ALL: Page = Page {
@@ -70,7 +71,11 @@ impl Store {
     }
 
     async fn backlog(&self, recipient: &str, label: Option<&str>) -> Vec<Message> {
-        let Backlog { messages, more } = self
+        let Backlog {
+            messages,
+            more,
+            unreadable,
+        } = self
             .messages
             .backlog(
                 &self.topic(recipient),
@@ -82,7 +87,7 @@ impl Store {
             )
             .await
             .unwrap();
-        assert!(!more);
+        assert_eq!((more, unreadable), (None, 0));
         messages
     }
 

@@ -167,12 +167,16 @@ impl Push {
     }
 
     /// A page of what waited.
-    fn page(&mut self, messages: Vec<Message>, more: bool, now: Timestamp) -> Vec<Effect> {
+    fn page(
+        &mut self,
+        messages: Vec<Message>,
+        more: Option<MessageId>,
+        now: Timestamp,
+    ) -> Vec<Effect> {
         let Some(mut catching_up) = self.catching_up.take() else {
             return Vec::new();
         };
         let mut effects = Vec::new();
-        let last = messages.last().map(|message| message.id);
         for message in messages {
             catching_up.sent.push(message.id);
             let known = message
@@ -182,18 +186,16 @@ impl Push {
                 effects.push(self.stored(&message));
             }
         }
-        if more || catching_up.again {
-            catching_up.again &= more;
+        if more.is_some() || catching_up.again {
+            catching_up.again &= more.is_some();
             // The next page waits until this one is on its way, so that a slow
             // reader is not sent more than it can take.
-            match effects.last_mut() {
-                Some(Effect::Send(outgoing)) if more => {
-                    let end = outgoing.tag.get_or_insert_with(|| {
-                        Tag::Message(last.expect("something was sent, so there was a last"))
-                    });
-                    catching_up.page_end = Some(end.clone());
+            match (effects.last_mut(), more) {
+                (Some(Effect::Send(outgoing)), Some(last)) => {
+                    let end = outgoing.tag.get_or_insert(Tag::Message(last));
+                    catching_up.page_end = Some((end.clone(), last));
                 }
-                _ => effects.push(self.backlog(last.max(self.newest))),
+                _ => effects.push(self.backlog(more.max(self.newest))),
             }
             self.catching_up = Some(catching_up);
             return effects;
@@ -230,12 +232,9 @@ impl Push {
 
     /// Whether this tag ends the page that is being sent; then the next is asked for.
     fn next_page(&mut self, tag: &Tag) -> Option<Effect> {
-        let catching_up = self.catching_up.as_mut()?;
-        if catching_up.page_end.as_ref() != Some(tag) {
-            return None;
-        }
-        catching_up.page_end = None;
-        Some(self.backlog(self.newest))
+        let page_end = &mut self.catching_up.as_mut()?.page_end;
+        let (_, last) = page_end.take_if(|(end, _)| end == tag)?;
+        Some(self.backlog(self.newest.max(Some(last))))
     }
 }
 

@@ -9,7 +9,7 @@ use broker::message::GlobalMessage;
 use broker::messages::{self, Marked, Messages};
 use broker::topic::Topic;
 use tokio::time::Instant;
-use tracing::warn;
+use tracing::{error, warn};
 
 use super::{CLAIM, Errands, RETRY};
 use crate::dialect::{Mark, Tag};
@@ -18,6 +18,9 @@ use crate::metrics::ErrandMetrics;
 /// Marks wait at most this long for others to share the way. The first after a
 /// pause does not wait.
 const INTERVAL: Duration = Duration::from_millis(50);
+/// Marks written at once, so that after a long absence of Redis each answer
+/// still comes in time.
+const MARKS_AT_ONCE: usize = 20_000;
 /// Marks kept while Redis is away. Beyond, the oldest are dropped: their
 /// messages stay pending and are sent again.
 const MAX_MARKS: usize = 1_000_000;
@@ -61,14 +64,16 @@ impl Errands {
                     .send_modify(|settled| *settled += surplus as u64);
             }
             let began = Instant::now();
-            let count = waiting.len() as u64;
-            match write(messages, &waiting, metrics).await {
+            let count = waiting.len().min(MARKS_AT_ONCE);
+            match write_readable(messages, &waiting[..count], metrics).await {
                 Ok(()) => {
                     metrics
                         .seconds("mark")
                         .observe(began.elapsed().as_secs_f64());
-                    waiting.clear();
-                    shared.settled.send_modify(|settled| *settled += count);
+                    waiting.drain(..count);
+                    shared
+                        .settled
+                        .send_modify(|settled| *settled += count as u64);
                 }
                 Err(error) => {
                     metrics.retries.inc();
@@ -77,12 +82,39 @@ impl Errands {
                     continue;
                 }
             }
+            if !waiting.is_empty() {
+                continue;
+            }
             tokio::select! {
                 () = tokio::time::sleep_until(began + INTERVAL) => {}
                 () = shared.hurry.notified() => {}
             }
         }
     }
+}
+
+/// Writes marks; one that can never be written is given up, so that it keeps no
+/// other from being written.
+async fn write_readable(
+    messages: &Messages,
+    marks: &[Mark],
+    metrics: &ErrandMetrics,
+) -> Result<(), Error> {
+    match write(messages, marks, metrics).await {
+        Err(error) if error.is_lasting() => {}
+        result => return result,
+    }
+    for mark in marks {
+        match write(messages, std::slice::from_ref(mark), metrics).await {
+            Err(error) if error.is_lasting() => {
+                let recipient = &mark.recipient;
+                error!(%error, %recipient, what = %mark.what.id(), "a delivery cannot be noted");
+                metrics.given_up.inc();
+            }
+            result => result?,
+        }
+    }
+    Ok(())
 }
 
 async fn write(messages: &Messages, marks: &[Mark], metrics: &ErrandMetrics) -> Result<(), Error> {

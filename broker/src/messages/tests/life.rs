@@ -315,7 +315,7 @@ async fn a_socket_is_not_deprived_by_another_of_what_came_after_it_opened() {
         let page = store.messages.backlog(&ann, unsent, page).await.unwrap();
         got.extend(page.messages.iter().map(|message| message.id));
         unsent.after = got.last().copied();
-        if !page.more {
+        if page.more.is_none() {
             break;
         }
     }

@@ -60,7 +60,7 @@ async fn a_backlog_is_read_in_pages_of_a_count_and_of_bytes() {
                 .unwrap();
             read.extend(backlog.messages);
             turns += 1;
-            if !backlog.more {
+            if backlog.more.is_none() {
                 break;
             }
         }

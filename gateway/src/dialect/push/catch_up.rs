@@ -21,8 +21,9 @@ pub(super) struct CatchUp {
     /// The store must be read again behind what is being read: there was a gap,
     /// or events were not parked.
     pub(super) again: bool,
-    /// The last frame of the page under way, if there are further pages.
-    pub(super) page_end: Option<Tag>,
+    /// The last frame of the page under way, and where the page ends in the
+    /// store, if there are further pages.
+    pub(super) page_end: Option<(Tag, MessageId)>,
     /// What happened meanwhile.
     pub(super) parked: Parked,
     /// What was sent of the backlog.

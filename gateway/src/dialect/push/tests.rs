@@ -151,14 +151,11 @@ impl Conversation {
                     .deliver(topic, &Rc::new(self.message(id, text)), now)
             }
             "page" | "page+" => {
-                let messages = rest.split_whitespace().map(|m| self.stored(m)).collect();
-                self.dialect.answer(
-                    Answer::Backlog {
-                        messages,
-                        more: what == "page+",
-                    },
-                    now,
-                )
+                let stored = rest.split_whitespace().map(|m| self.stored(m));
+                let messages: Vec<_> = stored.collect();
+                let last = messages.last().map(|message| message.id);
+                let more = last.filter(|_| what == "page+");
+                self.dialect.answer(Answer::Backlog { messages, more }, now)
             }
             "claimed" => {
                 let (gid, id) = rest.split_once(" as ").unwrap();
@@ -406,6 +403,23 @@ page
 event m3 three
 event m4 four
     < four #m4
+",
+    );
+}
+
+#[test]
+fn a_page_that_holds_nothing_for_the_client_is_not_read_again() {
+    let mut conversation = live(Form::Raw);
+    conversation.expires_at = Some(1000);
+    check(
+        &mut conversation,
+        "
+gap r
+    backlog
+page+ m1=late m2=late
+    backlog after m2
+page
+    wake at 11000
 ",
     );
 }
