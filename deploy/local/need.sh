@@ -63,7 +63,9 @@ browser)
     command -v npm > /dev/null || install npm npm node
     has_browser || install chromium chromium "--cask google-chrome"
     clients=$root/tests/clients
-    if [ "$clients/package-lock.json" -nt "$clients/node_modules/.package-lock.json" ]; then
+    installed=$clients/node_modules/.package-lock.json
+    # Some shells do not count a file as newer than one that is not there.
+    if [ ! -e "$installed" ] || [ "$clients/package-lock.json" -nt "$installed" ]; then
         say "fetching the npm packages of tests/clients"
         npm ci --prefix "$clients" --silent --no-audit --no-fund
     fi

@@ -473,7 +473,7 @@ Carillon is up. Try it in a browser: {cluster.api.url()}/  (GraphiQL: {cluster.a
 Access key: {cluster.access_key}
 1. Register a recipient:
    {curl}'{register}'
-2. Open the connectionUri: in any page's console, new WebSocket("…").onmessage = e => console.log(e.data)
+2. Open the connectionUri: on that page, in the browser's console (F12), new WebSocket("…").onmessage = e => console.log(e.data)
 3. Push a message:
    {curl}'{push}'
 Gateways: {cluster.gateways[0].url('ws')}/ (in every connectionUri) and {cluster.gateways[1].url('ws')}/ (takes the same tokens)
