@@ -5,17 +5,18 @@
 //! subscribed and when events may have been missed. It never drops an event it
 //! has read: a listener without room makes it stop reading.
 
+mod cause;
+mod metrics;
+mod probe;
 pub mod resp;
 mod wanted;
 
 use std::borrow::Borrow;
 use std::future::Future;
 use std::io;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge, Registry};
 use rand::RngExt;
 use redis::ConnectionAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -24,10 +25,12 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::MissedTickBehavior;
 use tracing::{info, warn};
 
-use self::resp::{BadReply, Push, Reader, command};
+use self::cause::Cause;
+pub use self::metrics::LinkMetrics;
+use self::probe::{Beat, Probe};
+use self::resp::{Push, Reader, command};
 use self::wanted::{Listeners, Wanted};
 use crate::bus::Bus;
-use crate::error::Error;
 use crate::event::{BadEvent, Event};
 use crate::keys::Keys;
 use crate::topic::{Topic, TopicKind};
@@ -114,59 +117,6 @@ pub enum LinkState {
     Up,
     /// Not so, and why.
     Down(&'static str),
-}
-
-/// Why a connection ended.
-#[derive(Debug, thiserror::Error)]
-enum Cause {
-    #[error("cannot connect: {0}")]
-    Connect(io::Error),
-    #[error("connection lost: {0}")]
-    Lost(#[from] io::Error),
-    #[error("redis closed the connection")]
-    Closed,
-    #[error("nothing heard for two probe intervals")]
-    Silent,
-    #[error("redis refused a command: {0}")]
-    Refused(String),
-    #[error(transparent)]
-    Garbled(#[from] BadReply),
-}
-
-impl Cause {
-    fn label(&self) -> &'static str {
-        match self {
-            Self::Connect(_) => "connect",
-            Self::Lost(_) => "lost",
-            Self::Closed => "closed",
-            Self::Silent => "silent",
-            Self::Refused(_) => "refused",
-            Self::Garbled(_) => "garbled",
-        }
-    }
-
-    fn reason(&self) -> &'static str {
-        match self {
-            Self::Connect(_) => "redis cannot be reached",
-            Self::Lost(_) | Self::Closed => "the connection to redis was lost",
-            Self::Silent => "redis is silent",
-            Self::Refused(_) => "redis refuses to subscribe",
-            Self::Garbled(_) => "redis sent nonsense",
-        }
-    }
-}
-
-/// What is measured of a link.
-#[derive(Clone, Debug)]
-pub struct LinkMetrics {
-    up: IntGauge,
-    topics: IntGauge,
-    epochs: IntCounterVec,
-    resumed: IntCounter,
-    probe_seconds: Histogram,
-    messages: IntCounterVec,
-    bytes: IntCounter,
-    rejected: IntCounterVec,
 }
 
 /// One supervised subscription connection; made by [`Link::new`], lives in [`Link::run`].
@@ -529,195 +479,5 @@ fn scripts_only(topic: &Topic) -> bool {
 impl Borrow<str> for Topic {
     fn borrow(&self) -> &str {
         self.as_str()
-    }
-}
-
-/// What to do about a connection that says nothing.
-#[derive(Debug, PartialEq, Eq)]
-enum Beat {
-    Wait,
-    Probe(u64),
-    GiveUp,
-}
-
-type Sending = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
-
-/// Proof of life: a quiet connection must bring back what we publish ourselves.
-struct Probe {
-    heard_at: Instant,
-    sent: Option<(u64, Instant)>,
-    nonce: u64,
-    sending: Option<Sending>,
-}
-
-impl Probe {
-    fn new(now: Instant) -> Self {
-        Self {
-            heard_at: now,
-            sent: None,
-            nonce: 0,
-            sending: None,
-        }
-    }
-
-    fn tick(&mut self, now: Instant, interval: Duration) -> Beat {
-        let quiet = now.saturating_duration_since(self.heard_at);
-        match self.sent {
-            Some((_, at)) if at <= self.heard_at => {
-                self.sent = None;
-                Beat::Wait
-            }
-            Some((_, at)) if interval * 3 / 4 <= now.saturating_duration_since(at) => Beat::GiveUp,
-            None if interval <= quiet => {
-                self.nonce += 1;
-                self.sent = Some((self.nonce, now));
-                Beat::Probe(self.nonce)
-            }
-            _ => Beat::Wait,
-        }
-    }
-
-    /// How long the probe took, if this is its answer.
-    fn answered(&mut self, payload: &[u8], now: Instant) -> Option<Duration> {
-        let (nonce, at) = self.sent?;
-        let ours = std::str::from_utf8(payload).ok()?.parse() == Ok(nonce);
-        ours.then(|| {
-            self.sent = None;
-            now.saturating_duration_since(at)
-        })
-    }
-
-    /// Resolves when the probe under way has been published; never if there is none.
-    async fn sent(&mut self) -> Result<(), Error> {
-        match &mut self.sending {
-            None => std::future::pending().await,
-            Some(sending) => {
-                let result = sending.await;
-                self.sending = None;
-                result
-            }
-        }
-    }
-}
-
-impl LinkMetrics {
-    /// Registers the metrics of the link of `component` (`gateway`, `api`).
-    ///
-    /// # Errors
-    /// If the registry has metrics of these names already.
-    pub fn register(component: &str, registry: &Registry) -> Result<Self, prometheus::Error> {
-        let name = |name: &str| format!("carillon_{component}_{name}");
-        let counters = |id: &str, help: &str, label: &str| {
-            let counters = IntCounterVec::new(prometheus::opts!(name(id), help), &[label])?;
-            registry
-                .register(Box::new(counters.clone()))
-                .map(|()| counters)
-        };
-        let gauge = |id: &str, help: &str| {
-            let gauge = IntGauge::new(name(id), help)?;
-            registry.register(Box::new(gauge.clone())).map(|()| gauge)
-        };
-        let counter = |id: &str, help: &str| {
-            let counter = IntCounter::new(name(id), help)?;
-            registry
-                .register(Box::new(counter.clone()))
-                .map(|()| counter)
-        };
-        let probe_seconds = Histogram::with_opts(prometheus::histogram_opts!(
-            name("probe_rtt_seconds"),
-            "Time from publishing a probe to hearing it on the link.",
-            prometheus::exponential_buckets(0.0005, 2.0, 14)?
-        ))?;
-        registry.register(Box::new(probe_seconds.clone()))?;
-        let metrics = Self {
-            up: gauge(
-                "broker_link_up",
-                "1 while the subscription connection to Redis is up.",
-            )?,
-            topics: gauge(
-                "broker_topics",
-                "Topics this node is subscribed to in Redis.",
-            )?,
-            epochs: counters(
-                "link_epochs_total",
-                "Times the subscription connection was lost, by cause.",
-                "cause",
-            )?,
-            resumed: counter(
-                "topics_resumed_total",
-                "Topics subscribed again after a lost connection.",
-            )?,
-            probe_seconds,
-            messages: counters(
-                "broker_messages_total",
-                "Frames received from Redis, by kind.",
-                "kind",
-            )?,
-            bytes: counter(
-                "broker_bytes_total",
-                "Bytes received from Redis by the link.",
-            )?,
-            rejected: counters(
-                "broker_rejected_total",
-                "Frames from Redis that were dropped, by reason.",
-                "why",
-            )?,
-        };
-        // From zero on: a series that begins with its first count hides that one.
-        for cause in ["connect", "lost", "closed", "silent", "refused", "garbled"] {
-            metrics.epochs.with_label_values(&[cause]);
-        }
-        for kind in ["topic", "probe", "control"] {
-            metrics.messages.with_label_values(&[kind]);
-        }
-        for why in ["forged", "version", "json", "overflow"] {
-            metrics.rejected.with_label_values(&[why]);
-        }
-        Ok(metrics)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_silent_connection_is_given_up_within_two_intervals() {
-        let interval = Duration::from_secs(4);
-        let start = Instant::now();
-        let at = |quarters: u32| start + interval / 4 * quarters;
-        let mut probe = Probe::new(start);
-        for quarter in 0..4 {
-            assert_eq!(probe.tick(at(quarter), interval), Beat::Wait);
-        }
-        assert_eq!(probe.tick(at(4), interval), Beat::Probe(1));
-        for quarter in 5..7 {
-            assert_eq!(probe.tick(at(quarter), interval), Beat::Wait);
-        }
-        assert_eq!(probe.tick(at(7), interval), Beat::GiveUp);
-    }
-
-    #[test]
-    fn a_connection_that_answers_its_probe_is_kept() {
-        let interval = Duration::from_secs(4);
-        let start = Instant::now();
-        let mut probe = Probe::new(start);
-        assert_eq!(probe.tick(start + interval, interval), Beat::Probe(1));
-        let back = start + interval + Duration::from_millis(3);
-        assert_eq!(probe.answered(b"7", back), None);
-        assert_eq!(probe.answered(b"1", back), Some(Duration::from_millis(3)));
-        probe.heard_at = back;
-        assert_eq!(probe.tick(start + interval * 3 / 2, interval), Beat::Wait);
-    }
-
-    #[test]
-    fn anything_heard_proves_life_even_if_the_probe_is_late() {
-        let interval = Duration::from_secs(4);
-        let start = Instant::now();
-        let mut probe = Probe::new(start);
-        assert_eq!(probe.tick(start + interval, interval), Beat::Probe(1));
-        probe.heard_at = start + interval * 3 / 2;
-        assert_eq!(probe.tick(start + interval * 7 / 4, interval), Beat::Wait);
-        assert_eq!(probe.tick(start + interval * 2, interval), Beat::Wait);
     }
 }

@@ -18,7 +18,7 @@ async fn main() -> ExitCode {
     }
     let node = Node::new("gateway", config.common.node.clone());
     node.on_signals();
-    match gateway::run(config, node.clone()).await {
+    match gateway::process::run(config, node.clone()).await {
         Ok(()) => node.exit_code(),
         Err(error) => {
             error!(%error, "the gateway cannot start");

@@ -92,6 +92,11 @@ pub(super) struct Queue {
     bytes: usize,
 }
 
+/// Bytes that wait in a queue, if there is one.
+pub(super) fn queued(queue: Option<&Queue>) -> i64 {
+    queue.map_or(0, |queue| i64::try_from(queue.bytes()).unwrap_or(i64::MAX))
+}
+
 /// How far writing came.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Progress {

@@ -1,0 +1,45 @@
+//! Why a connection to Redis ended.
+
+use std::io;
+
+use super::resp::BadReply;
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Cause {
+    #[error("cannot connect: {0}")]
+    Connect(io::Error),
+    #[error("connection lost: {0}")]
+    Lost(#[from] io::Error),
+    #[error("redis closed the connection")]
+    Closed,
+    #[error("nothing heard for two probe intervals")]
+    Silent,
+    #[error("redis refused a command: {0}")]
+    Refused(String),
+    #[error(transparent)]
+    Garbled(#[from] BadReply),
+}
+
+impl Cause {
+    pub(super) fn label(&self) -> &'static str {
+        match self {
+            Self::Connect(_) => "connect",
+            Self::Lost(_) => "lost",
+            Self::Closed => "closed",
+            Self::Silent => "silent",
+            Self::Refused(_) => "refused",
+            Self::Garbled(_) => "garbled",
+        }
+    }
+
+    pub(super) fn reason(&self) -> &'static str {
+        match self {
+            Self::Connect(_) => "redis cannot be reached",
+            Self::Lost(_) | Self::Closed => "the connection to redis was lost",
+            Self::Silent => "redis is silent",
+            Self::Refused(_) => "redis refuses to subscribe",
+            Self::Garbled(_) => "redis sent nonsense",
+        }
+    }
+}

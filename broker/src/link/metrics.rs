@@ -1,0 +1,93 @@
+//! What is measured of a link.
+
+use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge, Registry};
+
+/// What is measured of a link.
+#[derive(Clone, Debug)]
+pub struct LinkMetrics {
+    pub(super) up: IntGauge,
+    pub(super) topics: IntGauge,
+    pub(super) epochs: IntCounterVec,
+    pub(super) resumed: IntCounter,
+    pub(super) probe_seconds: Histogram,
+    pub(super) messages: IntCounterVec,
+    pub(super) bytes: IntCounter,
+    pub(super) rejected: IntCounterVec,
+}
+
+impl LinkMetrics {
+    /// Registers the metrics of the link of `component` (`gateway`, `api`).
+    ///
+    /// # Errors
+    /// If the registry has metrics of these names already.
+    pub fn register(component: &str, registry: &Registry) -> Result<Self, prometheus::Error> {
+        let name = |name: &str| format!("carillon_{component}_{name}");
+        let counters = |id: &str, help: &str, label: &str| {
+            let counters = IntCounterVec::new(prometheus::opts!(name(id), help), &[label])?;
+            registry
+                .register(Box::new(counters.clone()))
+                .map(|()| counters)
+        };
+        let gauge = |id: &str, help: &str| {
+            let gauge = IntGauge::new(name(id), help)?;
+            registry.register(Box::new(gauge.clone())).map(|()| gauge)
+        };
+        let counter = |id: &str, help: &str| {
+            let counter = IntCounter::new(name(id), help)?;
+            registry
+                .register(Box::new(counter.clone()))
+                .map(|()| counter)
+        };
+        let probe_seconds = Histogram::with_opts(prometheus::histogram_opts!(
+            name("probe_rtt_seconds"),
+            "Time from publishing a probe to hearing it on the link.",
+            prometheus::exponential_buckets(0.0005, 2.0, 14)?
+        ))?;
+        registry.register(Box::new(probe_seconds.clone()))?;
+        let metrics = Self {
+            up: gauge(
+                "broker_link_up",
+                "1 while the subscription connection to Redis is up.",
+            )?,
+            topics: gauge(
+                "broker_topics",
+                "Topics this node is subscribed to in Redis.",
+            )?,
+            epochs: counters(
+                "link_epochs_total",
+                "Times the subscription connection was lost, by cause.",
+                "cause",
+            )?,
+            resumed: counter(
+                "topics_resumed_total",
+                "Topics subscribed again after a lost connection.",
+            )?,
+            probe_seconds,
+            messages: counters(
+                "broker_messages_total",
+                "Frames received from Redis, by kind.",
+                "kind",
+            )?,
+            bytes: counter(
+                "broker_bytes_total",
+                "Bytes received from Redis by the link.",
+            )?,
+            rejected: counters(
+                "broker_rejected_total",
+                "Frames from Redis that were dropped, by reason.",
+                "why",
+            )?,
+        };
+        // From zero on: a series that begins with its first count hides that one.
+        for cause in ["connect", "lost", "closed", "silent", "refused", "garbled"] {
+            metrics.epochs.with_label_values(&[cause]);
+        }
+        for kind in ["topic", "probe", "control"] {
+            metrics.messages.with_label_values(&[kind]);
+        }
+        for why in ["forged", "version", "json", "overflow"] {
+            metrics.rejected.with_label_values(&[why]);
+        }
+        Ok(metrics)
+    }
+}

@@ -1,0 +1,204 @@
+//! A gateway from its settings to its end.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use broker::bus::Bus;
+use broker::keys::Keys;
+use broker::link::{Link, LinkMetrics, Wants};
+use broker::messages::{Limits, Messages};
+use broker::node::{Node, admin};
+use broker::topology::Redis;
+use prometheus::Registry;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::admission::{Admission, Capacity};
+use crate::config::Config;
+use crate::errands::Errands;
+use crate::metrics::Metrics;
+use crate::router::Front;
+use crate::shard::Berth;
+use crate::{control, descriptors, health, leaving, router, threads};
+
+/// Control frames waiting to be looked at; more are dropped and counted by the link.
+const ASIDES: usize = 1024;
+/// How long the marks of a drained node may take. What is not written by then
+/// stays pending and is sent again.
+const MARKS_TIMEOUT: Duration = Duration::from_secs(8);
+/// Pause between attempts to reach Redis at the start.
+const START_RETRY: Duration = Duration::from_millis(500);
+
+/// Why a gateway cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address cannot be listened on.
+    #[error("cannot listen on {0}: {1}")]
+    Listen(SocketAddr, io::Error),
+    /// What is in Redis, or Redis itself, cannot be used.
+    #[error(transparent)]
+    Broker(#[from] broker::Error),
+    /// A metric exists twice.
+    #[error(transparent)]
+    Metrics(#[from] prometheus::Error),
+    /// The system gives no thread or poll.
+    #[error("cannot start a shard: {0}")]
+    Shard(io::Error),
+}
+
+/// Lives as a gateway until it has been drained.
+///
+/// # Errors
+/// If it cannot start.
+pub async fn run(config: Config, node: Node) -> Result<(), StartError> {
+    let listener = listen(config.listen).await?;
+    let admin_listener = listen(config.admin_listen).await?;
+    let addresses = (listener.local_addr(), admin_listener.local_addr());
+    let registry = Registry::new();
+    let metrics = Metrics::register(&registry)?;
+    let link_metrics = LinkMetrics::register("gateway", &registry)?;
+    let admin = tokio::spawn(admin::serve(admin_listener, node.clone(), registry));
+    if let (Ok(address), Ok(admin_address)) = addresses {
+        info!(%address, %admin_address, "listening");
+    }
+    let redis = Redis::open(&config.common.redis)?;
+    let reached = node.until_drain(reach(&redis, &config.common.keys)).await;
+    if reached.transpose()?.is_some() {
+        serve(config, &node, &redis, listener, metrics, link_metrics).await?;
+    }
+    node.finished().await;
+    admin.abort();
+    Ok(())
+}
+
+/// Serves clients until the node has been drained.
+async fn serve(
+    config: Config,
+    node: &Node,
+    redis: &Redis,
+    listener: TcpListener,
+    metrics: Metrics,
+    link_metrics: LinkMetrics,
+) -> Result<(), StartError> {
+    let keys = &config.common.keys;
+    let messages = messages(&config, redis);
+    let bus = Bus::new(redis.clone(), keys.clone());
+    // The link and the shards know each other: wants and inboxes first.
+    let (wants, errands) = (Wants::default(), Errands::default());
+    let berths = threads::berths(&config, &wants, &errands, &metrics.shard);
+    let berths = berths.map_err(StartError::Shard)?;
+    let inboxes: Vec<_> = berths.iter().map(Berth::inbox).collect();
+    let (aside, asides) = mpsc::channel(ASIDES);
+    let link = Link::new(
+        redis,
+        keys,
+        node.name(),
+        config.probe_interval,
+        inboxes.iter().map(threads::outlet).collect(),
+        vec![keys.control_channel()],
+        aside,
+        link_metrics,
+    )
+    .with_wants(wants);
+
+    // What serves sockets outlives the drain of the sockets.
+    let ending = CancellationToken::new();
+    let until_end = || ending.clone().cancelled_owned();
+    let counted = &metrics.errands;
+    let health = health::watch(node.clone(), redis.clone(), link.state(), config.link_grace);
+    let running = errands.clone().run(
+        messages.clone(),
+        inboxes.clone(),
+        counted.clone(),
+        until_end(),
+    );
+    let marking = errands
+        .clone()
+        .write_marks(messages.clone(), counted.clone(), until_end());
+    node.spawn("health", health);
+    node.spawn("announcements", health::announce(node.clone(), bus.clone()));
+    node.spawn("link", link.run(until_end()));
+    node.spawn("control", control::answer(asides, inboxes.clone(), bus));
+    node.spawn("errands", running);
+    node.spawn("marks", marking);
+
+    let capacity = capacity(&config);
+    let limit = i64::try_from(capacity.connections).unwrap_or(i64::MAX);
+    metrics.admission.limit.set(limit);
+    let keyring = config
+        .token_keys
+        .expect("a gateway without keys does not start");
+    let front = Arc::new(Front {
+        node: node.clone(),
+        keyring,
+        messages,
+        admission: Admission::new(capacity),
+        trusted_proxies: config.trusted_proxies,
+        shards: inboxes.clone(),
+        max_handshakes: config.max_handshakes,
+        handshake_timeout: config.handshake_timeout,
+        metrics: metrics.admission.clone(),
+    });
+    let accepting = CancellationToken::new();
+    let accept = router::serve(listener, front, accepting.clone().cancelled_owned());
+    node.spawn("accept", accept);
+    let ended = threads::start(node, berths).map_err(StartError::Shard)?;
+    node.running();
+
+    node.draining().await;
+    leaving::pause(node, config.shutdown_delay).await;
+    accepting.cancel();
+    let draining = leaving::drain(node, &inboxes, config.drain_window, ended);
+    leaving::watch_remaining(draining, &metrics).await;
+    errands.finish();
+    if tokio::time::timeout(MARKS_TIMEOUT, errands.all_settled())
+        .await
+        .is_err()
+    {
+        warn!("not all deliveries could be noted; their messages will be sent again");
+    }
+    ending.cancel();
+    Ok(())
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| StartError::Listen(address, error))
+}
+
+/// Waits for Redis, and checks that it holds what this version understands.
+async fn reach(redis: &Redis, keys: &Keys) -> Result<(), broker::Error> {
+    loop {
+        match redis.check_schema(keys).await {
+            Ok(()) => return Ok(()),
+            Err(error @ broker::Error::Schema { .. }) => return Err(error),
+            Err(error) => warn!(%error, "redis cannot be reached yet"),
+        }
+        tokio::time::sleep(START_RETRY).await;
+    }
+}
+
+fn messages(config: &Config, redis: &Redis) -> Messages {
+    let limits = Limits {
+        pending: config.max_pending,
+        retention: config.retention,
+        ..Limits::default()
+    };
+    Messages::new(redis.clone(), config.common.keys.clone(), limits)
+}
+
+fn capacity(config: &Config) -> Capacity {
+    Capacity {
+        connections: descriptors::most_sockets(config.max_handshakes)
+            .map_or(config.max_connections, |most| {
+                most.min(config.max_connections)
+            }),
+        per_address: config.max_connections_per_address,
+        accept_rate: config.accept_rate,
+    }
+}

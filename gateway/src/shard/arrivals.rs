@@ -1,0 +1,248 @@
+//! What reaches a shard: mail, bytes from clients, and the time.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use broker::link::Arrival;
+use mio::event::Event as Readiness;
+use mio::{Interest, Token};
+use tracing::{debug, error};
+
+use super::conn::{Conn, Input, State};
+use super::inbox::{Admitted, Mail};
+use super::out::Chain;
+use super::timers::Due;
+use super::{READ, Shard};
+use crate::close::CloseReason;
+use crate::dialect::{Delivery, Effect, Notice, Outgoing};
+use crate::hub::SessionKey;
+use crate::session::{Beat, Now, Session};
+use crate::websocket::{Decoder, Frame, Limits, Received};
+
+/// Reads per socket and turn; a client that sends without pause waits its turn like others.
+const READS: usize = 8;
+/// Frames gathered before sockets are written to: enough for thousands of sockets
+/// to get several at once, and a few MiB at most.
+const TURN_FRAMES: usize = 1 << 16;
+
+impl Shard {
+    pub(super) fn open_mail(&mut self, now: Now) {
+        // A batch is let go, which makes room for another, only when it is written;
+        // until then others join it, so that a socket gets its share in one write.
+        let mut held = Vec::new();
+        for mail in self.inbox.take() {
+            match mail {
+                Mail::Open(admitted) => self.open(*admitted, now),
+                Mail::Batch(batch) => {
+                    for arrival in &batch.arrivals {
+                        self.arrived(arrival, now);
+                    }
+                    held.push(batch);
+                    if TURN_FRAMES <= self.turn.len() {
+                        self.write_all(now);
+                        held.clear();
+                    }
+                }
+                Mail::Answer(key, answer) => {
+                    self.with(key, now, |session, now| session.answer(answer, now));
+                }
+                Mail::Count(topic, asker) => drop(asker.send(self.listening(&topic))),
+                Mail::Drain(window) => self.begin_drain(window, now),
+            }
+        }
+        if !held.is_empty() {
+            self.write_all(now);
+        }
+    }
+
+    pub(super) fn open(&mut self, admitted: Admitted, now: Now) {
+        let Admitted {
+            stream,
+            early,
+            client,
+            permit,
+        } = admitted;
+        let mut stream = mio::net::TcpStream::from_std(stream);
+        let entry = self.conns.vacant_entry();
+        let interests = Interest::READABLE | Interest::WRITABLE;
+        if let Err(error) =
+            self.poll
+                .registry()
+                .register(&mut stream, Token(entry.key()), interests)
+        {
+            error!(%error, "a socket cannot be watched and is dropped");
+            return;
+        }
+        self.turns = self.turns.wrapping_add(1);
+        let slot = u32::try_from(entry.key()).expect("there are fewer sockets than 2^32");
+        let key = SessionKey {
+            slot,
+            turn: self.turns,
+        };
+        entry.insert(Conn {
+            stream,
+            session: Session::new(client.dialect(), &self.settings.session, now),
+            decoder: Decoder::new(),
+            state: State::Open,
+            chain: Chain::EMPTY,
+            queue: None,
+            opened_at: now.wall,
+            turn: self.turns,
+            _permit: permit,
+        });
+        self.metrics.connections.inc();
+        // Spread over an interval, so that sockets of one storm do not all beat at once.
+        let heartbeat = self.settings.session.heartbeat;
+        let first = heartbeat.mul_f64(0.5 + rand::random::<f64>() / 2.0);
+        self.timers.add(now.steady + first, Due::Beat, key);
+        self.with(key, now, Session::open);
+        for chunk in early.chunks(READ) {
+            self.buffer[..chunk.len()].copy_from_slice(chunk);
+            self.received(key, chunk.len(), now);
+        }
+        if self.drain.is_some() {
+            self.close(key, CloseReason::Draining, now);
+        }
+    }
+
+    pub(super) fn arrived(&mut self, arrival: &Arrival, now: Now) {
+        match arrival {
+            Arrival::Event(topic, event) => {
+                let listeners = self.hub.listeners(topic).to_vec();
+                if listeners.is_empty() {
+                    return;
+                }
+                self.metrics.fanout.observe(listeners.len() as f64);
+                self.published.extend(event.published_at);
+                let delivery = Rc::new(Delivery::new(Arc::clone(event)));
+                for key in listeners {
+                    self.with(key, now, |session, now| {
+                        session.deliver(topic, &delivery, now)
+                    });
+                }
+            }
+            Arrival::Subscribed(topic) => {
+                for key in self.hub.confirm(topic).to_vec() {
+                    self.with(key, now, |s, now| s.notice(Notice::Subscribed(topic), now));
+                }
+            }
+            Arrival::Resumed(topic) => {
+                for key in self.hub.confirm(topic).to_vec() {
+                    self.with(key, now, |s, now| s.notice(Notice::Gap(topic), now));
+                }
+            }
+        }
+    }
+
+    pub(super) fn socket(&mut self, slot: usize, event: &Readiness, now: Now) {
+        if event.is_writable()
+            && self
+                .conns
+                .get(slot)
+                .is_some_and(|conn| conn.queue.is_some())
+        {
+            let key = self.key(slot);
+            self.dirty.push(key);
+        }
+        if event.is_readable() || event.is_read_closed() || event.is_error() {
+            self.readable(slot, event.is_read_closed() || event.is_error(), now);
+        }
+    }
+
+    pub(super) fn readable(&mut self, slot: usize, to_end: bool, now: Now) {
+        for _ in 0..READS {
+            let Some(conn) = self.conns.get_mut(slot) else {
+                return;
+            };
+            let key = SessionKey {
+                slot: slot as u32,
+                turn: conn.turn,
+            };
+            match conn.read(&mut self.buffer, to_end) {
+                Input::Empty => return,
+                Input::Gone => return self.gone(key, now),
+                Input::Bytes(read, more) => {
+                    self.received(key, read, now);
+                    if !more {
+                        return;
+                    }
+                }
+            }
+        }
+        self.unread.push(slot);
+    }
+
+    /// The client sent the first `read` bytes of the buffer.
+    pub(super) fn received(&mut self, key: SessionKey, read: usize, now: Now) {
+        let Some(conn) = self.conns.get_mut(key.slot as usize) else {
+            return;
+        };
+        let Conn {
+            session,
+            decoder,
+            state,
+            ..
+        } = conn;
+        let limits = Limits {
+            max_message: self.settings.max_frame,
+        };
+        let session_limits = self.settings.session;
+        let mut effects = Vec::new();
+        let mut frames = 0;
+        let result = decoder.read(&mut self.buffer[..read], &limits, &mut |received| {
+            frames += 1;
+            match (&state, received) {
+                (State::Open, received) => {
+                    effects.extend(session.receive(&received, &session_limits, now));
+                }
+                // The answer to our close frame; nothing else counts any more.
+                (State::Closing(_), Received::Close(_)) => {
+                    effects.push(Effect::Close(CloseReason::ClientGone));
+                }
+                (State::Closing(_), _) => {}
+            }
+        });
+        session.heard(now);
+        self.metrics.frames_received.inc_by(frames);
+        self.apply(key, effects, now);
+        if let Err(violation) = result {
+            debug!(%violation, "a client broke the WebSocket protocol");
+            self.close(key, CloseReason::Garbled(violation.close_code()), now);
+        }
+    }
+
+    pub(super) fn keep_time(&mut self, now: Now) {
+        while let Some((due, key)) = self.timers.next(now.steady) {
+            match due {
+                Due::Beat => self.beat(key, now),
+                Due::Wake => self.with(key, now, |s, now| s.notice(Notice::Woken, now)),
+                Due::Closed => self.remove(key),
+            }
+        }
+        self.drain_some(now);
+    }
+
+    pub(super) fn beat(&mut self, key: SessionKey, now: Now) {
+        let limits = self.settings.session;
+        let Some(conn) = self.open_conn(key) else {
+            return;
+        };
+        let next = match conn.session.beat(&limits, now) {
+            Beat::Wait(next) => next,
+            Beat::Ping(next) => {
+                let frame = Frame::ping(b"");
+                self.send(
+                    key,
+                    Outgoing {
+                        frame,
+                        expires_at: None,
+                        tag: None,
+                    },
+                );
+                next
+            }
+            Beat::GiveUp => return self.close(key, CloseReason::Silent, now),
+        };
+        self.timers.add(now.steady + next, Due::Beat, key);
+    }
+}

@@ -1,0 +1,84 @@
+//! Doing what sessions want.
+
+use broker::link::Want;
+use broker::topic::Topic;
+
+use super::Shard;
+use super::conn::State;
+use super::timers::Due;
+use crate::dialect::{Effect, Errand, Notice, Outgoing};
+use crate::errands::Asked;
+use crate::hub::{SessionKey, Subscribed};
+use crate::session::{Now, Session};
+
+impl Shard {
+    pub(super) fn with(
+        &mut self,
+        key: SessionKey,
+        now: Now,
+        told: impl FnOnce(&mut Session, Now) -> Vec<Effect>,
+    ) {
+        if let Some(conn) = self.open_conn(key) {
+            let effects = told(&mut conn.session, now);
+            self.apply(key, effects, now);
+        }
+    }
+
+    pub(super) fn apply(&mut self, key: SessionKey, effects: Vec<Effect>, now: Now) {
+        for effect in effects {
+            match effect {
+                Effect::Send(outgoing) => self.send(key, outgoing),
+                Effect::Subscribe(topic) => self.subscribe(key, topic, now),
+                Effect::Unsubscribe(topic) => self.unsubscribe(key, topic),
+                Effect::Ask(Errand::Mark(mark)) => {
+                    // Sockets of one recipient flush the same message in a row.
+                    if self.marks.last() != Some(&mark) {
+                        self.marks.push(mark);
+                    }
+                }
+                Effect::Ask(errand) => self.asked.push(Asked {
+                    shard: self.number,
+                    key,
+                    errand,
+                }),
+                Effect::WakeAt(at) => {
+                    self.timers
+                        .add(now.steady + at.since(now.wall), Due::Wake, key);
+                }
+                Effect::Close(reason) => self.close(key, reason, now),
+            }
+        }
+    }
+
+    pub(super) fn send(&mut self, key: SessionKey, outgoing: Outgoing) {
+        let Some(conn) = self.conns.get_mut(key.slot as usize) else {
+            return;
+        };
+        if conn.turn == key.turn && conn.state == State::Open {
+            if conn.chain.is_empty() {
+                self.dirty.push(key);
+            }
+            self.turn.add(&mut conn.chain, outgoing);
+        }
+    }
+
+    pub(super) fn subscribe(&mut self, key: SessionKey, topic: Topic, now: Now) {
+        let (topic, outcome) = self.hub.subscribe(topic, key);
+        if let Some(conn) = self.open_conn(key) {
+            conn.session.share(&topic);
+        }
+        match outcome {
+            Subscribed::First => self.wishes.push(Want::Subscribe(self.number, topic)),
+            Subscribed::Waiting => {}
+            Subscribed::Live => {
+                self.with(key, now, |s, now| s.notice(Notice::Subscribed(&topic), now));
+            }
+        }
+    }
+
+    pub(super) fn unsubscribe(&mut self, key: SessionKey, topic: Topic) {
+        if self.hub.unsubscribe(&topic, key) {
+            self.wishes.push(Want::Unsubscribe(self.number, topic));
+        }
+    }
+}

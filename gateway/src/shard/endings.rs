@@ -1,0 +1,117 @@
+//! How connections end: one by one, and all of them in a drain.
+
+use std::time::{Duration, Instant};
+
+use rand::seq::SliceRandom;
+
+use super::Shard;
+use super::conn::State;
+use super::out::queued;
+use super::timers::Due;
+use crate::close::CloseReason;
+use crate::dialect::Outgoing;
+use crate::hub::SessionKey;
+use crate::session::Now;
+use crate::websocket::Frame;
+
+/// How long a client has to answer a close frame.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Closing sockets in random order, evenly over a time.
+pub(super) struct Drain {
+    left: Vec<SessionKey>,
+    all: usize,
+    began: Instant,
+    window: Duration,
+}
+
+impl Shard {
+    /// Ends a session, and its connection as the reason asks.
+    pub(super) fn close(&mut self, key: SessionKey, reason: CloseReason, now: Now) {
+        let Some(conn) = self.conn(key) else { return };
+        if conn.state != State::Open {
+            if reason == CloseReason::ClientGone {
+                self.remove(key);
+            }
+            return;
+        }
+        let Some(code) = reason.code() else {
+            self.end_session(key, reason, now);
+            return self.remove(key);
+        };
+        if reason == CloseReason::TooSlow
+            && let Some(queue) = &mut conn.queue
+        {
+            // What is queued will not be read in time, the close frame may be.
+            let dropped = queue.cut_short();
+            self.metrics
+                .queue_bytes
+                .sub(i64::try_from(dropped).unwrap_or(i64::MAX));
+        }
+        let frame = Frame::close(code, reason.text());
+        self.send(
+            key,
+            Outgoing {
+                frame,
+                expires_at: None,
+                tag: None,
+            },
+        );
+        self.end_session(key, reason, now);
+        self.timers
+            .add(now.steady + CLOSE_TIMEOUT, Due::Closed, key);
+    }
+
+    pub(super) fn end_session(&mut self, key: SessionKey, reason: CloseReason, now: Now) {
+        let Some(conn) = self.conn(key) else { return };
+        conn.state = State::Closing(reason);
+        let age = now.wall.since(conn.opened_at);
+        let topics: Vec<_> = conn.session.topics().cloned().collect();
+        for topic in topics {
+            self.unsubscribe(key, topic);
+        }
+        self.metrics.closed(reason, age);
+        self.hurry = true;
+    }
+
+    /// The client is not there any more.
+    pub(super) fn gone(&mut self, key: SessionKey, now: Now) {
+        self.close(key, CloseReason::ClientGone, now);
+    }
+
+    pub(super) fn remove(&mut self, key: SessionKey) {
+        if self.conn(key).is_some() {
+            let mut conn = self.conns.remove(key.slot as usize);
+            // A socket that cannot be taken off the poll is taken off by closing it.
+            drop(self.poll.registry().deregister(&mut conn.stream));
+            self.metrics.connections.dec();
+            self.metrics.queue_bytes.sub(queued(conn.queue.as_deref()));
+        }
+    }
+
+    pub(super) fn begin_drain(&mut self, window: Duration, now: Now) {
+        let mut left: Vec<_> = self.conns.iter().map(|(slot, _)| self.key(slot)).collect();
+        left.shuffle(&mut rand::rng());
+        self.drain = Some(Drain {
+            all: left.len(),
+            left,
+            began: now.steady,
+            window,
+        });
+    }
+
+    pub(super) fn drain_some(&mut self, now: Now) {
+        let Some(drain) = &mut self.drain else { return };
+        let elapsed = now.steady.saturating_duration_since(drain.began);
+        let share = if elapsed < drain.window {
+            elapsed.as_secs_f64() / drain.window.as_secs_f64()
+        } else {
+            1.0
+        };
+        let keep = drain.all - (drain.all as f64 * share) as usize;
+        let closing = drain.left.split_off(keep.min(drain.left.len()));
+        for key in closing {
+            self.close(key, CloseReason::Draining, now);
+        }
+    }
+}

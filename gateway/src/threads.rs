@@ -1,0 +1,75 @@
+//! The threads of the shards.
+
+use std::io;
+use std::sync::Arc;
+use std::thread;
+
+use broker::link::{Batch, Outlet, Wants};
+use broker::node::Node;
+use tokio::sync::oneshot;
+use tracing::error;
+
+use crate::config::Config;
+use crate::errands::Errands;
+use crate::metrics::ShardMetrics;
+use crate::session::SessionLimits;
+use crate::shard::inbox::{Inbox, Mail};
+use crate::shard::{Berth, ShardSettings};
+
+/// Shards that have no threads yet: as many as settings say, or one per core.
+pub(crate) fn berths(
+    config: &Config,
+    wants: &Wants,
+    errands: &Errands,
+    metrics: &ShardMetrics,
+) -> io::Result<Vec<Berth>> {
+    let settings = ShardSettings {
+        session: SessionLimits {
+            frames_per_second: config.frames_per_second,
+            heartbeat: config.heartbeat,
+        },
+        max_frame: config.max_frame,
+        max_queue: config.max_queue,
+    };
+    let count = match config.shards {
+        0 => thread::available_parallelism().map_or(1, usize::from),
+        count => count,
+    };
+    let berth = |number| {
+        Berth::new(
+            number,
+            settings,
+            wants.clone(),
+            errands.clone(),
+            metrics.clone(),
+        )
+    };
+    (0..count.min(64)).map(berth).collect()
+}
+
+/// Gives each shard its thread; each receiver resolves when its shard has ended.
+pub(crate) fn start(node: &Node, berths: Vec<Berth>) -> io::Result<Vec<oneshot::Receiver<()>>> {
+    let mut ended = Vec::new();
+    for (number, berth) in berths.into_iter().enumerate() {
+        let (end, ending) = oneshot::channel();
+        let (watch, node) = (node.watch("shard"), node.clone());
+        thread::Builder::new()
+            .name(format!("shard-{number}"))
+            .spawn(move || {
+                let _watch = watch;
+                if let Err(error) = berth.run() {
+                    error!(%error, "a shard's poll failed");
+                    node.fail("a shard has ended");
+                }
+                let _ = end.send(());
+            })?;
+        ended.push(ending);
+    }
+    Ok(ended)
+}
+
+/// Where the link leaves what it has for a shard.
+pub(crate) fn outlet(inbox: &Arc<Inbox>) -> Outlet {
+    let inbox = Arc::clone(inbox);
+    Box::new(move |batch: Batch| inbox.send(Mail::Batch(batch)))
+}
