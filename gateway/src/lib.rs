@@ -6,23 +6,23 @@
 //! is let in ([`admission`], [`client_address`], [`router`]), and the process
 //! ([`config`], [`metrics`], [`health`], [`control`], [`process`]).
 
-pub mod admission;
-pub mod client;
-pub mod client_address;
+pub mod websocket;
+pub mod dialect;
+pub mod session;
 pub mod close;
+pub mod client;
+pub mod shard;
+pub mod hub;
+pub mod errands;
+pub mod mailbox;
+pub mod admission;
+pub mod client_address;
+pub mod router;
 pub mod config;
+pub mod metrics;
+pub mod health;
 pub mod control;
 mod descriptors;
-mod leaving;
 mod threads;
-pub mod dialect;
-pub mod errands;
-pub mod health;
-pub mod hub;
-pub mod mailbox;
-pub mod metrics;
+mod leaving;
 pub mod process;
-pub mod router;
-pub mod session;
-pub mod shard;
-pub mod websocket;
