@@ -24,7 +24,6 @@ pub mod server;
 use broker::census::Census;
 use broker::messages::Messages;
 use broker::token::Keyring;
-use broker::topology::Redis;
 
 use crate::config::{Limits, PublicUrl};
 use crate::metrics::Metrics;
@@ -35,8 +34,6 @@ pub struct Api {
     pub messages: Messages,
     /// Asks gateways who is connected.
     pub census: Census,
-    /// Tells the time.
-    pub redis: Redis,
     /// Signs tokens.
     pub keyring: Keyring,
     /// Where browsers connect.

@@ -97,7 +97,6 @@ pub async fn run(config: Config) -> Result<ExitCode, NotStarted> {
     let schema = schema::build(Api {
         messages,
         census,
-        redis: redis.clone(),
         keyring,
         public_url: config.public_url.clone(),
         limits: config.limits.clone(),

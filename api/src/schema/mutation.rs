@@ -1,10 +1,12 @@
 //! What can be done.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_graphql::{Context, ID, Object};
 use broker::Timestamp;
 use broker::message::MessageId;
+use broker::messages::CheckIn;
 use broker::token::RecipientToken;
 use broker::topic::{Tenant, Topic};
 use tracing::error;
@@ -44,8 +46,14 @@ impl Mutation {
             origin,
             source,
         } = input.check("input")?;
-        // Redis' clock, because revocation compares with it.
-        let issued_at = api.redis.time().await?;
+        let topic = Topic::recipient(tenant(ctx), &recipient);
+        let CheckIn { now, revoked_at } = api.messages.check_in(&topic).await?;
+        // Later than any revocation: who is registered anew within the
+        // millisecond of one is not to be revoked by it.
+        let issued_at = match revoked_at {
+            Some(at) => now.max(at + Duration::from_millis(1)),
+            None => now,
+        };
         let token = api.keyring.sign(&RecipientToken {
             tenant: tenant(ctx).clone(),
             recipient,

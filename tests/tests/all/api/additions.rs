@@ -128,6 +128,23 @@ async fn a_revoked_recipient_is_cut_and_its_tokens_end() {
 }
 
 #[tokio::test]
+async fn who_is_registered_in_the_moment_of_a_revocation_is_not_revoked() {
+    let fleet = Fleet::of(1, 0).start().await;
+    let both = "mutation($name: String!) { revokeRecipient(recipient: $name) { cancelled }
+        registerRecipient(input: { recipient: $name }) { token connectionUri } }";
+    for n in 0..50 {
+        let data = fleet
+            .data(both, json!({ "name": format!("ann {n}") }))
+            .await;
+        let registered = &data["registerRecipient"];
+        let text = |name: &str| registered[name].as_str().unwrap().to_owned();
+        fleet.secrets().keep(&text("token"));
+        let socket = tests::Upgrade::to(&text("connectionUri")).open().await;
+        assert!(socket.is_ok(), "{n}");
+    }
+}
+
+#[tokio::test]
 async fn the_status_of_a_recipient_counts_sockets_on_all_gateways() {
     let fleet = Fleet::of(2, 0).start().await;
     let query = "query($name: String!) { recipientStatus(recipient: $name) {
