@@ -122,31 +122,38 @@ impl Drop for Permit {
     }
 }
 
-/// Checks what a recipient's token says against who presents it; also tells
-/// what time it is by Redis' clock.
+/// Checks what a recipient's token says against who presents it.
 ///
 /// # Errors
 /// See [`Denial`]; the reason is logged without the token.
-pub async fn identify(
+pub fn identify(
     keyring: &Keyring,
-    messages: &Messages,
     token: Option<&str>,
     origin: Option<&str>,
     address: IpAddr,
     now: Timestamp,
-) -> Result<(RecipientToken, Timestamp), Denial> {
+) -> Result<RecipientToken, Denial> {
     let token = keyring.verify(token.unwrap_or(""), now).map_err(|why| {
         debug!(%why, %address, "a token was refused");
         Denial::Unauthorized
     })?;
     permits(&token, origin, address)?;
+    Ok(token)
+}
+
+/// Checks that a token has not been revoked, and tells what time it is by Redis'
+/// clock.
+///
+/// # Errors
+/// See [`Denial`].
+pub async fn check_in(messages: &Messages, token: &RecipientToken) -> Result<Timestamp, Denial> {
     let recipient = Topic::recipient(&token.tenant, &token.recipient);
     match messages.check_in(&recipient).await {
         Ok(CheckIn {
             revoked_at: Some(at),
             ..
         }) if token.issued_at <= at => Err(Denial::Unauthorized),
-        Ok(CheckIn { now, .. }) => Ok((token, now)),
+        Ok(CheckIn { now, .. }) => Ok(now),
         Err(error) => {
             warn!(%error, "tokens cannot be checked");
             Err(Denial::Unavailable)

@@ -34,7 +34,8 @@ pub struct Config {
     /// further ones are told to come back.
     pub accept_rate: u32,
     /// `CARILLON_GATEWAY_MAX_HANDSHAKES`, default `4096`: connections that have
-    /// not been upgraded; further ones wait in the kernel.
+    /// not been upgraded; for a further one, the one that has been silent longest
+    /// is ended.
     pub max_handshakes: usize,
     /// `CARILLON_GATEWAY_HANDSHAKE_TIMEOUT`, default `5s`: how long a client has
     /// to send its request.
@@ -43,7 +44,8 @@ pub struct Config {
     /// client may send; more ends the connection (1009).
     pub max_frame: usize,
     /// `CARILLON_GATEWAY_FRAMES_PER_SECOND`, default `50`: frames a client may
-    /// send, averaged over five seconds; more ends the connection (1008).
+    /// send, fragments included, averaged over five seconds; more ends the
+    /// connection (1008).
     pub frames_per_second: u32,
     /// `CARILLON_GATEWAY_MAX_QUEUE`, default `1MiB`: bytes kept for a client
     /// that does not read; more ends the connection (1013).

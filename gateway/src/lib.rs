@@ -3,8 +3,8 @@
 //! In reading order: the bytes ([`websocket`]), the protocols ([`dialect`]) and
 //! what surrounds one ([`session`], [`close`], [`client`]), the threads that own
 //! sockets ([`shard`], [`hub`]), what takes time ([`errands`], [`mailbox`]), who
-//! is let in ([`admission`], [`client_address`], [`router`]), and the process
-//! ([`config`], [`metrics`], [`health`], [`control`], [`process`]).
+//! is let in ([`admission`], [`client_address`], [`handshakes`], [`router`]), and
+//! the process ([`config`], [`metrics`], [`health`], [`control`], [`process`]).
 
 pub mod websocket;
 pub mod dialect;
@@ -17,6 +17,7 @@ pub mod errands;
 pub mod mailbox;
 pub mod admission;
 pub mod client_address;
+pub mod handshakes;
 pub mod router;
 pub mod config;
 pub mod metrics;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
+use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use broker::Timestamp;
@@ -25,13 +26,13 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use ipnet::IpNet;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tracing::{debug, warn};
 
-use crate::admission::{Admission, Denial, Permit, identify};
+use crate::admission::{Admission, Denial, Permit, check_in, identify};
 use crate::client::Client;
 use crate::client_address::client_address;
 use crate::dialect::push::{Form, JSON_SUBPROTOCOL};
+use crate::handshakes::{Handshakes, Lost, Place};
 use crate::metrics::AdmissionMetrics;
 use crate::shard::inbox::{Admitted, Inbox, Mail};
 use crate::websocket::{Handshake, Refusal};
@@ -40,6 +41,9 @@ use crate::websocket::{Handshake, Refusal};
 const MAX_HEAD: usize = 16 << 10;
 /// Pause when no connection can be accepted, such as for want of descriptors.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
+/// How long answering a request may take: it asks Redis once, and its client has
+/// to take the answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Seconds after which a refused client is asked to come back, at least and at most.
 const RETRY_AFTER: std::ops::RangeInclusive<u32> = 1..=5;
 
@@ -57,7 +61,7 @@ pub struct Front {
     pub trusted_proxies: Vec<IpNet>,
     /// Where sockets go.
     pub shards: Vec<Arc<Inbox>>,
-    /// Connections that may be without an upgrade at once.
+    /// Connections that may be without an upgrade at once; see [`Handshakes`].
     pub max_handshakes: usize,
     /// How long a client has to send its request.
     pub handshake_timeout: Duration,
@@ -78,12 +82,12 @@ struct Peer(IpAddr);
 pub async fn serve(listener: TcpListener, front: Arc<Front>, stop: impl Future<Output = ()>) {
     let router = Router::new()
         .route("/", any(open))
+        .layer(map_response(ends_here))
         .with_state(Arc::clone(&front));
-    let free = Arc::new(Semaphore::new(front.max_handshakes));
+    let handshakes = Handshakes::new(front.max_handshakes);
     let mut next_shard = 0;
     let accept = async {
         loop {
-            let permit = Arc::clone(&free).acquire_owned().await;
             let (stream, peer) = match listener.accept().await {
                 Ok(accepted) => accepted,
                 Err(error) => {
@@ -92,6 +96,7 @@ pub async fn serve(listener: TcpListener, front: Arc<Front>, stop: impl Future<O
                     continue;
                 }
             };
+            let (place, lost) = handshakes.enter().await;
             next_shard = (next_shard + 1) % front.shards.len();
             let shard = Arc::clone(&front.shards[next_shard]);
             let connection = Connection {
@@ -102,9 +107,9 @@ pub async fn serve(listener: TcpListener, front: Arc<Front>, stop: impl Future<O
             let router = router.clone();
             tokio::spawn(async move {
                 connection.front.metrics.handshakes.inc();
-                connection.serve(stream, router).await;
+                connection.serve(stream, router, &place, lost).await;
                 connection.front.metrics.handshakes.dec();
-                drop(permit);
+                drop(place);
             });
         }
     };
@@ -121,7 +126,7 @@ struct Connection {
 }
 
 impl Connection {
-    async fn serve(&self, stream: TcpStream, router: Router) {
+    async fn serve(&self, stream: TcpStream, router: Router, place: &Place, lost: Lost) {
         // Frames are small and gathered already; waiting for more costs 40 ms.
         if stream.set_nodelay(true).is_err() {
             return;
@@ -130,6 +135,7 @@ impl Connection {
         let peer = Peer(self.peer.ip());
         let router = TowerToHyperService::new(router);
         let service = service_fn(|mut request: http::Request<Incoming>| {
+            place.heard();
             request.extensions_mut().insert(peer);
             request.extensions_mut().insert(pending.clone());
             router.call(request)
@@ -145,6 +151,14 @@ impl Connection {
             result = &mut serving => if let Err(error) = result {
                 debug!(%error, "a connection ended before its upgrade");
             },
+            () = lost.lost() => {
+                debug!("a connection was silent for longest when places ran out");
+                return;
+            }
+            () = tokio::time::sleep(self.front.handshake_timeout + ANSWER_TIMEOUT) => {
+                debug!("a connection took too long before its upgrade");
+                return;
+            }
             // A drain does not wait for clients that never ask for anything.
             () = self.front.node.hurrying() => return,
         }
@@ -233,7 +247,6 @@ async fn admit(
         .iter()
         .map(HeaderValue::as_bytes);
     let address = client_address(peer.0, &front.trusted_proxies, forwarded);
-    let permit = front.admission.permit(address)?;
     let token = uri.query().and_then(|query| {
         url::form_urlencoded::parse(query.as_bytes())
             .find_map(|(name, value)| (name == "token").then_some(value))
@@ -241,10 +254,11 @@ async fn admit(
     let origin = headers
         .get(header::ORIGIN)
         .and_then(|origin| origin.to_str().ok());
-    let (keyring, messages) = (&front.keyring, &front.messages);
-    let now = Timestamp::now();
-    let (token, since) =
-        identify(keyring, messages, token.as_deref(), origin, address, now).await?;
+    let token = token.as_deref();
+    let token = identify(&front.keyring, token, origin, address, Timestamp::now())?;
+    // Only now, so that made-up tokens cannot use up what real ones are allowed.
+    let permit = front.admission.permit(address)?;
+    let since = check_in(&front.messages, &token).await?;
     Ok((token, since, permit))
 }
 
@@ -296,6 +310,19 @@ fn deny(front: &Front, denial: Denial) -> Response {
             .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     no_referrer(response)
+}
+
+/// Ends the connection of whoever was not upgraded: it has no other business here,
+/// and its place is wanted.
+async fn ends_here(mut response: Response) -> Response {
+    let value = match response.status() {
+        StatusCode::SWITCHING_PROTOCOLS => return response,
+        StatusCode::UPGRADE_REQUIRED => "upgrade, close",
+        _ => "close",
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::CONNECTION, HeaderValue::from_static(value));
+    response
 }
 
 /// The address holds a token, which must not travel on as a referrer.

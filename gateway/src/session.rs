@@ -109,7 +109,7 @@ impl Session {
                 let code = frame.as_ref().map(|frame| frame.code);
                 vec![Effect::Close(CloseReason::ClientLeft(code))]
             }
-            Received::Binary(_) | Received::Pong(_) => Vec::new(),
+            Received::Binary(_) | Received::Pong(_) | Received::Fragment => Vec::new(),
         }
     }
 

@@ -20,6 +20,8 @@ mod first;
 mod full;
 #[path = "all/harness.rs"]
 mod harness;
+#[path = "all/hostile.rs"]
+mod hostile;
 #[path = "all/links.rs"]
 mod links;
 #[path = "all/metrics.rs"]

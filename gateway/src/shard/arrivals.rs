@@ -21,6 +21,8 @@ use crate::websocket::{Decoder, Frame, Limits, Received};
 
 /// Reads per socket and turn; a client that sends without pause waits its turn like others.
 const READS: usize = 8;
+/// Bytes taken from a client after our close frame: more than was on its way.
+const MAX_LATE: usize = 1 << 20;
 /// Frames gathered before sockets are written to: enough for thousands of sockets
 /// to get several at once, and a few MiB at most.
 const TURN_FRAMES: usize = 1 << 16;
@@ -87,6 +89,7 @@ impl Shard {
             chain: Chain::EMPTY,
             queue: None,
             opened_at: now.wall,
+            late: 0,
             turn: self.turns,
             _permit: permit,
         });
@@ -177,6 +180,12 @@ impl Shard {
         let Some(conn) = self.conns.get_mut(key.slot as usize) else {
             return;
         };
+        if conn.state != State::Open {
+            conn.late += read;
+            if MAX_LATE < conn.late {
+                return self.remove(key);
+            }
+        }
         let Conn {
             session,
             decoder,

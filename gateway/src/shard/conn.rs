@@ -22,6 +22,8 @@ pub(super) struct Conn {
     /// What the client did not take in earlier turns.
     pub(super) queue: Option<Box<Queue>>,
     pub(super) opened_at: Timestamp,
+    /// Bytes that came after our close frame.
+    pub(super) late: usize,
     /// Tells it from earlier sockets in the same slot.
     pub(super) turn: u32,
     pub(super) _permit: Permit,

@@ -37,18 +37,20 @@ pub(super) enum Heard {
     Close(Option<(u16, String)>),
 }
 
-impl From<Received<'_>> for Heard {
-    fn from(received: Received<'_>) -> Self {
-        match received {
-            Received::Text(text) => Self::Text(text.to_owned()),
+impl Heard {
+    /// A fragment counts, but says nothing by itself.
+    fn of(received: &Received<'_>) -> Option<Self> {
+        Some(match received {
+            Received::Text(text) => Self::Text((*text).to_owned()),
             Received::Binary(bytes) => Self::Binary(bytes.to_vec()),
             Received::Ping(payload) => Self::Ping(payload.to_vec()),
             Received::Pong(payload) => Self::Pong(payload.to_vec()),
+            Received::Fragment => return None,
             Received::Close(None) => Self::Close(None),
             Received::Close(Some(close)) => {
                 Self::Close(Some((close.code, close.reason.to_owned())))
             }
-        }
+        })
     }
 }
 
@@ -62,7 +64,7 @@ pub(super) struct Outcome {
 impl Outcome {
     /// What a decoder makes of `bytes`, in addition to what it heard before.
     pub(super) fn read(&mut self, decoder: &mut Decoder, bytes: &[u8], limits: Limits) {
-        let mut on = |received: Received<'_>| self.heard.push(received.into());
+        let mut on = |received: Received<'_>| self.heard.extend(Heard::of(&received));
         if let Err(violation) = decoder.read(&mut bytes.to_vec(), &limits, &mut on) {
             assert_eq!(
                 self.violation.replace(violation),

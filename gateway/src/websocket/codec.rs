@@ -36,6 +36,9 @@ pub enum Received<'a> {
     Ping(&'a [u8]),
     /// A pong, also one that nobody asked for.
     Pong(&'a [u8]),
+    /// A frame that ends no message. What it carries is handed out with the
+    /// message, but it counts: an empty one could be repeated for ever.
+    Fragment,
     /// The last thing a client says; `None` if it gave no code.
     Close(Option<CloseFrame<'a>>),
 }
@@ -167,6 +170,9 @@ fn take_data(
         return hand_out(whole.is_text, &whole.bytes, on);
     }
     *message = Some(whole);
+    if frame.length == 0 {
+        on(Received::Fragment);
+    }
     Ok(())
 }
 

@@ -1,5 +1,7 @@
 //! Messages in parts, and what may come between the parts.
 
+use super::super::client::frame;
+use super::super::{Decoder, Limits, Received};
 use super::check;
 
 #[test]
@@ -102,5 +104,28 @@ fn a_message_must_end_before_the_next_begins() {
         check(&format!(
             "> text+ 'a'\n> more+ 'b'\n> {kind} 'c'\n! Interrupted"
         ));
+    }
+}
+
+#[test]
+fn each_fragment_counts_as_it_ends_however_it_arrives() {
+    let frames = [
+        frame(0x01, b"", [1; 4]),
+        frame(0x00, b"", [2; 4]),
+        frame(0x00, b"frag", [3; 4]),
+        frame(0x89, b"ping", [4; 4]),
+        frame(0x80, b"ment", [5; 4]),
+    ];
+    let bytes = frames.concat();
+    for piece in [1, 3, bytes.len()] {
+        let (mut decoder, mut counted) = (Decoder::new(), 0);
+        for piece in bytes.chunks(piece) {
+            let mut on = |received: Received<'_>| {
+                counted += u32::from(received == Received::Fragment);
+            };
+            let limits = Limits { max_message: 100 };
+            decoder.read(&mut piece.to_vec(), &limits, &mut on).unwrap();
+        }
+        assert_eq!(counted, 3, "in pieces of {piece}");
     }
 }
