@@ -130,18 +130,17 @@ impl Census {
             topic: recipient.as_str().to_owned(),
             node: self.inner.node.to_string(),
         };
+        // Also if whoever asks goes away meanwhile.
+        let _open = Open {
+            inner: &self.inner,
+            question,
+        };
         let told = self.inner.bus.tell(&asking).await;
         if told.is_ok() {
             let all = answers.wait_for(|answers| known <= answers.answered);
             // Whoever has not answered by then is missing from the count, which says so.
             drop(tokio::time::timeout(PATIENCE, all).await);
         }
-        let mut questions = self
-            .inner
-            .questions
-            .lock()
-            .expect("no one panics while counting");
-        questions.open.remove(&question);
         let counted = *answers.borrow();
         told.map(|()| counted)
     }
@@ -163,8 +162,53 @@ impl Census {
     }
 }
 
+/// A question under way; no answer to it is counted any more once it is dropped.
+struct Open<'a> {
+    inner: &'a Inner,
+    question: u64,
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        let questions = self.inner.questions.lock();
+        let mut questions = questions.expect("no one panics while counting");
+        questions.open.remove(&self.question);
+    }
+}
+
 fn read<T: serde::de::DeserializeOwned>(aside: &Aside) -> Option<T> {
     serde_json::from_slice(&aside.payload)
         .inspect_err(|error| warn!(%error, channel = %aside.channel, "a frame cannot be read"))
         .ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus::Registry;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_question_that_nobody_waits_for_any_more_is_forgotten() {
+        let (redis, keys) = crate::fixture::redis();
+        let bus = Bus::new(redis.clone(), keys.clone());
+        bus.announce("silent gateway").await.unwrap();
+        let metrics = LinkMetrics::register("test", &Registry::new()).unwrap();
+        let probe_interval = Duration::from_secs(5);
+        let stop = std::future::pending();
+        let (census, _listen) =
+            Census::open(&redis, &keys, "api", probe_interval, metrics, |_| {}, stop);
+        let open = || census.inner.questions.lock().unwrap().open.len();
+        let ann = Topic::recipient(&"acme".parse().unwrap(), "ann");
+        let asking = tokio::spawn({
+            let census = census.clone();
+            async move { census.ask(&ann).await }
+        });
+        while open() == 0 {
+            tokio::task::yield_now().await;
+        }
+        asking.abort();
+        assert!(asking.await.unwrap_err().is_cancelled());
+        assert_eq!(open(), 0);
+    }
 }

@@ -23,7 +23,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::MissedTickBehavior;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use self::cause::Cause;
 pub use self::metrics::LinkMetrics;
@@ -283,7 +283,7 @@ impl Link {
                 }
                 sent = probe.sent() => {
                     if let Err(error) = sent {
-                        warn!(%error, "a probe could not be sent");
+                        debug!(%error, "a probe could not be sent");
                     }
                 }
             }

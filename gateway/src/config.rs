@@ -45,7 +45,8 @@ pub struct Config {
     pub max_frame: usize,
     /// `CARILLON_GATEWAY_FRAMES_PER_SECOND`, default `50`: frames a client may
     /// send, fragments included, averaged over five seconds; more ends the
-    /// connection (1008).
+    /// connection (1008). One that acknowledges many messages counts again for
+    /// every 64.
     pub frames_per_second: u32,
     /// `CARILLON_GATEWAY_MAX_QUEUE`, default `1MiB`: bytes kept for a client
     /// that does not read; more ends the connection (1013).

@@ -17,7 +17,7 @@ use broker::messages::{Messages, Page, Unsent};
 use broker::topic::Topic;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
-use tracing::{error, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::dialect::{Answer, Errand, Mark};
 use crate::hub::SessionKey;
@@ -57,6 +57,26 @@ struct Shared {
     finishing: AtomicBool,
     /// How many marks have been dealt with.
     settled: watch::Sender<u64>,
+    /// The store failed last time.
+    failing: AtomicBool,
+}
+
+impl Shared {
+    /// The store failed, and will be tried again. Thousands of errands may fail
+    /// together and often: only the first is news.
+    fn failed(&self, what: &str, error: &Error) {
+        if self.failing.swap(true, Ordering::Relaxed) {
+            debug!(%error, what, "an errand failed again");
+        } else {
+            warn!(%error, what, "an errand failed and will be tried again");
+        }
+    }
+
+    fn succeeded(&self, what: &str) {
+        if self.failing.load(Ordering::Relaxed) && self.failing.swap(false, Ordering::Relaxed) {
+            info!(what, "errands succeed again");
+        }
+    }
 }
 
 /// A session's errand.
@@ -256,6 +276,7 @@ impl Runner {
             match attempt().await {
                 Ok(value) => {
                     timer.observe_duration();
+                    self.errands.shared.succeeded(what);
                     return Ok(value);
                 }
                 Err(error) if error.is_lasting() => {
@@ -266,7 +287,7 @@ impl Runner {
                 Err(error) => {
                     timer.stop_and_discard();
                     self.metrics.retries.inc();
-                    warn!(%error, what, "an errand failed and will be tried again");
+                    self.errands.shared.failed(what, &error);
                     tokio::time::sleep(RETRY).await;
                 }
             }

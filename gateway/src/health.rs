@@ -8,7 +8,7 @@ use broker::node::{Condition, Node};
 use broker::topology::Redis;
 use tokio::sync::watch;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
-use tracing::warn;
+use tracing::{info, warn};
 
 /// How often Redis is asked whether it answers.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -27,13 +27,14 @@ pub async fn watch(
         redis: node.condition("redis"),
         link: node.condition("link"),
     };
-    let redis_answers = watch::Sender::new(false);
+    let redis_answers = watch::Sender::new(true);
     // A Redis that is silent holds up its own answer, not what is said of the link.
     let ask = async {
         let mut ticks = ticks();
         loop {
             ticks.tick().await;
-            redis_answers.send_replace(conditions.ask(&redis).await);
+            let answered = *redis_answers.borrow();
+            redis_answers.send_replace(conditions.ask(&redis, answered).await);
         }
     };
     let show = async {
@@ -73,12 +74,20 @@ struct Conditions {
 impl Conditions {
     /// Redis being away is not this node's fault: it keeps its sockets, refuses
     /// new ones with a wait, and stays ready, as the other nodes are no better.
-    async fn ask(&self, redis: &Redis) -> bool {
+    /// `answered` says whether Redis did last time: only a change is news.
+    async fn ask(&self, redis: &Redis, answered: bool) -> bool {
         let answer = redis.ping().await;
         match &answer {
-            Ok(()) => self.redis.up(),
+            Ok(()) => {
+                if !answered {
+                    info!("redis answers again");
+                }
+                self.redis.up();
+            }
             Err(error) => {
-                warn!(%error, "redis does not answer");
+                if answered {
+                    warn!(%error, "redis does not answer");
+                }
                 self.redis.degraded("redis does not answer commands");
             }
         }

@@ -22,6 +22,9 @@ pub struct SessionLimits {
 
 /// Frames may come in bursts of this many seconds' worth.
 const BURST: u32 = 5;
+/// A frame may ask for this many errands; each time as many more count as a
+/// frame, so that one client cannot keep the store busy for all others.
+const ERRANDS_PER_FRAME: usize = 64;
 
 /// The two clocks of a moment.
 #[derive(Clone, Copy, Debug)]
@@ -95,6 +98,13 @@ impl Session {
         match received {
             Received::Text(text) => {
                 let effects = self.dialect.receive(text, now.wall);
+                let errands = effects.iter().filter(|e| matches!(e, Effect::Ask(_)));
+                let more = errands.count() / ERRANDS_PER_FRAME;
+                for _ in 0..more {
+                    if !self.allowance.take(limits.frames_per_second, now.steady) {
+                        return vec![Effect::Close(CloseReason::TooMuch)];
+                    }
+                }
                 self.count(effects)
             }
             Received::Ping(payload) => {
@@ -211,7 +221,10 @@ impl Allowance {
 
 #[cfg(test)]
 mod tests {
+    use broker::message::MessageId;
+
     use super::*;
+    use crate::dialect::{Errand, Mark, Tag};
 
     /// Does nothing but what it is told to.
     struct Script(Vec<Effect>);
@@ -220,8 +233,18 @@ mod tests {
         fn open(&mut self, _: Timestamp) -> Vec<Effect> {
             std::mem::take(&mut self.0)
         }
-        fn receive(&mut self, _: &str, _: Timestamp) -> Vec<Effect> {
-            Vec::new()
+        /// Asks for as many errands as the frame has bytes.
+        fn receive(&mut self, frame: &str, _: Timestamp) -> Vec<Effect> {
+            let topic = Topic::recipient(&"acme".parse().unwrap(), "r");
+            let errand = Errand::Mark(Mark {
+                what: Tag::Message(MessageId {
+                    millis: 1,
+                    sequence: 0,
+                    partition: topic.partition(),
+                }),
+                recipient: topic,
+            });
+            vec![Effect::Ask(errand); frame.len()]
         }
         fn deliver(&mut self, _: &Topic, _: &Rc<Delivery>, _: Timestamp) -> Vec<Effect> {
             Vec::new()
@@ -324,5 +347,21 @@ mod tests {
             session.receive(&Received::Text(""), &LIMITS, later(now, 1)),
             []
         );
+    }
+
+    #[test]
+    fn a_frame_that_asks_for_much_counts_as_several() {
+        let now = start();
+        let mut session = session(vec![], now);
+        let few = "x".repeat(ERRANDS_PER_FRAME - 1);
+        let many = "x".repeat(ERRANDS_PER_FRAME * 9);
+        let asked = session.receive(&Received::Text(&few), &LIMITS, now);
+        assert_eq!(asked.len(), few.len());
+        for _ in 0..4 {
+            let asked = session.receive(&Received::Text(&many), &LIMITS, now);
+            assert_eq!(asked.len(), many.len());
+        }
+        let flood = session.receive(&Received::Text(&many), &LIMITS, now);
+        assert_eq!(flood, [Effect::Close(CloseReason::TooMuch)]);
     }
 }

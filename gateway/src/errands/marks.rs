@@ -9,7 +9,7 @@ use broker::message::GlobalMessage;
 use broker::messages::{self, Marked, Messages};
 use broker::topic::Topic;
 use tokio::time::Instant;
-use tracing::{error, warn};
+use tracing::error;
 
 use super::{CLAIM, Errands, RETRY};
 use crate::dialect::{Mark, Tag};
@@ -70,6 +70,7 @@ impl Errands {
                     metrics
                         .seconds("mark")
                         .observe(began.elapsed().as_secs_f64());
+                    shared.succeeded("mark");
                     waiting.drain(..count);
                     shared
                         .settled
@@ -77,7 +78,7 @@ impl Errands {
                 }
                 Err(error) => {
                     metrics.retries.inc();
-                    warn!(%error, marks = count, "deliveries could not be noted yet");
+                    shared.failed("mark", &error);
                     tokio::time::sleep(RETRY).await;
                     continue;
                 }

@@ -500,3 +500,41 @@ async fn damaged_recipients_hold_up_nobody_else() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn an_outage_does_not_flood_the_log() {
+    let fleet = shaky(1).start().await;
+    let gateway = fleet.gateway(0);
+    let mut sockets = Vec::new();
+    for n in 0..30 {
+        sockets.push(fleet.connect(&format!("recipient {n}")).await);
+    }
+    let ann = fleet.register("ann").await;
+    let complaints = || {
+        let output = gateway.output();
+        let loud = |line: &&str| line.contains("\"WARN\"") || line.contains("\"ERROR\"");
+        output.lines().filter(loud).count()
+    };
+    let before = complaints();
+    fleet.proxy().sever(Lines::All);
+    link_is(false, gateway).await;
+    let attempts = async || gateway.metric(EPOCHS).await;
+    let first = attempts().await;
+    for _ in 0..30 {
+        assert!(fleet.upgrade(0, &ann).open().await.is_err());
+    }
+    until("some time has passed", async || {
+        attempts().await >= first + 6.0
+    })
+    .await;
+    let said = complaints() - before;
+    let tries = attempts().await as usize;
+    assert!(said <= tries + 5, "{said} complaints for {tries} attempts");
+    assert!(gateway.output().contains("redis does not answer"));
+    fleet.proxy().heal();
+    link_is(true, gateway).await;
+    until("the end is told, too", async || {
+        gateway.output().contains("redis answers again")
+    })
+    .await;
+}
