@@ -11,6 +11,10 @@ use crate::errands::Asked;
 use crate::hub::{SessionKey, Subscribed};
 use crate::session::{Now, Session};
 
+/// How far back a mark looks for its like: as many messages as sockets of one
+/// recipient commonly get in one write. Beyond, Redis sorts it out.
+const ALIKE: usize = 32;
+
 impl Shard {
     pub(super) fn with(
         &mut self,
@@ -31,8 +35,12 @@ impl Shard {
                 Effect::Subscribe(topic) => self.subscribe(key, topic, now),
                 Effect::Unsubscribe(topic) => self.unsubscribe(key, topic),
                 Effect::Ask(Errand::Mark(mark)) => {
-                    // Sockets of one recipient flush the same message in a row.
-                    if self.marks.last() != Some(&mark) {
+                    // Sockets of one recipient flush the same few messages in a row.
+                    let known =
+                        self.marks.iter().rev().take(ALIKE).any(|m| {
+                            m.what.id() == mark.what.id() && m.recipient == mark.recipient
+                        });
+                    if !known {
                         self.marks.push(mark);
                     }
                 }
