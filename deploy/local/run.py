@@ -445,7 +445,8 @@ def end_stranger(pid):
 
 def build():
     say("building (the first time takes some minutes)")
-    build = subprocess.Popen(["cargo", "build", "--release", "--workspace", "--bins"], cwd=ROOT)
+    roles = [word for role in ("gateway", "api", "worker") for word in ("-p", role)]
+    build = subprocess.Popen(["cargo", "build", "--release", "--bins", *roles], cwd=ROOT)
     try:
         while build.poll() is None:
             nap()

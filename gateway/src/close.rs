@@ -21,8 +21,6 @@ pub enum CloseReason {
     Revoked,
     /// This node is leaving the cluster; reconnect to another one.
     Draining,
-    /// This node cannot serve the connection now; reconnect later.
-    Overloaded,
 }
 
 impl CloseReason {
@@ -36,7 +34,7 @@ impl CloseReason {
             Self::ClientGone | Self::Silent => None,
             Self::Garbled(code) => Some(code),
             Self::Malformed | Self::TooMuch | Self::Revoked => Some(1008),
-            Self::TooSlow | Self::Overloaded => Some(1013),
+            Self::TooSlow => Some(1013),
             Self::Draining => Some(1012),
         }
     }
@@ -51,7 +49,6 @@ impl CloseReason {
             Self::TooSlow => "reads too slowly",
             Self::Revoked => "revoked",
             Self::Draining => "node is leaving, reconnect",
-            Self::Overloaded => "overloaded, reconnect later",
         }
     }
 
@@ -67,12 +64,11 @@ impl CloseReason {
             Self::Silent => "silent",
             Self::Revoked => "revoked",
             Self::Draining => "draining",
-            Self::Overloaded => "overloaded",
         }
     }
 
     /// Every label there is.
-    pub const LABELS: [&'static str; 10] = [
+    pub const LABELS: [&'static str; 9] = [
         "client_left",
         "client_gone",
         "garbled",
@@ -82,6 +78,5 @@ impl CloseReason {
         "silent",
         "revoked",
         "draining",
-        "overloaded",
     ];
 }
