@@ -124,6 +124,9 @@ pub struct Backlog {
     pub more: Option<MessageId>,
     /// How many were left out because they cannot be read. Each is logged.
     pub unreadable: u64,
+    /// Up to when the recipient's tokens are revoked, if they are: sockets asked
+    /// for before have no right to any of this, nor to stay.
+    pub revoked_at: Option<Timestamp>,
 }
 
 /// That a message was flushed to one of its recipient's sockets, or acknowledged.

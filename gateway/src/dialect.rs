@@ -129,6 +129,9 @@ pub enum Answer {
         /// If there are further ones: what to read on after.
         more: Option<MessageId>,
     },
+    /// The recipient was revoked after this socket was asked for; nobody heard of
+    /// it, as the link was down or the topic not subscribed yet.
+    Revoked,
     /// The recipient's own copy of a global message.
     Claimed {
         /// The global message.

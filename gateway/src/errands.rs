@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use broker::Error;
 use broker::message::GlobalMessage;
-use broker::messages::{Messages, Page, Unsent};
+use broker::messages::{Backlog, Messages, Page, Unsent};
 use broker::topic::Topic;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
@@ -217,6 +217,10 @@ impl Runner {
             .retry("backlog", || self.messages.backlog(recipient, unsent, PAGE))
             .await;
         let (messages, more) = match backlog {
+            Ok(Backlog {
+                revoked_at: Some(at),
+                ..
+            }) if *since <= at => return self.answer(&asked, Answer::Revoked),
             Ok(backlog) => {
                 self.metrics.unreadable.inc_by(backlog.unreadable);
                 (backlog.messages, backlog.more)

@@ -1,10 +1,10 @@
 -- Claims active global messages for a recipient, then reads what a socket of it
 -- has not been sent: what is pending, and what other sockets took since it opened.
--- KEYS log pd bx ex tenants, then gi gx of each global message
+-- KEYS log pd bx ex tenants revoked, then gi gx of each global message
 -- ARGV rest tenant name label after|'' count bytes cap retention since|'',
 --      then id until size expires|'' label of each global message
--- Returns {more, rows}
-local log, pd, bx, ex, tenants = unpack(KEYS, 1, 5)
+-- Returns {more, rows, when the recipient was last revoked or false}
+local log, pd, bx, ex, tenants, revoked = unpack(KEYS, 1, 6)
 local rest, tenant, name, label, after = unpack(ARGV, 1, 5)
 local count, bytes = tonumber(ARGV[6]), tonumber(ARGV[7])
 local cap, retention = tonumber(ARGV[8]), tonumber(ARGV[9])
@@ -14,7 +14,7 @@ local oldest = floor_of(now - retention)
 
 for i = 0, (#ARGV - 10) / 5 - 1 do
   local id, ends, size, expires, of = unpack(ARGV, 11 + 5 * i, 15 + 5 * i)
-  local gi, gx = KEYS[6 + 2 * i], KEYS[7 + 2 * i]
+  local gi, gx = KEYS[7 + 2 * i], KEYS[8 + 2 * i]
   local known = redis.call('HMGET', gi, name, '')
   if not known[1] and not known[2] and now < tonumber(ends) then
     local keys = { log = log, pd = pd, bx = bx, ex = ex, gi = gi, gx = gx }
@@ -75,14 +75,14 @@ end
 while true do
   local one, other = waiting(), over()
   if not one and not other then
-    return { 0, rows }
+    return { 0, rows, redis.call('GET', revoked) }
   end
   local id, state = one, 'P'
   if not one or (other and string.sub(other, 1, 18) < one) then
     id, state = string.sub(other, 1, 18), string.sub(other, 19)
   end
   if string.sub(state, 1, 1) ~= 'C' and not take(id, state) then
-    return { 1, rows }
+    return { 1, rows, redis.call('GET', revoked) }
   end
   if id == one then
     waiting(true)

@@ -12,6 +12,7 @@ use super::{AT_ONCE, Backlog, Mark, Marked, Messages, Page, Unsent};
 use crate::error::Error;
 use crate::keys::{Keys, Partition};
 use crate::message::{GlobalMessage, MessageId};
+use crate::time::Timestamp;
 use crate::topic::{self, Tenant, Topic};
 
 /// Marks per script call: about a millisecond of Redis' time.
@@ -72,6 +73,7 @@ impl Messages {
 
         let mut call = Call::new(&BACKLOG)
             .keys(&self.recipient_keys(recipient, &tenant))
+            .keys(self.keys.revoked(recipient))
             .arg(Keys::rest(recipient))
             .arg(tenant.as_str())
             .arg(&*topic::encode(&recipient.id()))
@@ -97,7 +99,8 @@ impl Messages {
                 .arg(global.expires_at)
                 .arg(global.label);
         }
-        let (more, rows): (bool, Vec<Value>) = call.run(&self.redis).await?;
+        let (more, rows, revoked_at): (bool, Vec<Value>, Option<i64>) =
+            call.run(&self.redis).await?;
         let place = |row| unhex(&row_id(row), partition).ok();
         let last = rows.iter().rev().filter(|_| more).find_map(place);
         let found = rows.len();
@@ -107,6 +110,7 @@ impl Messages {
             messages: self.fill_in(&tenant, messages).await?,
             more: last,
             unreadable: unreadable as u64,
+            revoked_at: revoked_at.map(Timestamp::from_millis),
         })
     }
 

@@ -75,6 +75,7 @@ impl Store {
             messages,
             more,
             unreadable,
+            ..
         } = self
             .messages
             .backlog(

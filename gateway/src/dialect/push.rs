@@ -273,6 +273,7 @@ impl Dialect for Push {
     fn answer(&mut self, answer: Answer, now: Timestamp) -> Vec<Effect> {
         match answer {
             Answer::Backlog { messages, more } => self.page(messages, more, now),
+            Answer::Revoked => vec![Effect::Close(CloseReason::Revoked)],
             Answer::Claimed { global, id } => {
                 if global.expires_at.is_some_and(|at| at <= now) {
                     return Vec::new();

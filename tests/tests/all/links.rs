@@ -538,3 +538,23 @@ async fn an_outage_does_not_flood_the_log() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_recipient_revoked_while_the_link_is_down_loses_its_sockets_once_it_is_back() {
+    let fleet = shaky(1).start().await;
+    let gateway = fleet.gateway(0);
+    let mut raw = fleet.connect("ann").await;
+    let mut json = acknowledging(&fleet, "ann").await;
+    let mut other = fleet.connect("bob").await;
+    push(&fleet, "ann", &["before it"]).await;
+    hears(&mut raw, &["before it"]).await;
+    fleet.proxy().sever(Lines::Subscriptions);
+    link_is(false, gateway).await;
+    let revoke = "mutation { revokeRecipient(recipient: \"ann\") { __typename } }";
+    fleet.data(revoke, json!({})).await;
+    push(&fleet, "bob", &["undisturbed"]).await;
+    fleet.proxy().heal();
+    assert_eq!(raw.close_code().await, 1008);
+    assert_eq!(json.close_code().await, 1008);
+    hears(&mut other, &["undisturbed"]).await;
+}

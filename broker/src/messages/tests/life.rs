@@ -328,3 +328,16 @@ async fn a_socket_is_not_deprived_by_another_of_what_came_after_it_opened() {
         "a socket of later gets only what is pending"
     );
 }
+
+#[tokio::test]
+async fn who_reads_what_waits_also_learns_of_a_revocation() {
+    let store = Store::new();
+    let ann = store.topic("ann");
+    let revoked_at = async || {
+        let read = store.messages.backlog(&ann, Unsent::default(), ALL).await;
+        read.unwrap().revoked_at
+    };
+    assert_eq!(revoked_at().await, None);
+    let revoked = store.messages.revoke(&ann).await.unwrap();
+    assert_eq!(revoked_at().await, Some(revoked.at));
+}
