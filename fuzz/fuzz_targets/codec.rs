@@ -25,6 +25,7 @@ enum Heard {
     Binary(Vec<u8>),
     Ping(Vec<u8>),
     Pong(Vec<u8>),
+    Fragment,
     Close(Option<(u16, String)>),
 }
 
@@ -58,6 +59,7 @@ fn keep(received: Received<'_>, limits: Limits) -> Heard {
         }
         Received::Ping(payload) => Heard::Ping(payload.to_vec()),
         Received::Pong(payload) => Heard::Pong(payload.to_vec()),
+        Received::Fragment => Heard::Fragment,
         Received::Close(close) => {
             Heard::Close(close.map(|close| (close.code, close.reason.to_owned())))
         }
