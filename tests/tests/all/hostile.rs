@@ -417,9 +417,12 @@ async fn sockets_that_come_and_go_by_the_thousand_leave_no_memory_behind() {
         .collect();
     let mut sizes = Vec::new();
     for _ in 0..5 {
-        let open = stream::iter(&uris).map(|uri| Upgrade::to(uri).open());
+        // One address of ours alone has not enough ports for all that have ended.
+        let open = stream::iter(uris.iter().enumerate());
+        let open = open.map(|(n, uri)| Upgrade::to(uri).from(address(n % 50).ip()).open());
         let open: Vec<_> = open.buffer_unordered(100).collect().await;
-        assert!(open.iter().all(Result::is_ok));
+        let refused: Vec<_> = open.iter().filter_map(|open| open.as_ref().err()).collect();
+        assert!(refused.is_empty(), "{refused:?}");
         until("all are there", async || {
             gateway.metric(CONNECTIONS).await >= sockets as f64
         })
