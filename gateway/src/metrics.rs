@@ -46,10 +46,9 @@ pub struct ShardMetrics {
     pub topics: IntGauge,
     /// Frames from clients.
     pub frames_received: IntCounter,
-    /// Message frames handed to the kernel.
-    pub delivered: IntCounter,
-    /// Frames dropped because they expired while they waited.
-    pub dropped_expired: IntCounter,
+    frames_sent: IntCounter,
+    bytes_sent: IntCounter,
+    dropped_expired: IntCounter,
     /// Bytes waiting for clients to take them.
     pub queue_bytes: IntGauge,
     /// Listeners per event.
@@ -153,9 +152,14 @@ impl ShardMetrics {
         ))?;
         let received =
             register.counters("frames_received_total", "Frames from clients.", &dialect)?;
-        let delivered = register.counters(
-            "frames_flushed_total",
-            "Message frames handed to the kernel.",
+        let frames_sent = register.counters(
+            "frames_sent_total",
+            "Frames handed to the kernel, pings and close frames included.",
+            &dialect,
+        )?;
+        let bytes_sent = register.counters(
+            "bytes_sent_total",
+            "Bytes of frames handed to the kernel.",
             &dialect,
         )?;
         let dropped = register.counters(
@@ -178,7 +182,8 @@ impl ShardMetrics {
                 "Topics with a listener, counted once for each shard that has one.",
             )?,
             frames_received: received.with_label_values(&[DIALECT]),
-            delivered: delivered.with_label_values(&[DIALECT]),
+            frames_sent: frames_sent.with_label_values(&[DIALECT]),
+            bytes_sent: bytes_sent.with_label_values(&[DIALECT]),
             dropped_expired: dropped.with_label_values(&["expired"]),
             queue_bytes: register.gauge(
                 "queue_bytes",
@@ -201,6 +206,13 @@ impl ShardMetrics {
                 ages,
             )?,
         })
+    }
+
+    /// So many frames and bytes have been written, and so many frames dropped.
+    pub fn sent(&self, frames: u64, bytes: u64, dropped: u64) {
+        self.frames_sent.inc_by(frames);
+        self.bytes_sent.inc_by(bytes);
+        self.dropped_expired.inc_by(dropped);
     }
 
     /// A connection has ended.

@@ -26,7 +26,7 @@ use slab::Slab;
 use self::conn::{Conn, State};
 use self::endings::Drain;
 use self::inbox::{Inbox, Listening};
-use self::out::{Fate, Turn};
+use self::out::{Fate, Fates, Turn};
 use self::timers::Timers;
 use crate::dialect::Mark;
 use crate::errands::{Asked, Errands};
@@ -82,6 +82,8 @@ struct Shard {
     /// Sockets that had more to read than a turn allows.
     unread: Vec<usize>,
     fates: Vec<(SessionKey, Fate)>,
+    /// What was written in this turn.
+    written: Fates,
     buffer: Box<[u8]>,
     scratch: Vec<u8>,
     wants: Wants,
@@ -164,6 +166,7 @@ impl Shard {
             dirty: Vec::new(),
             unread: Vec::new(),
             fates: Vec::new(),
+            written: Fates::default(),
             buffer: vec![0; READ].into(),
             scratch: Vec::new(),
             wants,

@@ -20,6 +20,43 @@ pub(super) enum Fate {
     Expired(Tag),
 }
 
+/// What became of frames, and how many there were.
+#[derive(Debug, Default)]
+pub(super) struct Fates {
+    /// Of those whose dialect wants to know.
+    pub(super) tagged: Vec<Fate>,
+    /// Frames handed to the kernel.
+    pub(super) frames: u64,
+    /// Bytes handed to the kernel.
+    pub(super) bytes: u64,
+    /// Frames dropped because they expired.
+    pub(super) dropped: u64,
+}
+
+impl Fates {
+    /// Frames, bytes and dropped frames since the last time.
+    pub(super) fn take_counts(&mut self) -> (u64, u64, u64) {
+        let Self {
+            frames,
+            bytes,
+            dropped,
+            ..
+        } = self;
+        let take = std::mem::take::<u64>;
+        (take(frames), take(bytes), take(dropped))
+    }
+
+    fn flushed(&mut self, outgoing: Outgoing) {
+        self.frames += 1;
+        self.tagged.extend(outgoing.tag.map(Fate::Flushed));
+    }
+
+    fn expired(&mut self, outgoing: Outgoing) {
+        self.dropped += 1;
+        self.tagged.extend(outgoing.tag.map(Fate::Expired));
+    }
+}
+
 /// Frames of one turn for all sockets, each socket's chained together, so that
 /// a socket without traffic costs nothing.
 #[derive(Debug, Default)]
@@ -144,7 +181,7 @@ impl Queue {
         stream: &mut impl Write,
         scratch: &mut Vec<u8>,
         now: Timestamp,
-        fates: &mut Vec<Fate>,
+        fates: &mut Fates,
     ) -> io::Result<Progress> {
         loop {
             self.drop_expired(now, fates);
@@ -180,7 +217,8 @@ impl Queue {
         }
     }
 
-    fn advance(&mut self, written: usize, fates: &mut Vec<Fate>) {
+    fn advance(&mut self, written: usize, fates: &mut Fates) {
+        fates.bytes += written as u64;
         self.bytes -= written;
         self.written += written;
         while let Some(first) = self.frames.front()
@@ -188,19 +226,19 @@ impl Queue {
         {
             self.written -= first.frame.len();
             let done = self.frames.pop_front();
-            fates.extend(done.and_then(|done| done.tag).map(Fate::Flushed));
+            done.into_iter().for_each(|done| fates.flushed(done));
         }
     }
 
     /// Drops what expired at the front, unless its first bytes are out already.
-    fn drop_expired(&mut self, now: Timestamp, fates: &mut Vec<Fate>) {
+    fn drop_expired(&mut self, now: Timestamp, fates: &mut Fates) {
         while self.written == 0
             && let Some(first) = self.frames.front()
             && expired(first, now)
         {
             self.bytes -= first.frame.len();
             let gone = self.frames.pop_front();
-            fates.extend(gone.and_then(|gone| gone.tag).map(Fate::Expired));
+            gone.into_iter().for_each(|gone| fates.expired(gone));
         }
     }
 }
@@ -216,7 +254,7 @@ pub(super) fn write_chain(
     chain: &mut Chain,
     scratch: &mut Vec<u8>,
     now: Timestamp,
-    fates: &mut Vec<Fate>,
+    fates: &mut Fates,
 ) -> io::Result<Option<Queue>> {
     let Some(only) = turn.next(chain) else {
         return Ok(None);
@@ -226,7 +264,8 @@ pub(super) fn write_chain(
         // The usual case, which needs neither a queue nor a copy.
         let written = write_some(stream, only.frame.bytes())?.unwrap_or(0);
         if written == only.frame.len() {
-            fates.extend(only.tag.map(Fate::Flushed));
+            fates.bytes += written as u64;
+            fates.flushed(only);
             return Ok(None);
         }
         queue.push(only);
@@ -323,7 +362,7 @@ mod tests {
             };
             let (mut turn, mut chain) = (Turn::default(), Chain::EMPTY);
             (0..5).for_each(|n| turn.add(&mut chain, frame(n, None)));
-            let (mut scratch, mut fates) = (Vec::new(), Vec::new());
+            let (mut scratch, mut fates) = (Vec::new(), Fates::default());
             let mut queue = write_chain(
                 &mut client,
                 &mut turn,
@@ -346,7 +385,9 @@ mod tests {
             }
             assert_eq!(client.got, bytes(&[0, 1, 2, 3, 4]));
             let flushed: Vec<_> = (0..5).map(|n| Fate::Flushed(tag(n))).collect();
-            assert_eq!(fates, flushed);
+            assert_eq!(fates.tagged, flushed);
+            assert_eq!(fates.frames, 5);
+            assert_eq!(fates.bytes, client.got.len() as u64);
         }
     }
 
@@ -360,7 +401,7 @@ mod tests {
         turn.add(&mut chain, frame(0, Some(150)));
         turn.add(&mut chain, frame(1, Some(150)));
         turn.add(&mut chain, frame(2, None));
-        let (mut scratch, mut fates) = (Vec::new(), Vec::new());
+        let (mut scratch, mut fates) = (Vec::new(), Fates::default());
         let mut queue = write_chain(
             &mut client,
             &mut turn,
@@ -386,7 +427,8 @@ mod tests {
             Fate::Expired(tag(1)),
             Fate::Flushed(tag(2)),
         ];
-        assert_eq!(fates, fate);
+        assert_eq!(fates.tagged, fate);
+        assert_eq!((fates.frames, fates.dropped), (2, 1));
     }
 
     #[test]
@@ -398,13 +440,13 @@ mod tests {
         let mut queue = Queue::default();
         (0..3).for_each(|n| queue.push(frame(n, None)));
         queue
-            .write(&mut client, &mut Vec::new(), NOW, &mut Vec::new())
+            .write(&mut client, &mut Vec::new(), NOW, &mut Fates::default())
             .unwrap();
         queue.cut_short();
         queue.push(frame(9, None));
         client.room = 1000;
         queue
-            .write(&mut client, &mut Vec::new(), NOW, &mut Vec::new())
+            .write(&mut client, &mut Vec::new(), NOW, &mut Fates::default())
             .unwrap();
         assert_eq!(client.got, bytes(&[0, 9]));
     }

@@ -37,6 +37,8 @@ impl Shard {
             }
         }
         self.turn.clear();
+        let (frames, bytes, dropped) = self.written.take_counts();
+        self.metrics.sent(frames, bytes, dropped);
         let written_at = Timestamp::now();
         for at in self.published.drain(..) {
             let late = written_at.since(at);
@@ -54,24 +56,17 @@ impl Shard {
         };
         let queued_before = queued(conn.queue.as_deref());
         let mut chain = std::mem::replace(&mut conn.chain, Chain::EMPTY);
-        let mut fates = Vec::new();
+        let fates = &mut self.written;
         let result = match &mut conn.queue {
             None => {
                 let (turn, scratch) = (&mut self.turn, &mut self.scratch);
-                write_chain(
-                    &mut conn.stream,
-                    turn,
-                    &mut chain,
-                    scratch,
-                    now.wall,
-                    &mut fates,
-                )
-                .map(|queue| conn.queue = queue.map(Box::new))
+                write_chain(&mut conn.stream, turn, &mut chain, scratch, now.wall, fates)
+                    .map(|queue| conn.queue = queue.map(Box::new))
             }
             Some(queue) => {
                 queue.extend(&mut self.turn, &mut chain);
                 queue
-                    .write(&mut conn.stream, &mut self.scratch, now.wall, &mut fates)
+                    .write(&mut conn.stream, &mut self.scratch, now.wall, fates)
                     .map(|progress| {
                         if progress == Progress::Done {
                             conn.queue = None;
@@ -79,7 +74,8 @@ impl Shard {
                     })
             }
         };
-        self.fates.extend(fates.into_iter().map(|fate| (key, fate)));
+        let tagged = fates.tagged.drain(..).map(|fate| (key, fate));
+        self.fates.extend(tagged);
         let queued_after = queued(conn.queue.as_deref());
         self.metrics.queue_bytes.add(queued_after - queued_before);
         let (state, done) = (conn.state, conn.queue.is_none());
@@ -101,7 +97,6 @@ impl Shard {
         match fate {
             Fate::Flushed(tag) => self.flushed(key, tag, now),
             Fate::Expired(tag) => {
-                self.metrics.dropped_expired.inc();
                 self.with(key, now, |s, now| s.notice(Notice::Expired(tag), now));
             }
         }
@@ -111,7 +106,6 @@ impl Shard {
         // Also of a session that ends in this turn: its client has got it.
         if let Some(conn) = self.conn(key) {
             let effects = conn.session.notice(Notice::Flushed(tag), now);
-            self.metrics.delivered.inc();
             self.apply(key, effects, now);
         }
     }
