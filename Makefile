@@ -27,7 +27,7 @@ docs:
 
 bench: need-redis ## Measure the gateway against the physical limit; rewrites docs/benchmarks.md
 	cargo build --release --workspace --bins
-	cargo run --release --quiet -p bench
+	target/release/bench
 
 faults: need-redis ## Kill every process under 1,000 pushes/s, on release binaries
 	FLEET_PROFILE=release FAULTS_RATE=1000 cargo test -p tests --test all faults:: -- --nocapture
