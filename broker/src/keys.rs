@@ -62,20 +62,32 @@ pub(crate) fn partition(tenant: &str, kind_and_id: &str) -> Partition {
     Partition(crc % PARTITIONS)
 }
 
-/// One step of the CRC16 that Redis Cluster hashes keys with (XMODEM).
+/// One step of the CRC16 that Redis Cluster hashes keys with (XMODEM). By table,
+/// as every event and every mark is hashed.
 const fn crc16(crc: u16, byte: u8) -> u16 {
-    let mut crc = crc ^ (byte as u16) << 8;
-    let mut bit = 0;
-    while bit < 8 {
-        crc = if crc & 0x8000 == 0 {
-            crc << 1
-        } else {
-            (crc << 1) ^ 0x1021
-        };
-        bit += 1;
-    }
-    crc
+    (crc << 8) ^ TABLE[((crc >> 8) as u8 ^ byte) as usize]
 }
+
+/// What each byte does to the checksum.
+const TABLE: [u16; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let mut crc = (byte as u16) << 8;
+        let mut bit = 0;
+        while bit < 8 {
+            crc = if crc & 0x8000 == 0 {
+                crc << 1
+            } else {
+                (crc << 1) ^ 0x1021
+            };
+            bit += 1;
+        }
+        table[byte] = crc;
+        byte += 1;
+    }
+    table
+};
 
 /// Spells the names, all under one prefix (default `carillon`).
 #[derive(Clone, Debug)]

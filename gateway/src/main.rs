@@ -7,6 +7,11 @@ use broker::node::{Node, log};
 use gateway::config::Config;
 use tracing::error;
 
+/// Gives back to the system what a reconnect storm took, which the C library's
+/// allocator does not.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let mut env = Env::from_process();

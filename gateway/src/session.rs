@@ -20,6 +20,10 @@ pub struct SessionLimits {
     pub heartbeat: Duration,
 }
 
+/// Topics of most sessions: its own and that of all. Room for more is made when
+/// there are more.
+const USUAL_TOPICS: usize = 2;
+
 /// Frames may come in bursts of this many seconds' worth.
 const BURST: u32 = 5;
 /// A frame may ask for this many errands; each time as many more count as a
@@ -68,7 +72,7 @@ impl Session {
     pub fn new(dialect: Box<dyn Dialect>, limits: &SessionLimits, now: Now) -> Self {
         Self {
             dialect,
-            topics: Vec::new(),
+            topics: Vec::with_capacity(USUAL_TOPICS),
             last_heard: now.steady,
             pinged: false,
             allowance: Allowance {

@@ -71,7 +71,8 @@ struct Shard {
     poll: Poll,
     inbox: Arc<Inbox>,
     settings: ShardSettings,
-    conns: Slab<Conn>,
+    /// Boxed, as a slab that grows has room for up to twice as many.
+    conns: Slab<Box<Conn>>,
     /// How many sockets there have been.
     turns: u32,
     hub: Hub,
@@ -224,6 +225,7 @@ impl Shard {
     fn conn(&mut self, key: SessionKey) -> Option<&mut Conn> {
         self.conns
             .get_mut(key.slot as usize)
+            .map(Box::as_mut)
             .filter(|conn| conn.turn == key.turn)
     }
 

@@ -12,6 +12,9 @@ use crate::topic::Topic;
 /// storm most sockets are back within seconds.
 const LINGER: Duration = Duration::from_secs(5);
 
+/// Room kept in queues that are full only in a storm.
+const SPARE: usize = 1024;
+
 /// A set of listeners, one bit each.
 pub(super) type Listeners = u64;
 
@@ -63,7 +66,14 @@ impl Wanted {
             if entry.live {
                 entry.told |= bit;
             }
-            return entry.live;
+            let live = entry.live;
+            if entry.listeners == bit
+                && let Some(entry) = self.topics.remove(&topic)
+            {
+                // Named anew by who listens now, so that both share one string.
+                self.topics.insert(topic, entry);
+            }
+            return live;
         }
         self.topics.insert(
             topic.clone(),
@@ -99,6 +109,9 @@ impl Wanted {
     pub(super) fn next_chunk(&mut self, most: usize) -> Vec<Topic> {
         let chunk: Vec<_> = self.queue.drain(..most.min(self.queue.len())).collect();
         self.unconfirmed += chunk.len();
+        if self.queue.is_empty() {
+            self.queue.shrink_to(SPARE);
+        }
         chunk
     }
 
@@ -149,6 +162,9 @@ impl Wanted {
                 }
                 None => {}
             }
+        }
+        if self.left.len() < SPARE {
+            self.left.shrink_to(SPARE);
         }
         abandoned
     }

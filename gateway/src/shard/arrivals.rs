@@ -81,7 +81,7 @@ impl Shard {
             slot,
             turn: self.turns,
         };
-        entry.insert(Conn {
+        entry.insert(Box::new(Conn {
             stream,
             session: Session::new(client.dialect(), &self.settings.session, now),
             decoder: Decoder::new(),
@@ -92,7 +92,7 @@ impl Shard {
             late: 0,
             turn: self.turns,
             _permit: permit,
-        });
+        }));
         self.metrics.connections.inc();
         // Spread over an interval, so that sockets of one storm do not all beat at once.
         let heartbeat = self.settings.session.heartbeat;
@@ -191,7 +191,7 @@ impl Shard {
             decoder,
             state,
             ..
-        } = conn;
+        } = &mut **conn;
         let limits = Limits {
             max_message: self.settings.max_frame,
         };
