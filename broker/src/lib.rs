@@ -2,8 +2,9 @@
 //!
 //! In reading order: where things are ([`topic`], [`keys`], [`topology`]), what
 //! is published and kept ([`event`], [`message`], [`messages`]), how it travels
-//! ([`bus`], [`link`], [`control`], [`census`]), who may ([`token`], [`access`]),
-//! and how a process lives ([`node`]).
+//! ([`bus`], [`link`], [`control`], [`census`]), who may ([`token`], [`access`],
+//! [`people`], [`identity`]), what is annotated ([`annotation`]), and how a process
+//! lives ([`node`]).
 
 pub mod time;
 pub mod topic;
@@ -18,6 +19,9 @@ pub mod control;
 pub mod census;
 pub mod token;
 pub mod access;
+pub mod people;
+pub mod identity;
+pub mod annotation;
 pub mod node;
 pub mod error;
 #[cfg(test)]
