@@ -1,13 +1,14 @@
 //! What crosses between Carillon's processes, and the only crate that names Redis.
 //!
-//! In reading order: where things are ([`topic`], [`keys`], [`topology`]), what
-//! is published and kept ([`event`], [`message`], [`messages`]), how it travels
+//! In reading order: where things are ([`topic`], [`sites`], [`keys`], [`topology`]),
+//! what is published and kept ([`event`], [`message`], [`messages`]), how it travels
 //! ([`bus`], [`link`], [`control`], [`census`]), who may ([`token`], [`access`],
 //! [`people`], [`identity`]), what is annotated ([`annotation`]), and how a process
 //! lives ([`node`]).
 
 pub mod time;
 pub mod topic;
+pub mod sites;
 pub mod keys;
 pub mod topology;
 pub mod event;

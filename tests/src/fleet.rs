@@ -15,6 +15,8 @@ use crate::secrets::Secrets;
 
 /// The tenant whose key the fleet holds.
 pub const TENANT: &str = "acme";
+/// Every host leads to that tenant.
+pub const SITES: &str = "*=acme/example.org";
 /// All that an access key can allow.
 pub const ALL_SCOPES: &str = "websockets-manager-api:query:* websockets-manager-api:mutation:*";
 /// Signs the tokens of all fleets; nothing outside of tests accepts it.
@@ -177,6 +179,7 @@ impl FleetBuilder {
             };
             program.set("CARILLON_REDIS_URL", &url);
             program.set("CARILLON_NODE", node);
+            program.set("CARILLON_SITES", SITES);
             program.set("CARILLON_LOG", LOG);
             program.set("CARILLON_LOG_FORMAT", "json");
             program.set("CARILLON_SHUTDOWN_DELAY", "100ms");

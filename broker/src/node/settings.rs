@@ -5,6 +5,7 @@ use std::str::FromStr;
 use super::env::Env;
 use super::log::{LogFilter, LogFormat};
 use crate::keys::Keys;
+use crate::sites::Sites;
 use crate::topology::RedisSettings;
 
 /// What gateway, api and worker all read from their environment.
@@ -18,6 +19,9 @@ pub struct Settings {
     /// `CARILLON_NODE`, default `<host name>-<process id>`: what the other
     /// processes call this one. Two of one name would answer for each other.
     pub node: String,
+    /// `CARILLON_SITES`, default empty: which host leads to which tenant, for
+    /// the protocols whose clients name none.
+    pub sites: Sites,
     /// `CARILLON_LOG`, default `info`: which log lines are written.
     pub log: LogFilter,
     /// `CARILLON_LOG_FORMAT`, default `auto`: how they are written.
@@ -33,6 +37,7 @@ impl Settings {
             node: env
                 .optional::<NodeName>("CARILLON_NODE")
                 .map_or_else(host_and_process, |name| name.0),
+            sites: env.get("CARILLON_SITES", ""),
             log: env.get("CARILLON_LOG", "info"),
             log_format: env.get("CARILLON_LOG_FORMAT", "auto"),
         }
