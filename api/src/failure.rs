@@ -114,6 +114,10 @@ impl Failure {
                 Code::Unavailable,
                 "the message store does not answer; try again",
             ),
+            broker::Error::Provider(_) => Self::new(
+                Code::Unavailable,
+                "tokens of users cannot be checked; try again",
+            ),
             _ => Self::new(Code::Internal, "the cluster has a fault; it is logged"),
         }
     }

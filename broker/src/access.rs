@@ -6,7 +6,7 @@
 
 mod cache;
 mod scope;
-mod secret;
+pub(crate) mod secret;
 mod store;
 
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use subtle::ConstantTimeEq;
 pub use scope::{BadScopes, Operation, Scopes};
 
 use self::cache::Cache;
-use self::secret::{Presented, Secret};
+use self::secret::{Prefix, Presented, Secret};
 use self::store::{Record, Store};
 use crate::bus::Bus;
 use crate::control::Control;
@@ -132,7 +132,7 @@ impl AccessKeys {
     /// # Errors
     /// If Redis cannot be reached; then there may be a key whose secret nobody knows.
     pub async fn create(&self, new: &NewAccessKey) -> Result<Created, Error> {
-        let secret = Secret::generate();
+        let secret = Secret::generate(Prefix::AccessKey);
         let record = Record {
             digest: secret.digest(),
             tenant: new.tenant.clone(),
@@ -217,7 +217,8 @@ impl AccessKeys {
     /// # Errors
     /// See [`AccessError`].
     pub async fn authenticate(&self, presented: &str) -> Result<Identity, AccessError> {
-        let presented = Presented::parse(presented).ok_or(AccessError::Unknown)?;
+        let presented =
+            Presented::parse(Prefix::AccessKey, presented).ok_or(AccessError::Unknown)?;
         let now = Timestamp::now();
         let record = self
             .cache
@@ -319,13 +320,13 @@ mod tests {
     async fn without_its_secret_a_key_is_unknown() {
         let keys = keys();
         let made = keys.create(&new()).await.unwrap();
-        let other = Secret::generate();
+        let other = Secret::generate(Prefix::AccessKey);
         let grafted = other.with_id(&made.id).reveal();
         for text in [
             "",
             "ck_",
             &made.id,
-            &Secret::generate().reveal(),
+            &Secret::generate(Prefix::AccessKey).reveal(),
             &grafted,
             &made.secret.to_uppercase(),
             &format!("{}x", made.secret),
@@ -352,7 +353,9 @@ mod tests {
         let refused = elsewhere.authenticate(&made.secret).await;
         assert!(matches!(refused, Err(AccessError::Disabled)));
 
-        let grafted = Secret::generate().with_id(&made.id).reveal();
+        let grafted = Secret::generate(Prefix::AccessKey)
+            .with_id(&made.id)
+            .reveal();
         let refused = here.authenticate(&grafted).await;
         assert!(matches!(refused, Err(AccessError::Unknown)));
         assert!(!here.disable("0000000000").await.unwrap());

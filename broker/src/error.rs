@@ -26,6 +26,9 @@ pub enum Error {
         /// The value this version writes.
         expected: String,
     },
+    /// Nobody can tell at the moment whom a token names.
+    #[error("tokens cannot be checked: {0}")]
+    Provider(&'static str),
     /// A stored value is not what this version writes.
     #[error("a stored {0} cannot be read")]
     Corrupt(&'static str),
@@ -50,7 +53,7 @@ impl Error {
                 );
                 wrong_type || stumbled || unread
             }
-            Self::Pool(_) | Self::Topology(_) | Self::Schema { .. } => false,
+            Self::Pool(_) | Self::Topology(_) | Self::Schema { .. } | Self::Provider(_) => false,
         }
     }
 }

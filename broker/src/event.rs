@@ -139,7 +139,12 @@ pub fn revoked_payload() -> String {
     event_json(REVOKED, None::<&()>, None)
 }
 
-fn event_json(kind: &str, body: Option<&impl Serialize>, expires_at: Option<Timestamp>) -> String {
+/// The JSON of an event, as this release writes it.
+pub(crate) fn event_json(
+    kind: &str,
+    body: Option<&impl Serialize>,
+    expires_at: Option<Timestamp>,
+) -> String {
     #[derive(Serialize)]
     struct Out<'a, B> {
         v: u8,

@@ -1,6 +1,17 @@
 //! Whom an access token of a user names.
+//!
+//! Whoever asks gets one of three answers: this user; nobody; or that nobody can
+//! tell at the moment, which is never taken for nobody.
+
+mod chain;
+mod settings;
+mod tokens;
 
 use std::sync::Arc;
+
+pub use chain::Authenticator;
+pub use settings::AuthSettings;
+pub use tokens::{AccessTokenInfo, AccessTokens, Created, NewAccessToken, NotCreated};
 
 use crate::people::Memberships;
 use crate::time::Timestamp;

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use crate::annotation;
 use crate::message::MessageId;
 use crate::topic::{self, Tenant, Topic};
 
@@ -217,6 +218,65 @@ impl Keys {
             "{}:ga:{tenant}",
             self.tagged(Topic::all(tenant).partition())
         )
+    }
+
+    /// Hash: a group's name, kind, rules and creator.
+    pub fn group(&self, tenant: &Tenant, id: &str) -> String {
+        format!("{}{}", self.groups_begin(tenant), topic::encode(id))
+    }
+
+    /// What the keys of all groups of a tenant begin with.
+    pub(crate) fn groups_begin(&self, tenant: &Tenant) -> String {
+        format!("{}:group:{tenant}:", self.of_people(tenant))
+    }
+
+    /// Hash: the members of a group, and as what.
+    pub fn members(&self, tenant: &Tenant, group: &str) -> String {
+        format!("{}{}", self.members_begin(tenant), topic::encode(group))
+    }
+
+    /// What the keys of the members of all groups of a tenant begin with.
+    pub(crate) fn members_begin(&self, tenant: &Tenant) -> String {
+        format!("{}:members:{tenant}:", self.of_people(tenant))
+    }
+
+    /// Hash: the groups a user is in, and as what.
+    pub fn groups_of(&self, tenant: &Tenant, userid: &str) -> String {
+        format!("{}{}", self.groups_of_begin(tenant), topic::encode(userid))
+    }
+
+    /// What the keys of the groups of all users of a tenant begin with.
+    pub(crate) fn groups_of_begin(&self, tenant: &Tenant) -> String {
+        format!("{}:groups-of:{tenant}:", self.of_people(tenant))
+    }
+
+    /// Hash: what is known of a user.
+    pub fn user(&self, tenant: &Tenant, userid: &str) -> String {
+        let (tag, userid) = (self.of_people(tenant), topic::encode(userid));
+        format!("{tag}:user:{tenant}:{userid}")
+    }
+
+    /// Set: the ids of a tenant's groups.
+    pub fn groups(&self, tenant: &Tenant) -> String {
+        format!("{}:groups:{tenant}", self.of_people(tenant))
+    }
+
+    /// Hash: one access token of a user, by its id.
+    pub fn access_token(&self, id: &str) -> String {
+        let tag = self.tagged(partition("", id));
+        format!("{tag}:token:{}", topic::encode(id))
+    }
+
+    /// Sorted set: the ids of a user's access tokens, by when they expire.
+    pub fn access_tokens(&self, tenant: &Tenant, userid: &str) -> String {
+        let (tag, userid) = (self.of_people(tenant), topic::encode(userid));
+        format!("{tag}:tokens-of:{tenant}:{userid}")
+    }
+
+    /// People and groups live where their tenant's annotations do, so that one
+    /// script decides about an annotation and who may read it.
+    fn of_people(&self, tenant: &Tenant) -> String {
+        self.tagged(annotation::topic(tenant).partition())
     }
 
     /// What every key of this partition begins with, for scripts that touch

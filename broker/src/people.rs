@@ -1,10 +1,20 @@
 //! Users, groups, and who is in which.
 
+mod group;
+mod session;
+mod store;
+mod user;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+
+pub use group::{BadGroupId, Group, GroupDraft, GroupPatch, check_group_id};
+pub use session::{Session, SessionGroup};
+pub use store::{People, Refused};
+pub use user::{BadUserid, User, UserPatch, check_userid};
 
 use crate::topic::{Tenant, Topic, TopicKind};
 
@@ -33,6 +43,24 @@ pub enum Role {
 }
 
 impl Role {
+    /// All of them, the least first.
+    pub const EVERY: [Self; 4] = [Self::Member, Self::Moderator, Self::Admin, Self::Owner];
+
+    /// Its name, as it is kept and sent.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Member => "member",
+            Self::Moderator => "moderator",
+            Self::Admin => "admin",
+            Self::Owner => "owner",
+        }
+    }
+
+    /// The role of this name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::EVERY.into_iter().find(|role| role.as_str() == name)
+    }
+
     /// Whether it may hide what others wrote, and sees what is hidden.
     pub fn moderates(self) -> bool {
         Self::Moderator <= self
@@ -53,6 +81,29 @@ pub enum GroupKind {
     Restricted,
     /// Members read and write.
     Private,
+}
+
+impl GroupKind {
+    /// Its name, as it is kept and sent.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Restricted => "restricted",
+            Self::Private => "private",
+        }
+    }
+
+    /// The kind of this name.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Open, Self::Restricted, Self::Private]
+            .into_iter()
+            .find(|kind| kind.as_str() == name)
+    }
+
+    /// Whether anybody reads what is shared with it.
+    pub fn is_public(self) -> bool {
+        self != Self::Private
+    }
 }
 
 /// A user joined or left a group, or has another role there. The body of an

@@ -1,4 +1,4 @@
-//! How a key is written: `ck_<id 10>_<secret 43>_<checksum 6>`.
+//! How keys and tokens are written: `<prefix>_<id 10>_<secret 43>_<checksum 6>`.
 //!
 //! The checksum lets typing errors and made-up keys fail before anything is
 //! looked up, and lets scanners of published code tell our keys from noise.
@@ -7,73 +7,95 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
-const PREFIX: &str = "ck_";
+/// What the text begins with says what it opens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Prefix {
+    /// A key to the API.
+    AccessKey,
+    /// A token of a user.
+    AccessToken,
+}
+
+impl Prefix {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::AccessKey => "ck_",
+            Self::AccessToken => "ct_",
+        }
+    }
+}
+
+/// Characters of a prefix.
+const PREFIX: usize = 3;
 /// Characters of an id: 50 bits, so that two never meet.
 const ID: usize = 10;
 /// Characters of a secret: 32 bytes in base64url.
 const SECRET: usize = 43;
 /// Characters of the checksum: 32 bits in base 62.
 const CHECKSUM: usize = 6;
-const LENGTH: usize = PREFIX.len() + ID + 1 + SECRET + 1 + CHECKSUM;
+const LENGTH: usize = PREFIX + ID + 1 + SECRET + 1 + CHECKSUM;
 
 /// Without letters that are read as others.
 const ID_ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 const CHECKSUM_ALPHABET: &[u8; 62] =
     b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
-/// A new key, before it is handed out.
-pub(super) struct Secret {
+/// A new key or token, before it is handed out.
+pub(crate) struct Secret {
+    prefix: Prefix,
     id: String,
     bytes: [u8; 32],
 }
 
 impl Secret {
     /// One that nobody can guess.
-    pub(super) fn generate() -> Self {
+    pub(crate) fn generate(prefix: Prefix) -> Self {
         let places: [u8; ID] = rand::random();
         let id = places.map(|place| char::from(ID_ALPHABET[usize::from(place % 32)]));
         Self {
+            prefix,
             id: id.iter().collect(),
             bytes: rand::random(),
         }
     }
 
-    pub(super) fn id(&self) -> &str {
+    pub(crate) fn id(&self) -> &str {
         &self.id
     }
 
     /// What is stored of it. It has 256 random bits, so a fast digest without
     /// salt tells nothing.
-    pub(super) fn digest(&self) -> [u8; 32] {
+    pub(crate) fn digest(&self) -> [u8; 32] {
         Sha256::digest(self.bytes).into()
     }
 
     /// The text for its holder.
-    pub(super) fn reveal(&self) -> String {
+    pub(crate) fn reveal(&self) -> String {
         let secret = URL_SAFE_NO_PAD.encode(self.bytes);
-        let text = format!("{PREFIX}{}_{secret}", self.id);
+        let text = format!("{}{}_{secret}", self.prefix.as_str(), self.id);
         let checksum = checksum(text.as_bytes());
         format!("{text}_{checksum}")
     }
 
     #[cfg(test)]
-    pub(super) fn with_id(&self, id: &str) -> Self {
+    pub(crate) fn with_id(&self, id: &str) -> Self {
         Self {
+            prefix: self.prefix,
             id: id.to_owned(),
             bytes: self.bytes,
         }
     }
 }
 
-/// A text that has the form of a key.
-pub(super) struct Presented<'a> {
-    pub(super) id: &'a str,
-    pub(super) digest: [u8; 32],
+/// A text that has the form of a key or token.
+pub(crate) struct Presented<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) digest: [u8; 32],
 }
 
 impl<'a> Presented<'a> {
-    /// Nothing if the text is no key, whoever may hold it.
-    pub(super) fn parse(text: &'a str) -> Option<Self> {
+    /// Nothing if the text is none of this kind, whoever may hold it.
+    pub(crate) fn parse(prefix: Prefix, text: &'a str) -> Option<Self> {
         if text.len() != LENGTH || !text.is_ascii() {
             return None;
         }
@@ -81,7 +103,7 @@ impl<'a> Presented<'a> {
         if tail.strip_prefix('_')? != checksum(signed.as_bytes()) {
             return None;
         }
-        let (id, secret) = signed.strip_prefix(PREFIX)?.split_at(ID);
+        let (id, secret) = signed.strip_prefix(prefix.as_str())?.split_at(ID);
         if !id.bytes().all(|b| ID_ALPHABET.contains(&b)) {
             return None;
         }
@@ -124,28 +146,29 @@ mod tests {
 
     #[test]
     fn a_key_reads_back_as_what_was_made() {
-        let made = Secret::generate();
+        let made = Secret::generate(Prefix::AccessKey);
         let text = made.reveal();
         assert_eq!(text.len(), 64);
-        let read = Presented::parse(&text).unwrap();
+        assert!(Presented::parse(Prefix::AccessToken, &text).is_none());
+        let read = Presented::parse(Prefix::AccessKey, &text).unwrap();
         assert_eq!((read.id, read.digest), (made.id(), made.digest()));
     }
 
     #[test]
     fn a_slip_of_one_character_is_no_key() {
-        let text = Secret::generate().reveal();
+        let text = Secret::generate(Prefix::AccessKey).reveal();
         for at in 0..text.len() {
             for other in ["0", "z", "_", "é"] {
                 let mut slipped = text.clone();
                 slipped.replace_range(at..=at, other);
                 assert!(
-                    slipped == text || Presented::parse(&slipped).is_none(),
+                    slipped == text || Presented::parse(Prefix::AccessKey, &slipped).is_none(),
                     "{at}, {other}"
                 );
             }
         }
         for end in 0..text.len() {
-            assert!(Presented::parse(&text[..end]).is_none());
+            assert!(Presented::parse(Prefix::AccessKey, &text[..end]).is_none());
         }
     }
 }
