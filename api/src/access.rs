@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 
 use async_graphql::extensions::{Extension, ExtensionContext, ExtensionFactory, NextParseQuery};
 use async_graphql::parser::types::ExecutableDocument;
-use async_graphql::{ServerResult, Variables, async_trait};
+use async_graphql::{ServerResult, Value, Variables, async_trait};
 use broker::access::{Identity, Scopes};
 
 use crate::document::{Call, Document, Documents};
@@ -39,6 +39,13 @@ impl Caller {
     /// What is asked for, once the document has been read.
     pub fn call(&self) -> Option<&Call> {
         self.document.get()?.call(self.operation_name.as_deref())
+    }
+
+    /// Puts an answer in the order in which its fields were asked for.
+    pub fn arrange(&self, data: &mut Value) {
+        if let Some(document) = self.document.get() {
+            document.arrange(self.operation_name.as_deref(), data);
+        }
     }
 }
 

@@ -8,12 +8,13 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use async_graphql::Name;
 use async_graphql::parser;
 use async_graphql::parser::types::{ExecutableDocument, OperationType, Selection, SelectionSet};
+use async_graphql::{Name, Value};
 use broker::access::Operation;
 
 use crate::failure::{Code, Failure};
+use crate::order;
 
 /// Longest document, in bytes. Values belong in variables, so a document that
 /// a person wrote is far shorter.
@@ -94,6 +95,16 @@ impl Document {
                 .map(|(_, call)| call),
         }
     }
+
+    /// Puts the answer to the operation of this name in the order of its fields.
+    pub fn arrange(&self, name: Option<&str>, data: &mut Value) {
+        let mut operations = self.executable.operations.iter();
+        let named = |known: Option<&Name>| name.is_none() || known.map(Name::as_str) == name;
+        if let Some((_, operation)) = operations.find(|(known, _)| named(*known)) {
+            let asked = &operation.node.selection_set.node;
+            order::arrange(data, &[asked], &self.executable);
+        }
+    }
 }
 
 fn limited(message: String) -> Failure {
@@ -160,7 +171,7 @@ impl<'a> Measure<'a> {
                     self.below(&field.selection_set.node, depth + 1, limit)?;
                 }
                 other => {
-                    if let Some(set) = self.fragment(other) {
+                    if let Some(set) = fragment(self.document, other) {
                         self.root(set, depth + 1, roots)?;
                     }
                 }
@@ -177,28 +188,13 @@ impl<'a> Measure<'a> {
                     self.below(&field.node.selection_set.node, depth + 1, limit)?;
                 }
                 other => {
-                    if let Some(set) = self.fragment(other) {
+                    if let Some(set) = fragment(self.document, other) {
                         self.below(set, depth + 1, limit)?;
                     }
                 }
             }
         }
         Ok(())
-    }
-
-    /// What a fragment stands for. An unknown one is the library's to refuse.
-    fn fragment(&self, selection: &'a Selection) -> Option<&'a SelectionSet> {
-        match selection {
-            Selection::Field(_) => None,
-            Selection::InlineFragment(fragment) => Some(&fragment.node.selection_set.node),
-            Selection::FragmentSpread(spread) => {
-                let named = self
-                    .document
-                    .fragments
-                    .get(&spread.node.fragment_name.node)?;
-                Some(&named.node.selection_set.node)
-            }
-        }
     }
 
     fn count(&mut self, depth: usize, limit: usize) -> Result<(), Failure> {
@@ -212,6 +208,21 @@ impl<'a> Measure<'a> {
             )));
         }
         Ok(())
+    }
+}
+
+/// What a fragment stands for. An unknown one is the library's to refuse.
+pub(crate) fn fragment<'a>(
+    document: &'a ExecutableDocument,
+    selection: &'a Selection,
+) -> Option<&'a SelectionSet> {
+    match selection {
+        Selection::Field(_) => None,
+        Selection::InlineFragment(fragment) => Some(&fragment.node.selection_set.node),
+        Selection::FragmentSpread(spread) => {
+            let named = document.fragments.get(&spread.node.fragment_name.node)?;
+            Some(&named.node.selection_set.node)
+        }
     }
 }
 

@@ -3,8 +3,8 @@
 //!
 //! In reading order: a request comes in ([`server`], [`router`]), its document
 //! is read and measured ([`document`]), its key's scopes are checked
-//! ([`access`]), its fields resolve ([`schema`], [`cursor`]), and what cannot be
-//! done is told in words ([`failure`]). What was asked for is counted and written
+//! ([`access`]), its fields resolve ([`schema`], [`cursor`]), are put in order
+//! (`order`), and what cannot be done is told in words ([`failure`]). What was asked for is counted and written
 //! down ([`account`]). It keeps no state of its own.
 
 pub mod access;
@@ -15,6 +15,7 @@ pub mod cursor;
 pub mod document;
 pub mod failure;
 pub mod metrics;
+mod order;
 pub mod page;
 pub mod process;
 pub mod router;

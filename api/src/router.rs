@@ -160,7 +160,9 @@ impl Endpoint {
         let name = request.operation_name.clone();
         let caller = Arc::new(Caller::new(identity, Arc::clone(request_id), name));
         let account = self.accounts.open(Arc::clone(&caller));
-        let mut answer = self.schema.execute(request.data(caller)).await;
+        let request = request.data(Arc::clone(&caller));
+        let mut answer = self.schema.execute(request).await;
+        caller.arrange(&mut answer.data);
         name_codes(&mut answer);
         let operation = account.settle(&answer);
         Ok((answer, operation))

@@ -52,6 +52,24 @@ async fn only_single_requests_in_json_are_answered() {
 }
 
 #[tokio::test]
+async fn fields_are_answered_in_the_order_of_the_query() {
+    let fleet = api().await;
+    let headers = [("x-api-key", fleet.access_key()), JSON];
+    // The first takes the longest.
+    let query = r#"{ a: recipientStatus(recipient: "ann") { pending }
+        ...F b: __typename messages { nextToken } messages { __typename } }
+        fragment F on Query { c: messages { nextToken } version }"#;
+    let body = json!({ "query": query }).to_string();
+    let answer = fleet
+        .http()
+        .request("POST", "/graphql", &headers, body.as_bytes());
+    assert_eq!(
+        answer.await.unwrap().text(),
+        r#"{"data":{"a":{"pending":0},"c":{"nextToken":null},"version":"0.1.0","b":"Query","messages":{"nextToken":null,"__typename":"MessagesQueryResult"}}}"#
+    );
+}
+
+#[tokio::test]
 async fn a_get_is_no_query() {
     let fleet = api().await;
     let key = ("x-api-key", fleet.access_key());
