@@ -18,7 +18,7 @@ use crate::topic::Topic;
 use crate::topology::Redis;
 
 /// How long gateways have to answer.
-const PATIENCE: Duration = Duration::from_millis(300);
+pub const PATIENCE: Duration = Duration::from_millis(300);
 /// Frames waiting to be looked at; more are dropped and counted by the link.
 const ASIDES: usize = 1024;
 

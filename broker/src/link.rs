@@ -3,7 +3,8 @@
 //! A link proves that it is alive, reconnects with jitter, resubscribes in
 //! chunks from what is wanted, and tells each listener of a topic when it is
 //! subscribed and when events may have been missed. It never drops an event it
-//! has read: a listener without room makes it stop reading.
+//! has read: a listener without room makes it stop reading. Only one that takes
+//! nothing for long is given up, so that it does not hold up the others for ever.
 
 mod cause;
 mod metrics;
@@ -48,6 +49,9 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::fro
 const ROOM: u32 = 32 << 20;
 /// What an arrival costs beside its payload.
 const ARRIVAL_COST: usize = 64;
+/// How long a listener without room may hold up the others. A busy one makes
+/// some at each of its turns, which take milliseconds; this one has hung.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a link brings to one listener.
 #[derive(Debug)]
@@ -68,8 +72,14 @@ pub struct Batch {
     _room: OwnedSemaphorePermit,
 }
 
-/// Where a link leaves what it has for one listener. Must not block.
-pub type Outlet = Box<dyn Fn(Batch) + Send + Sync>;
+/// Where a link leaves what it has for one listener.
+pub trait Outlet: Send + Sync {
+    /// Takes a batch. Must not block.
+    fn leave(&self, batch: Batch);
+
+    /// The listener made no room for ten seconds: nothing more is left for it.
+    fn given_up(&self);
+}
 
 /// A frame on one of the channels that are no topics.
 #[derive(Debug)]
@@ -131,13 +141,18 @@ pub struct Link {
     aside_channels: Vec<String>,
     wants: Wants,
     wanted: Wanted,
-    outlets: Vec<(Outlet, Arc<Semaphore>)>,
+    /// None in the place of a listener that was given up.
+    outlets: Vec<Option<Roomed>>,
+    patience: Duration,
     asides: mpsc::Sender<Aside>,
     state: watch::Sender<LinkState>,
     metrics: LinkMetrics,
     /// What is collected for each listener from one read.
     collected: Vec<Collected>,
 }
+
+/// An outlet, and the room that its listener has left.
+type Roomed = (Box<dyn Outlet>, Arc<Semaphore>);
 
 #[derive(Default)]
 struct Collected {
@@ -156,7 +171,7 @@ impl Link {
         keys: &Keys,
         node: &str,
         probe_interval: Duration,
-        outlets: Vec<Outlet>,
+        outlets: Vec<Box<dyn Outlet>>,
         aside_channels: Vec<String>,
         asides: mpsc::Sender<Aside>,
         metrics: LinkMetrics,
@@ -174,7 +189,11 @@ impl Link {
             aside_channels,
             wants: Wants::default(),
             wanted: Wanted::default(),
-            outlets: outlets.into_iter().map(|outlet| (outlet, room())).collect(),
+            outlets: outlets
+                .into_iter()
+                .map(|outlet| Some((outlet, room())))
+                .collect(),
+            patience: PATIENCE,
             asides,
             state: watch::Sender::new(LinkState::Down("starting")),
             metrics,
@@ -447,17 +466,25 @@ impl Link {
 
     /// Hands each listener what was collected for it, waiting for room.
     async fn hand_over(&mut self) {
-        for (collected, (outlet, room)) in self.collected.iter_mut().zip(&self.outlets) {
+        for (collected, place) in self.collected.iter_mut().zip(&mut self.outlets) {
             if collected.arrivals.is_empty() {
                 continue;
             }
             let Collected { arrivals, cost } = std::mem::take(collected);
+            let Some((outlet, room)) = place else {
+                continue;
+            };
             let cost = u32::try_from(cost).unwrap_or(ROOM).min(ROOM);
-            let room = Arc::clone(room).acquire_many_owned(cost).await;
-            outlet(Batch {
-                arrivals,
-                _room: room.expect("the semaphore is never closed"),
-            });
+            let room = Arc::clone(room).acquire_many_owned(cost);
+            if let Ok(room) = tokio::time::timeout(self.patience, room).await {
+                outlet.leave(Batch {
+                    arrivals,
+                    _room: room.expect("the semaphore is never closed"),
+                });
+            } else {
+                outlet.given_up();
+                *place = None;
+            }
         }
     }
 
@@ -481,3 +508,6 @@ impl Borrow<str> for Topic {
         self.as_str()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use broker::bus::Bus;
+use broker::census;
 use broker::control::{Control, Reply};
 use broker::link::Aside;
 use broker::topic::Topic;
@@ -23,7 +24,12 @@ pub async fn answer(mut asides: mpsc::Receiver<Aside>, shards: Vec<Arc<Inbox>>, 
                 let Some(topic) = Topic::parse(&topic) else {
                     continue;
                 };
-                let reply = count(question, &topic, &shards).await;
+                // Late, it would count for nothing; and a shard that has hung
+                // must not keep the process from ending.
+                let counting = count(question, &topic, &shards);
+                let Ok(reply) = tokio::time::timeout(census::PATIENCE, counting).await else {
+                    continue;
+                };
                 if let Err(error) = bus.reply(&node, &reply).await {
                     warn!(%error, "a question of another node could not be answered");
                 }

@@ -57,6 +57,8 @@ pub struct ShardMetrics {
     pub publish_to_write: Histogram,
     closes: IntCounterVec,
     slow_closed: IntCounter,
+    /// Shards that took nothing for so long that their process ends.
+    pub hung: IntCounter,
     age: Histogram,
 }
 
@@ -199,6 +201,10 @@ impl ShardMetrics {
             slow_closed: register.counter(
                 "slow_closed_total",
                 "Sockets closed because they read too slowly.",
+            )?,
+            hung: register.counter(
+                "shards_hung_total",
+                "Shards that took nothing for so long that their process ends.",
             )?,
             age: register.histogram(
                 "connection_age_seconds",

@@ -98,7 +98,7 @@ async fn serve(
         keys,
         node.name(),
         config.probe_interval,
-        inboxes.iter().map(threads::outlet).collect(),
+        threads::outlets(node, &inboxes, &metrics.shard),
         vec![keys.control_channel()],
         aside,
         link_metrics,
@@ -152,7 +152,13 @@ async fn serve(
     node.draining().await;
     leaving::pause(node, config.shutdown_delay).await;
     accepting.cancel();
-    let draining = leaving::drain(node, &inboxes, config.drain_window, ended);
+    let draining = leaving::drain(
+        node,
+        &inboxes,
+        config.drain_window,
+        leaving::LAST_CALL,
+        ended,
+    );
     leaving::watch_remaining(draining, &metrics).await;
     errands.finish();
     if tokio::time::timeout(MARKS_TIMEOUT, errands.all_settled())

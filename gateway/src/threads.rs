@@ -6,6 +6,7 @@ use std::thread;
 
 use broker::link::{Batch, Outlet, Wants};
 use broker::node::Node;
+use prometheus::IntCounter;
 use tokio::sync::oneshot;
 use tracing::error;
 
@@ -68,8 +69,64 @@ pub(crate) fn start(node: &Node, berths: Vec<Berth>) -> io::Result<Vec<oneshot::
     Ok(ended)
 }
 
-/// Where the link leaves what it has for a shard.
-pub(crate) fn outlet(inbox: &Arc<Inbox>) -> Outlet {
-    let inbox = Arc::clone(inbox);
-    Box::new(move |batch: Batch| inbox.send(Mail::Batch(batch)))
+/// Where the link leaves what it has for each shard.
+pub(crate) fn outlets(
+    node: &Node,
+    inboxes: &[Arc<Inbox>],
+    metrics: &ShardMetrics,
+) -> Vec<Box<dyn Outlet>> {
+    let slot = |(number, inbox): (usize, &Arc<Inbox>)| {
+        Box::new(Slot {
+            number,
+            inbox: Arc::clone(inbox),
+            node: node.clone(),
+            hung: metrics.hung.clone(),
+        }) as Box<dyn Outlet>
+    };
+    inboxes.iter().enumerate().map(slot).collect()
+}
+
+struct Slot {
+    number: usize,
+    inbox: Arc<Inbox>,
+    node: Node,
+    hung: IntCounter,
+}
+
+impl Outlet for Slot {
+    fn leave(&self, batch: Batch) {
+        self.inbox.send(Mail::Batch(batch));
+    }
+
+    /// A thread cannot be ended from outside, only its process can.
+    fn given_up(&self) {
+        self.hung.inc();
+        self.node.fail(&format!("shard {} has hung", self.number));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::ExitCode;
+
+    use mio::{Poll, Token, Waker};
+    use prometheus::Registry;
+
+    use super::*;
+    use crate::metrics::Metrics;
+
+    #[test]
+    fn a_shard_that_hangs_is_counted_and_fails_the_node() {
+        let poll = Poll::new().unwrap();
+        let waker = Waker::new(poll.registry(), Token(0)).unwrap();
+        let node = Node::new("gateway", "g1".to_owned());
+        node.running();
+        let metrics = Metrics::register(&Registry::new()).unwrap().shard;
+        let outlets = outlets(&node, &[Arc::new(Inbox::new(waker))], &metrics);
+        assert!(node.is_ready());
+        outlets[0].given_up();
+        assert!(!node.is_ready());
+        assert_eq!(node.exit_code(), ExitCode::FAILURE);
+        assert_eq!(metrics.hung.get(), 1);
+    }
 }
