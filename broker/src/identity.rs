@@ -26,6 +26,9 @@ pub struct SignedIn {
     pub userid: Arc<str>,
     /// The groups the user is in.
     pub memberships: Memberships,
+    /// Of these, the ids that only whoever issued the token vouches for, as
+    /// often as memberships are read again. None for our own tokens.
+    pub vouched: Arc<[Arc<str>]>,
     /// Names the token without giving it away.
     pub token: Arc<str>,
     /// From then on the token opens nothing.

@@ -43,7 +43,8 @@ impl Authenticator {
 
     /// The same user as they are now, or `None` if the token has ended since.
     /// Never from memory: for a socket that listens to its user's topic only
-    /// now, or missed what was told there.
+    /// now, or missed what was told there. All of `known` counts but its
+    /// memberships.
     ///
     /// # Errors
     /// If nobody can tell now.

@@ -104,6 +104,7 @@ impl AccessTokenInfo {
             tenant: self.tenant,
             userid: self.userid,
             memberships,
+            vouched: Arc::default(),
             token: self.id,
             expires_at: self.expires_at,
         }
