@@ -1,11 +1,11 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test check fmt lint docs need-redis need-python need-browser bench faults fuzz
+.PHONY: help run test check fmt lint docs need-redis need-python need-browser bench conformance faults fuzz
 
 export CARGO_TERM_COLOR ?= auto
 FUZZ_TARGETS := codec push_reader
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: need-redis need-python ## Run a whole cluster here: Redis, api, worker, two gateways
 	@exec python3 deploy/local/run.py
@@ -28,6 +28,11 @@ docs:
 bench: need-redis ## Measure the gateway against the physical limit; rewrites docs/benchmarks.md
 	cargo build --release --workspace --bins
 	target/release/bench
+
+CASES ?= tests/cases
+conformance: need-redis ## Play the cases of CASES=<folder> over a cluster, and say how many passed
+	@cargo build --quiet --workspace --bins
+	@target/debug/conformance $(CASES)
 
 faults: need-redis ## Kill every process under 1,000 pushes/s, on release binaries
 	FLEET_PROFILE=release FAULTS_RATE=1000 cargo test -p tests --test all faults:: -- --nocapture

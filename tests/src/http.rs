@@ -101,7 +101,8 @@ impl Http {
     }
 }
 
-async fn read(connection: &mut BufReader<TcpStream>) -> Result<Response> {
+/// Reads one answer.
+pub(crate) async fn read(connection: &mut BufReader<TcpStream>) -> Result<Response> {
     let status = line(connection).await?;
     let status = status.split(' ').nth(1).and_then(|code| code.parse().ok());
     let mut response = Response {

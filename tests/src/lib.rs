@@ -11,9 +11,11 @@
 mod binaries;
 mod undertaker;
 
+pub mod cases;
 pub mod fleet;
 pub mod graphql;
 pub mod http;
+pub mod hypothesis;
 pub mod metrics;
 pub mod process;
 pub mod proxy;

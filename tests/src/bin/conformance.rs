@@ -1,0 +1,42 @@
+//! Plays a folder of cases over clusters of its own: `conformance FOLDER`.
+//!
+//! Prints the steps of every case that fails, and how many passed and failed;
+//! ends with status 1 if any failed, and 2 if there is nothing to be played.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use tests::cases::{self, Outcome};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let [place] = args.as_slice() else {
+        println!("usage: conformance FOLDER");
+        return ExitCode::from(2);
+    };
+    let cases = match cases::read(Path::new(place)) {
+        Ok(cases) => cases,
+        Err(error) => {
+            println!("{error}");
+            return ExitCode::from(2);
+        }
+    };
+    let (mut passed, mut failed, mut skipped) = (0, 0, Vec::new());
+    for (case, outcome) in cases::play_all(&cases).await {
+        match outcome {
+            Outcome::Passed => passed += 1,
+            Outcome::Skipped => skipped.push(case.id.as_str()),
+            Outcome::Failed(story) => {
+                failed += 1;
+                println!("{story}\n");
+            }
+        }
+    }
+    if !skipped.is_empty() {
+        let skipped = skipped.join(", ");
+        println!("Not played here, because they drive the real client: {skipped}.");
+    }
+    println!("{passed} passed, {failed} failed");
+    ExitCode::from(u8::from(failed > 0))
+}
