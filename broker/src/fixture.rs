@@ -21,7 +21,32 @@ const PORTS: std::ops::Range<u16> = 6500..9500;
 struct Server {
     port: u16,
     /// Held so that the server's log has a reader and its shell an input.
-    _shell: Child,
+    shell: Child,
+}
+
+/// A server that one test has for itself.
+pub(crate) struct Own(Server);
+
+impl Own {
+    /// Starts one, with nothing in it, and prepares connections to it.
+    pub(crate) fn start() -> (Redis, Self) {
+        let own = Self(Server::start());
+        (open(own.address()), own)
+    }
+
+    /// Ends it and starts it again where it was. It has lost everything.
+    pub(crate) fn restart(&mut self) {
+        drop(self.0.shell.stdin.take());
+        self.0.shell.wait().expect("the shell is our child");
+        // Its port is taken until it is gone.
+        let again = std::iter::repeat_with(|| Server::start_on(self.0.port));
+        self.0 = again.flatten().next().expect("it goes on for ever");
+    }
+
+    /// Where it is.
+    pub(crate) fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.0.port).into()
+    }
 }
 
 /// Connections to the server, and names that no other test uses.
@@ -58,7 +83,8 @@ pub(crate) async fn cuttable() -> (Redis, JoinHandle<()>) {
     (open(address), line)
 }
 
-fn open(address: SocketAddr) -> Redis {
+/// Prepares connections to the server at `address`.
+pub(crate) fn open(address: SocketAddr) -> Redis {
     let url = format!("redis://{address}");
     let settings: RedisSettings = url.parse().expect("a URL of Redis");
     Redis::open(&settings).expect("one server is served")
@@ -96,10 +122,7 @@ impl Server {
             .take_while(|line| !line.contains("Failed listening"))
             .any(|line| line.contains("Ready to accept connections"));
         if ready {
-            Some(Self {
-                port,
-                _shell: shell,
-            })
+            Some(Self { port, shell })
         } else {
             drop(shell.stdin.take());
             let _ = shell.wait();

@@ -2,8 +2,8 @@
 //!
 //! Callers share a few multiplexed connections ("lanes"), each checked out of a
 //! pool: the pool connects and checks, sharing makes concurrent commands travel
-//! together. A lane that failed is dropped and checked out anew. Subscriptions
-//! never use a lane (see [`crate::link`]).
+//! together. A lane that failed, or whose connection has ended, is dropped and
+//! checked out anew. Subscriptions never use a lane (see [`crate::link`]).
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,14 +11,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use deadpool_redis::{Manager, Pool, PoolError, Runtime, TimeoutType};
-use redis::aio::MultiplexedConnection;
+use deadpool::Runtime;
+use deadpool::managed::{Object, Pool, PoolError, TimeoutType};
 use redis::{AsyncConnectionConfig, Cmd, FromRedisValue, Pipeline, RedisError, ScriptInvocation};
 use tokio::sync::RwLock;
 
+use self::lane::{Connect, Connection};
 use crate::error::Error;
 use crate::keys::{Keys, PARTITIONS};
 use crate::time::Timestamp;
+
+mod lane;
 
 /// How long a command may take before its connection is given up.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -158,7 +161,7 @@ pub struct Redis {
 }
 
 struct Inner {
-    pool: Pool,
+    pool: Pool<Connect>,
     client: redis::Client,
     lanes: [RwLock<Slot>; LANES],
     next: AtomicUsize,
@@ -174,9 +177,25 @@ struct Slot {
 
 /// One connection that callers share, kept checked out of the pool.
 struct Lane {
-    connection: deadpool_redis::Connection,
+    connection: Object<Connect>,
     /// Tells this connection from the ones before and after it.
     generation: usize,
+}
+
+impl Slot {
+    /// The connection and its generation, if there is one that has not ended.
+    fn usable(&self) -> Option<(usize, Connection)> {
+        let lane = self.lane.as_ref()?;
+        let connection: &Connection = &lane.connection;
+        (!connection.is_over()).then(|| (lane.generation, connection.clone()))
+    }
+
+    /// Lets go of the connection. The pool does not get it back.
+    fn clear(&mut self) {
+        if let Some(lane) = self.lane.take() {
+            drop(Object::take(lane.connection));
+        }
+    }
 }
 
 impl Redis {
@@ -188,20 +207,20 @@ impl Redis {
         let RedisSettings::Standalone { url } = settings else {
             return Err(Error::Topology(format!("{settings:?}")));
         };
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT_TIMEOUT))
-            .set_response_timeout(Some(RESPONSE_TIMEOUT));
-        let manager = Manager::new_with_config(url.as_str(), config)?;
-        let pool = Pool::builder(manager)
+        let client = redis::Client::open(url.as_str())?;
+        let connect = Connect {
+            client: client.clone(),
+            config: AsyncConnectionConfig::new().set_response_timeout(Some(RESPONSE_TIMEOUT)),
+        };
+        let pool = Pool::builder(connect)
             .max_size(LANES)
             .runtime(Runtime::Tokio1)
-            .create_timeout(Some(CONNECT_TIMEOUT * 2))
+            .create_timeout(Some(CONNECT_TIMEOUT))
             .wait_timeout(Some(CONNECT_TIMEOUT))
             .recycle_timeout(Some(CONNECT_TIMEOUT))
             .build()
             .map_err(|error| Error::Topology(error.to_string()))?;
         let lanes = std::array::from_fn(|_| RwLock::default());
-        let client = redis::Client::open(url.as_str())?;
         Ok(Self {
             inner: Arc::new(Inner {
                 pool,
@@ -223,7 +242,7 @@ impl Redis {
     /// [`Error::Redis`] if Redis cannot be reached or refuses.
     pub async fn query<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Error> {
         let (lane, generation, mut connection) = self.lane().await?;
-        let result = command.query_async(&mut connection).await;
+        let result = command.query_async(&mut connection.commands).await;
         self.settle(lane, generation, result).await
     }
 
@@ -233,7 +252,7 @@ impl Redis {
     /// [`Error::Redis`] if Redis cannot be reached or refuses.
     pub async fn pipeline<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T, Error> {
         let (lane, generation, mut connection) = self.lane().await?;
-        let result = commands.query_async(&mut connection).await;
+        let result = commands.query_async(&mut connection.commands).await;
         self.settle(lane, generation, result).await
     }
 
@@ -246,7 +265,7 @@ impl Redis {
         script: &ScriptInvocation<'_>,
     ) -> Result<T, Error> {
         let (lane, generation, mut connection) = self.lane().await?;
-        let result = script.invoke_async(&mut connection).await;
+        let result = script.invoke_async(&mut connection.commands).await;
         self.settle(lane, generation, result).await
     }
 
@@ -295,18 +314,19 @@ impl Redis {
         Ok(())
     }
 
-    async fn lane(&self) -> Result<(usize, usize, MultiplexedConnection), Error> {
+    async fn lane(&self) -> Result<(usize, usize, Connection), Error> {
         let asked_at = Instant::now();
         let at = self.inner.next.fetch_add(1, Ordering::Relaxed);
         let index = at % LANES;
         let slot = &self.inner.lanes[index];
-        if let Some(lane) = &slot.read().await.lane {
-            return Ok((index, lane.generation, lane.connection.as_ref().clone()));
+        if let Some((generation, connection)) = slot.read().await.usable() {
+            return Ok((index, generation, connection));
         }
         let mut slot = slot.write().await;
-        if let Some(lane) = &slot.lane {
-            return Ok((index, lane.generation, lane.connection.as_ref().clone()));
+        if let Some((generation, connection)) = slot.usable() {
+            return Ok((index, generation, connection));
         }
+        slot.clear();
         // Who waited for an attempt that failed shares what came of it: each
         // trying for itself, the last of a thousand would wait for minutes.
         if slot.failed_at.is_some_and(|at| asked_at <= at) {
@@ -321,11 +341,12 @@ impl Redis {
                 return Err(error.into());
             }
         };
-        let lane = slot.lane.insert(Lane {
+        let own = connection.clone();
+        slot.lane = Some(Lane {
             connection,
             generation: at,
         });
-        Ok((index, lane.generation, lane.connection.as_ref().clone()))
+        Ok((index, at, own))
     }
 
     /// Drops the lane if the command showed it to be broken, or its server not
@@ -343,13 +364,9 @@ impl Redis {
         let demoted = matches!(error.code(), Some("READONLY" | "MASTERDOWN"));
         if error.is_io_error() || error.is_timeout() || error.is_unrecoverable_error() || demoted {
             let mut slot = self.inner.lanes[lane].write().await;
-            if slot
-                .lane
-                .as_ref()
-                .is_some_and(|lane| lane.generation == generation)
-                && let Some(lane) = slot.lane.take()
-            {
-                drop(deadpool_redis::Connection::take(lane.connection));
+            let same = |lane: &Lane| lane.generation == generation;
+            if slot.lane.as_ref().is_some_and(same) {
+                slot.clear();
             }
         }
         Err(error.into())
@@ -359,6 +376,7 @@ impl Redis {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fixture;
 
     #[test]
     fn the_three_topologies_are_told_apart() {
@@ -388,6 +406,20 @@ mod tests {
         );
         assert_eq!(parse("rediss://a:1"), Err(BadRedisSettings::Tls));
         assert_eq!(parse("localhost:6379"), Err(BadRedisSettings::Scheme));
+    }
+
+    #[tokio::test]
+    async fn a_redis_that_is_back_is_used_at_the_first_call() {
+        let (redis, mut server) = fixture::Own::start();
+        for _ in 0..LANES {
+            redis.ping().await.unwrap();
+        }
+        server.restart();
+        fixture::open(server.address()).ping().await.unwrap();
+        for lane in 0..LANES {
+            let answer = redis.ping().await;
+            assert!(answer.is_ok(), "lane {lane}: {answer:?}");
+        }
     }
 
     #[test]
