@@ -2,13 +2,10 @@
 //!
 //! Labels take values of closed sets only: nothing a caller writes becomes one.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use broker::access::Operation;
-use broker::messages::Messages;
-use prometheus::core::{Collector, Desc};
-use prometheus::proto::MetricFamily;
+use prometheus::core::Collector;
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
 };
@@ -83,6 +80,8 @@ pub struct Metrics {
     pub connections: IntGauge,
     /// Connections accepted.
     pub accepted: IntCounter,
+    /// Messages cancelled because their recipients had too many.
+    pub crowded_out: IntCounter,
 }
 
 impl Metrics {
@@ -137,7 +136,12 @@ impl Metrics {
             "Connections of callers accepted.",
         )
         .expect("the options are constants");
-        let all: [Box<dyn Collector>; 7] = [
+        let crowded_out = IntCounter::new(
+            "carillon_api_messages_crowded_out_total",
+            "Pending messages cancelled by pushes through this api because their recipient had too many.",
+        )
+        .expect("the options are constants");
+        let all: [Box<dyn Collector>; 8] = [
             Box::new(requests.clone()),
             Box::new(request_seconds.clone()),
             Box::new(auth.clone()),
@@ -145,6 +149,7 @@ impl Metrics {
             Box::new(publish_seconds.clone()),
             Box::new(connections.clone()),
             Box::new(accepted.clone()),
+            Box::new(crowded_out.clone()),
         ];
         for collector in all {
             registry
@@ -160,28 +165,8 @@ impl Metrics {
             publish_seconds: kinds.map(|kind| publish_seconds.with_label_values(&[kind])),
             connections,
             accepted,
+            crowded_out,
         }
-    }
-
-    /// Has `registry` show how many messages the pushes through `messages` and
-    /// its clones cancelled.
-    ///
-    /// # Panics
-    /// If it shows so already.
-    pub fn show_crowded_out(registry: &Registry, messages: Messages) {
-        let shown = IntCounter::new(
-            "carillon_api_messages_crowded_out_total",
-            "Pending messages cancelled by pushes through this api because their recipient had too many.",
-        )
-        .expect("the options are constants");
-        let collector = CrowdedOut {
-            messages,
-            shown,
-            catching_up: Mutex::default(),
-        };
-        registry
-            .register(Box::new(collector))
-            .expect("a registry serves one api");
     }
 
     /// Counts how an access key was judged.
@@ -217,31 +202,6 @@ impl Metrics {
             kind,
             since: Instant::now(),
         }
-    }
-}
-
-/// Shows what the message store counts itself.
-struct CrowdedOut {
-    messages: Messages,
-    shown: IntCounter,
-    /// Held while the counter catches up, so that two readers at once do not
-    /// both add what is new.
-    catching_up: Mutex<()>,
-}
-
-impl Collector for CrowdedOut {
-    fn desc(&self) -> Vec<&Desc> {
-        self.shown.desc()
-    }
-
-    fn collect(&self) -> Vec<MetricFamily> {
-        let _alone = self
-            .catching_up
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let new = self.messages.crowded_out() - self.shown.get();
-        self.shown.inc_by(new);
-        self.shown.collect()
     }
 }
 

@@ -92,8 +92,8 @@ pub async fn run(config: Config) -> Result<ExitCode, NotStarted> {
         redis.clone(),
         settings.keys.clone(),
         config.limits.of_messages(),
-    );
-    Metrics::show_crowded_out(&registry, messages.clone());
+    )
+    .counting(metrics.crowded_out.clone());
     let schema = schema::build(Api {
         messages,
         census,

@@ -13,6 +13,8 @@
 //! * the sweep, some seconds after the expiry: cancelled, as of the expiry;
 //! * a cancellation, a revocation, or a newer message over the cap: cancelled,
 //!   as of now, or as of the expiry if that has passed;
+//! * for the copy of a global message without expiry, the end of that message's
+//!   life: as an expiry, though the copy shows none;
 //! * the retention, counted from creation: past it a message is no more. No
 //!   reading finds it, whatever its state was, so nothing stays pending forever.
 //!
@@ -21,8 +23,9 @@
 //! the first message as it is by then, also if it asks for something else.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+
+use prometheus::IntCounter;
 
 use self::call::{CHECK_IN, Call};
 use crate::error::Error;
@@ -51,7 +54,7 @@ pub struct Messages {
     redis: Redis,
     keys: Keys,
     limits: Limits,
-    crowded_out: Arc<AtomicU64>,
+    crowded_out: IntCounter,
 }
 
 /// How much is kept, and how long.
@@ -65,7 +68,8 @@ pub struct Limits {
     /// millisecond. Default 30 days.
     pub retention: Duration,
     /// How long a global message without expiry is sent to recipients that
-    /// connect; zero sends it only to those connected. Default 24 hours.
+    /// connect, and its copies wait; zero sends it only to those connected, whose
+    /// copies wait a minute to be acknowledged. Default 24 hours.
     pub global_default_life: Duration,
     /// How long an idempotency key is remembered, at least a millisecond.
     /// Default 24 hours.
@@ -229,14 +233,17 @@ impl Messages {
             redis,
             keys,
             limits,
-            crowded_out: Arc::default(),
+            crowded_out: IntCounter::new("crowded_out", "For who does not ask.")
+                .expect("the name is a constant"),
         }
     }
 
-    /// How many messages this process' pushes cancelled because their recipient
-    /// had too many pending.
-    pub fn crowded_out(&self) -> u64 {
-        self.crowded_out.load(Ordering::Relaxed)
+    /// The same, counting in `crowded_out` the messages that it cancels because
+    /// their recipients have too many pending.
+    #[must_use]
+    pub fn counting(mut self, crowded_out: IntCounter) -> Self {
+        self.crowded_out = crowded_out;
+        self
     }
 
     /// A recipient comes in: the time by Redis' clock, and up to when its tokens

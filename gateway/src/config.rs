@@ -70,6 +70,9 @@ pub struct Config {
     /// recipient. The same as the api's: copies of global messages count too,
     /// and they are made here.
     pub max_pending: usize,
+    /// `CARILLON_GLOBAL_LIFE`, default `24h`: how long copies of global messages
+    /// without expiry wait. The same as the api's.
+    pub global_life: Duration,
     /// `CARILLON_RETENTION`, default `30d`: how long messages can be read. The
     /// same for all: whoever changes a message says how long it is kept.
     pub retention: Duration,
@@ -108,6 +111,7 @@ impl Config {
             max_pending: env
                 .get::<NonZeroUsize>("CARILLON_MAX_PENDING", "1000")
                 .get(),
+            global_life: period(env, "CARILLON_GLOBAL_LIFE", "24h"),
             retention: interval(env, "CARILLON_RETENTION", "30d"),
             shutdown_delay: period(env, "CARILLON_SHUTDOWN_DELAY", "5s"),
             drain_window: period(env, "CARILLON_DRAIN_WINDOW", "60s"),

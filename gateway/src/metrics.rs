@@ -73,6 +73,8 @@ pub struct ErrandMetrics {
     pub given_up: IntCounter,
     /// Stored messages that cannot be read and were left out.
     pub unreadable: IntCounter,
+    /// Messages cancelled for copies of global messages.
+    pub crowded_out: IntCounter,
     /// Deliveries of global messages noted.
     pub globals_delivered: IntCounter,
     /// Deliveries that could not be noted because Redis was away for too long.
@@ -269,6 +271,10 @@ impl ErrandMetrics {
             unreadable: register.counter(
                 "unreadable_messages_total",
                 "Stored messages that cannot be read and were left out.",
+            )?,
+            crowded_out: register.counter(
+                "messages_crowded_out_total",
+                "Pending messages cancelled for a copy of a global message because their recipient had too many.",
             )?,
             globals_delivered: register.counter(
                 "global_deliveries_total",

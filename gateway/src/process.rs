@@ -11,7 +11,7 @@ use broker::link::{Link, LinkMetrics, Wants};
 use broker::messages::{Limits, Messages};
 use broker::node::{Node, admin};
 use broker::topology::Redis;
-use prometheus::Registry;
+use prometheus::{IntCounter, Registry};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -85,7 +85,7 @@ async fn serve(
     link_metrics: LinkMetrics,
 ) -> Result<(), StartError> {
     let keys = &config.common.keys;
-    let messages = messages(&config, redis);
+    let messages = messages(&config, redis, metrics.errands.crowded_out.clone());
     let bus = Bus::new(redis.clone(), keys.clone());
     // The link and the shards know each other: wants and inboxes first.
     let (wants, errands) = (Wants::default(), Errands::default());
@@ -189,13 +189,14 @@ async fn reach(redis: &Redis, keys: &Keys) -> Result<(), broker::Error> {
     }
 }
 
-fn messages(config: &Config, redis: &Redis) -> Messages {
+fn messages(config: &Config, redis: &Redis, crowded_out: IntCounter) -> Messages {
     let limits = Limits {
         pending: config.max_pending,
         retention: config.retention,
+        global_default_life: config.global_life,
         ..Limits::default()
     };
-    Messages::new(redis.clone(), config.common.keys.clone(), limits)
+    Messages::new(redis.clone(), config.common.keys.clone(), limits).counting(crowded_out)
 }
 
 fn capacity(config: &Config) -> Capacity {

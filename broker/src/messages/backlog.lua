@@ -3,7 +3,7 @@
 -- KEYS log pd bx ex tenants revoked, then gi gx of each global message
 -- ARGV rest tenant name label after|'' count bytes cap retention since|'',
 --      then id until size expires|'' label of each global message
--- Returns {more, rows, when the recipient was last revoked or false}
+-- Returns {more, rows, when the recipient was last revoked or false, cancelled by the cap}
 local log, pd, bx, ex, tenants, revoked = unpack(KEYS, 1, 6)
 local rest, tenant, name, label, after = unpack(ARGV, 1, 5)
 local count, bytes = tonumber(ARGV[6]), tonumber(ARGV[7])
@@ -11,6 +11,7 @@ local cap, retention = tonumber(ARGV[8]), tonumber(ARGV[9])
 local since = ARGV[10]
 local now = clock()
 local oldest = floor_of(now - retention)
+local cancelled = 0
 
 for i = 0, (#ARGV - 10) / 5 - 1 do
   local id, ends, size, expires, of = unpack(ARGV, 11 + 5 * i, 15 + 5 * i)
@@ -18,9 +19,10 @@ for i = 0, (#ARGV - 10) / 5 - 1 do
   local known = redis.call('HMGET', gi, name, '')
   if not known[1] and not known[2] and now < tonumber(ends) then
     local keys = { log = log, pd = pd, bx = bx, ex = ex, gi = gi, gx = gx }
-    local global = { id = id, size = size, expires = tonumber(expires) }
+    local global = { id = id, size = size, ends = tonumber(ends), expires = tonumber(expires) }
     global.label = of ~= '' and string.sub(of, 2) or nil
-    copy(keys, rest, name, global, false, now, cap, retention)
+    local _, crowded_out = copy(keys, rest, name, global, false, now, cap, retention)
+    cancelled = cancelled + crowded_out
     redis.call('SADD', tenants, tenant)
   end
 end
@@ -38,7 +40,7 @@ local function take(id, state)
     redis.call('ZREM', pd, id)
     return true
   end
-  local expired = fields.x and fields.x <= now
+  local expired = fields.due and fields.due <= now
   if expired or (fields.l and label ~= '=' .. fields.l) then
     return true
   end
@@ -75,14 +77,14 @@ end
 while true do
   local one, other = waiting(), over()
   if not one and not other then
-    return { 0, rows, redis.call('GET', revoked) }
+    return { 0, rows, redis.call('GET', revoked), cancelled }
   end
   local id, state = one, 'P'
   if not one or (other and string.sub(other, 1, 18) < one) then
     id, state = string.sub(other, 1, 18), string.sub(other, 19)
   end
   if string.sub(state, 1, 1) ~= 'C' and not take(id, state) then
-    return { 1, rows, redis.call('GET', revoked) }
+    return { 1, rows, redis.call('GET', revoked), cancelled }
   end
   if id == one then
     waiting(true)

@@ -99,8 +99,9 @@ impl Messages {
                 .arg(global.expires_at)
                 .arg(global.label);
         }
-        let (more, rows, revoked_at): (bool, Vec<Value>, Option<i64>) =
+        let (more, rows, revoked_at, crowded_out): (bool, Vec<Value>, Option<i64>, u64) =
             call.run(&self.redis).await?;
+        self.crowded_out.inc_by(crowded_out);
         let place = |row| unhex(&row_id(row), partition).ok();
         let last = rows.iter().rev().filter(|_| more).find_map(place);
         let found = rows.len();
@@ -205,6 +206,7 @@ impl Messages {
             let split = places.chunks(CLAIMS_PER_CALL);
             chunks.extend(split.map(|places| (partition, places.to_vec())));
         }
+        let until = global.id.created_at() + self.limits.global_default_life;
         let run = async |(partition, places): (Partition, Vec<usize>)| {
             let names = places.iter().map(|&at| recipients[at].id());
             let names: Vec<_> = names
@@ -221,11 +223,13 @@ impl Messages {
                 .arg(self.limits.pending)
                 .arg(self.retention())
                 .arg(global.id.to_string())
+                .arg(until.millis())
                 .arg(global.text.len())
                 .arg(time_arg(global.expires_at))
                 .arg(label_arg(global.label.as_deref()))
                 .arg(names);
-            let ids: Vec<String> = call.run(&self.redis).await?;
+            let (crowded_out, ids): (u64, Vec<String>) = call.run(&self.redis).await?;
+            self.crowded_out.inc_by(crowded_out);
             let ids = ids.iter().map(|id| unhex(id, partition));
             let placed = places.into_iter().zip(ids).map(|(at, id)| Ok((at, id?)));
             placed.collect::<Result<Vec<_>, Error>>()

@@ -41,12 +41,15 @@ local function floor_of(ms)
   return string.format('%012x', math.max(ms, 0))
 end
 
+-- What an entry says. `x` is its expiry, `due` when it stops waiting: then, or
+-- when its global message ends (`u`) that has no expiry.
 local function fields_of(entry)
   local fields = {}
   for i = 1, #entry[2], 2 do
     fields[entry[2][i]] = entry[2][i + 1]
   end
   fields.x = tonumber(fields.x)
+  fields.due = fields.x or tonumber(fields.u)
   return fields
 end
 

@@ -11,7 +11,7 @@ local oldest = floor_of(now - retention)
 if known then
   local id = redis.call('GET', known)
   local fields = id and oldest <= id and read(log, id)
-  local state = fields and state_of(pd, bx, id, fields.x, now)
+  local state = fields and state_of(pd, bx, id, fields.due, now)
   if state then
     return row(id, state, fields)
   end

@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use futures_util::stream::{self, StreamExt};
 use redis::{ErrorKind, FromRedisValue, ParsingError, RedisError, Value};
@@ -182,7 +181,7 @@ impl Messages {
         match pushed {
             Pushed::Before(row) => message(row, partition),
             Pushed::New(id, state, crowded_out) => {
-                self.crowded_out.fetch_add(crowded_out, Ordering::Relaxed);
+                self.crowded_out.inc_by(crowded_out);
                 Ok(Message {
                     id: unhex(&id, partition)?,
                     recipient: Arc::clone(recipient),

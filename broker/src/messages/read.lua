@@ -10,7 +10,7 @@ for i = 4, #ARGV do
   local fields = oldest <= id and read(log, id)
   if fields and fields.r then
     local rest = tenant .. ':' .. fields.r
-    local state = state_of(base .. 'pd:' .. rest, base .. 'bx:' .. rest, id, fields.x, now)
+    local state = state_of(base .. 'pd:' .. rest, base .. 'bx:' .. rest, id, fields.due, now)
     if state then
       rows[#rows + 1] = row(id, state, fields)
     end

@@ -218,6 +218,78 @@ async fn without_an_expiry_a_global_message_is_kept_for_its_default_life() {
 }
 
 #[tokio::test]
+async fn a_copy_waits_no_longer_than_its_global_message_lives() {
+    let life = Duration::from_millis(500);
+    let store = Store::with(Limits {
+        global_default_life: life,
+        ..Limits::default()
+    });
+    let global = store.push_global(&text("brief")).await;
+    let ends = global.id.created_at() + life;
+    let live = [store.topic("bob")];
+    let claimed = store.messages.claim(&global, &live, false).await.unwrap();
+    let copies = [
+        store.backlog("ann", None).await.remove(0),
+        store.message(claimed[0]).await,
+    ];
+    for copy in &copies {
+        assert_eq!((copy.status, copy.expires_at), (Status::Pending, None));
+    }
+    store.wait_past(ends).await;
+    for (copy, recipient) in copies.iter().zip(["ann", "bob"]) {
+        assert_eq!(store.backlog(recipient, None).await, []);
+        assert_eq!(store.message(copy.id).await.status, Status::Cancelled(ends));
+        assert_eq!(store.sweep(copy, Duration::ZERO).await.cancelled, 1);
+        assert_eq!(store.message(copy.id).await.status, Status::Cancelled(ends));
+    }
+}
+
+#[tokio::test]
+async fn a_copy_made_at_the_end_of_a_global_message_can_still_be_acknowledged() {
+    let store = Store::with(Limits {
+        global_default_life: Duration::ZERO,
+        ..Limits::default()
+    });
+    let global = store.push_global(&text("only who is there")).await;
+    let live = [store.topic("ann")];
+    let claimed = store.messages.claim(&global, &live, false).await.unwrap();
+    let copy = store.message(claimed[0]).await;
+    assert_eq!(copy.status, Status::Pending);
+    assert_eq!(store.sweep(&copy, Duration::ZERO).await, Swept::default());
+    let mut first = redis::cmd("ZRANGE");
+    first.arg(store.keys.expiring(copy.id.partition));
+    first.arg(&["0", "0", "WITHSCORES"]);
+    let (_, due): (String, i64) = store.redis.query(&first).await.unwrap();
+    let left = Timestamp::from_millis(due).since(copy.id.created_at());
+    assert!((59..=60).contains(&left.as_secs()), "{left:?}");
+    let marked = store.messages.mark(&[store.mark(&copy)]).await.unwrap();
+    assert_eq!(marked, [Marked::Delivered]);
+}
+
+#[tokio::test]
+async fn what_copies_crowd_out_is_counted() {
+    let store = Store::with(Limits {
+        pending: 2,
+        ..Limits::default()
+    });
+    for name in ["ann", "ann", "bob", "bob"] {
+        store.push(name, &text("to one")).await;
+    }
+    assert_eq!(store.messages.crowded_out.get(), 0);
+    let global = store.push_global(&text("to all")).await;
+    assert_eq!(
+        texts(&store.backlog("ann", None).await),
+        ["to one", "to all"]
+    );
+    assert_eq!(store.messages.crowded_out.get(), 1);
+    let live = [store.topic("ann"), store.topic("bob")];
+    for _ in 0..2 {
+        store.messages.claim(&global, &live, false).await.unwrap();
+        assert_eq!(store.messages.crowded_out.get(), 2);
+    }
+}
+
+#[tokio::test]
 async fn too_many_active_global_messages_end_the_oldest() {
     let store = Store::with(Limits {
         pending: 3,

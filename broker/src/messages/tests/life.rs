@@ -89,7 +89,7 @@ async fn a_message_over_the_cap_cancels_the_oldest() {
         pushed.push(store.push("ann", &text(&n.to_string())).await);
     }
     assert_eq!(texts(&store.backlog("ann", None).await), ["2", "3", "4"]);
-    assert_eq!(store.messages.crowded_out(), 2);
+    assert_eq!(store.messages.crowded_out.get(), 2);
     for message in &pushed[..2] {
         let status = store.message(message.id).await.status;
         assert!(matches!(status, Status::Cancelled(_)), "{status:?}");
