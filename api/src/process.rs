@@ -118,6 +118,7 @@ pub async fn run(config: Config) -> Result<ExitCode, NotStarted> {
         node.clone(),
         metrics,
         config.max_connections,
+        server::HEADER_TIMEOUT,
         config.shutdown_delay,
     );
     node.spawn("server", async move {

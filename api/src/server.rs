@@ -20,7 +20,7 @@ use crate::metrics::Metrics;
 /// How long a connection may take to send the headers of its next request.
 /// That is also how long an idle one is kept, so it must outlast the pools of
 /// common HTTP clients and load balancers (60 s).
-const HEADER_TIMEOUT: Duration = Duration::from_secs(75);
+pub const HEADER_TIMEOUT: Duration = Duration::from_secs(75);
 /// How long connections may take to end once no further request is taken: more
 /// than a request may take.
 const PARTING: Duration = Duration::from_secs(15);
@@ -29,12 +29,17 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves `router` until the node drains, then `delay` longer, then finishes the
 /// requests in flight. A node that hurries skips the delay and drops them.
+///
+/// A connection has `header_timeout` for the headers of each request, and is
+/// closed if they are not there by then. While there are `max_connections`,
+/// further ones wait to be accepted.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
     node: Node,
     metrics: Metrics,
     max_connections: usize,
+    header_timeout: Duration,
     delay: Duration,
 ) {
     let places = Arc::new(Semaphore::new(max_connections));
@@ -70,7 +75,7 @@ pub async fn serve(
         };
         metrics.accepted.inc();
         metrics.connections.inc();
-        let conversation = converse(stream, router.clone(), last_call.clone());
+        let conversation = converse(stream, router.clone(), header_timeout, last_call.clone());
         let metrics = metrics.clone();
         connections.spawn(async move {
             if let Err(error) = conversation.await {
@@ -97,13 +102,14 @@ pub async fn serve(
 async fn converse(
     stream: TcpStream,
     router: Router,
+    header_timeout: Duration,
     last_call: CancellationToken,
 ) -> hyper::Result<()> {
     // An answer goes out whole; waiting to fill a packet would only delay it.
     let _ = stream.set_nodelay(true);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
+        .header_read_timeout(header_timeout)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     let mut connection = pin!(connection);
     tokio::select! {
@@ -112,5 +118,84 @@ async fn converse(
             connection.as_mut().graceful_shutdown();
             connection.await
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+    use std::time::Instant;
+
+    use axum::routing::get;
+    use prometheus::Registry;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::task::JoinSet;
+
+    use super::*;
+
+    /// Serves how many connections there are.
+    async fn start(max_connections: usize, header_timeout: Duration) -> (SocketAddr, Metrics) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let metrics = Metrics::new(&Registry::new());
+        let open = metrics.connections.clone();
+        let router = Router::new().route("/", get(|| async move { open.get().to_string() }));
+        tokio::spawn(serve(
+            listener,
+            router,
+            Node::new("api", "test".to_owned()),
+            metrics.clone(),
+            max_connections,
+            header_timeout,
+            Duration::ZERO,
+        ));
+        (address, metrics)
+    }
+
+    /// What comes back until the connection ends.
+    async fn answer(stream: &mut TcpStream) -> String {
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    #[tokio::test]
+    async fn who_does_not_finish_a_head_is_cut_off() {
+        let timeout = Duration::from_millis(200);
+        let (address, metrics) = start(10, timeout).await;
+        for head in ["", "GET / HT", "GET / HTTP/1.1\r\nhost: api\r\n"] {
+            let began = Instant::now();
+            let mut slow = TcpStream::connect(address).await.unwrap();
+            slow.write_all(head.as_bytes()).await.unwrap();
+            let said = answer(&mut slow).await;
+            assert!(!said.contains("200 OK"), "{said}");
+            assert!(timeout <= began.elapsed(), "{:?}", began.elapsed());
+        }
+        assert_eq!(metrics.accepted.get(), 3);
+        let mut quick = TcpStream::connect(address).await.unwrap();
+        let whole = b"GET / HTTP/1.1\r\nhost: api\r\nconnection: close\r\n\r\n";
+        quick.write_all(whole).await.unwrap();
+        let said = answer(&mut quick).await;
+        assert!(said.starts_with("HTTP/1.1 200 OK"), "{said}");
+    }
+
+    #[tokio::test]
+    async fn connections_over_the_limit_wait_for_others_to_end() {
+        let (address, metrics) = start(2, HEADER_TIMEOUT).await;
+        let mut clients = JoinSet::new();
+        for _ in 0..20 {
+            clients.spawn(async move {
+                let mut client = TcpStream::connect(address).await.unwrap();
+                let whole = b"GET / HTTP/1.1\r\nhost: api\r\nconnection: close\r\n\r\n";
+                client.write_all(whole).await.unwrap();
+                answer(&mut client).await
+            });
+        }
+        for said in clients.join_all().await {
+            assert!(said.starts_with("HTTP/1.1 200 OK"), "{said}");
+            let open = said.rsplit("\r\n").next().unwrap();
+            assert!(["1", "2"].contains(&open), "{open} connections are open");
+        }
+        assert_eq!(metrics.accepted.get(), 20);
     }
 }
