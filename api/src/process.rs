@@ -58,6 +58,9 @@ pub async fn run(config: Config) -> Result<ExitCode, NotStarted> {
     let metrics = Metrics::new(&registry);
 
     let redis = Redis::open(&settings.redis)?;
+    redis
+        .show(&registry)
+        .expect("the registry shows no other one");
     let access_keys = AccessKeys::new(redis.clone(), settings.keys.clone());
     let listener = listen(config.listen).await?;
     let admin_listener = listen(config.admin_listen).await?;

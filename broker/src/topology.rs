@@ -13,15 +13,18 @@ use std::time::{Duration, Instant};
 
 use deadpool::Runtime;
 use deadpool::managed::{Object, Pool, PoolError, TimeoutType};
+use prometheus::Registry;
 use redis::{AsyncConnectionConfig, Cmd, FromRedisValue, Pipeline, RedisError, ScriptInvocation};
 use tokio::sync::RwLock;
 
 use self::lane::{Connect, Connection};
+use self::metrics::{Counted, Metrics};
 use crate::error::Error;
 use crate::keys::{Keys, PARTITIONS};
 use crate::time::Timestamp;
 
 mod lane;
+mod metrics;
 
 /// How long a command may take before its connection is given up.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -30,6 +33,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Shared connections per process. Redis works one command at a time, so more
 /// would only cost it memory; two keep a large reply from delaying small ones.
 const LANES: usize = 2;
+/// What commands count as that run no script.
+const NO_SCRIPT: &str = "none";
+/// What scripts count as that are not of the message store.
+const OTHER_SCRIPT: &str = "other";
 /// Version of the layout of keys.
 const SCHEMA: &str = "1";
 
@@ -165,6 +172,7 @@ struct Inner {
     client: redis::Client,
     lanes: [RwLock<Slot>; LANES],
     next: AtomicUsize,
+    metrics: Metrics,
 }
 
 /// The place of a lane.
@@ -208,9 +216,11 @@ impl Redis {
             return Err(Error::Topology(format!("{settings:?}")));
         };
         let client = redis::Client::open(url.as_str())?;
+        let metrics = Metrics::new();
         let connect = Connect {
             client: client.clone(),
             config: AsyncConnectionConfig::new().set_response_timeout(Some(RESPONSE_TIMEOUT)),
+            open: metrics.connections.clone(),
         };
         let pool = Pool::builder(connect)
             .max_size(LANES)
@@ -227,8 +237,17 @@ impl Redis {
                 client,
                 lanes,
                 next: AtomicUsize::new(0),
+                metrics,
             }),
         })
+    }
+
+    /// Has `registry` show what is measured of commands.
+    ///
+    /// # Errors
+    /// If it shows that of another one already.
+    pub fn show(&self, registry: &Registry) -> Result<(), prometheus::Error> {
+        self.inner.metrics.register(registry)
     }
 
     /// Where and as whom a subscription connects, for [`crate::link`].
@@ -241,8 +260,20 @@ impl Redis {
     /// # Errors
     /// [`Error::Redis`] if Redis cannot be reached or refuses.
     pub async fn query<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Error> {
+        self.query_of(NO_SCRIPT, command).await
+    }
+
+    /// The same, for a command that runs this script.
+    pub(crate) async fn query_of<T: FromRedisValue>(
+        &self,
+        script: &'static str,
+        command: &Cmd,
+    ) -> Result<T, Error> {
+        let _under_way = Counted::new(&self.inner.metrics.under_way);
         let (lane, generation, mut connection) = self.lane().await?;
+        let began = Instant::now();
         let result = command.query_async(&mut connection.commands).await;
+        self.timed(script, began);
         self.settle(lane, generation, result).await
     }
 
@@ -251,8 +282,20 @@ impl Redis {
     /// # Errors
     /// [`Error::Redis`] if Redis cannot be reached or refuses.
     pub async fn pipeline<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T, Error> {
+        self.pipeline_of(NO_SCRIPT, commands).await
+    }
+
+    /// The same, for commands that all run this script.
+    pub(crate) async fn pipeline_of<T: FromRedisValue>(
+        &self,
+        script: &'static str,
+        commands: &Pipeline,
+    ) -> Result<T, Error> {
+        let _under_way = Counted::new(&self.inner.metrics.under_way);
         let (lane, generation, mut connection) = self.lane().await?;
+        let began = Instant::now();
         let result = commands.query_async(&mut connection.commands).await;
+        self.timed(script, began);
         self.settle(lane, generation, result).await
     }
 
@@ -264,9 +307,22 @@ impl Redis {
         &self,
         script: &ScriptInvocation<'_>,
     ) -> Result<T, Error> {
+        let _under_way = Counted::new(&self.inner.metrics.under_way);
         let (lane, generation, mut connection) = self.lane().await?;
+        let began = Instant::now();
         let result = script.invoke_async(&mut connection.commands).await;
+        self.timed(OTHER_SCRIPT, began);
         self.settle(lane, generation, result).await
+    }
+
+    /// Counts the failure of one command of a pipeline that went on.
+    pub(crate) fn count_failure(&self, error: &RedisError) {
+        self.inner.metrics.failed(error);
+    }
+
+    fn timed(&self, script: &str, began: Instant) {
+        let seconds = self.inner.metrics.seconds.with_label_values(&[script]);
+        seconds.observe(began.elapsed().as_secs_f64());
     }
 
     /// Whether Redis answers commands.
@@ -315,6 +371,12 @@ impl Redis {
     }
 
     async fn lane(&self) -> Result<(usize, usize, Connection), Error> {
+        self.connected_lane().await.inspect_err(|_| {
+            self.inner.metrics.unconnected();
+        })
+    }
+
+    async fn connected_lane(&self) -> Result<(usize, usize, Connection), Error> {
         let asked_at = Instant::now();
         let at = self.inner.next.fetch_add(1, Ordering::Relaxed);
         let index = at % LANES;
@@ -361,6 +423,7 @@ impl Redis {
             Ok(value) => return Ok(value),
             Err(error) => error,
         };
+        self.inner.metrics.failed(&error);
         let demoted = matches!(error.code(), Some("READONLY" | "MASTERDOWN"));
         if error.is_io_error() || error.is_timeout() || error.is_unrecoverable_error() || demoted {
             let mut slot = self.inner.lanes[lane].write().await;
@@ -420,6 +483,34 @@ mod tests {
             let answer = redis.ping().await;
             assert!(answer.is_ok(), "lane {lane}: {answer:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn commands_and_what_fails_are_counted() {
+        let (redis, line) = fixture::cuttable().await;
+        for _ in 0..LANES {
+            redis.ping().await.unwrap();
+        }
+        let of = |script| redis.inner.metrics.seconds.with_label_values(&[script]);
+        let errors = |kind| redis.inner.metrics.errors.with_label_values(&[kind]).get();
+        assert_eq!(redis.inner.metrics.connections.get(), LANES as i64);
+        assert_eq!(of(NO_SCRIPT).get_sample_count(), LANES as u64);
+        let wrong = redis::cmd("GET").arg("a").arg("b").clone();
+        assert!(redis.query_of::<()>("wrong", &wrong).await.is_err());
+        assert_eq!((of("wrong").get_sample_count(), errors("refused")), (1, 1));
+        let text = redis::cmd("ECHO").arg("no number").clone();
+        assert!(redis.query::<u64>(&text).await.is_err());
+        assert_eq!(errors("unreadable"), 1);
+
+        line.abort();
+        assert!(line.await.unwrap_err().is_cancelled());
+        for _ in 0..2 * LANES {
+            assert!(redis.ping().await.is_err());
+        }
+        assert_eq!(errors("connect") + errors("lost"), 2 * LANES as u64);
+        assert!(LANES as u64 <= errors("connect"));
+        assert_eq!(redis.inner.metrics.connections.get(), 0);
+        assert_eq!(redis.inner.metrics.under_way.get(), 0);
     }
 
     #[test]

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use prometheus::core::Collector;
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
 use prometheus::{
     Error, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, Registry,
     exponential_buckets, histogram_opts, opts,
@@ -132,15 +133,40 @@ impl Metrics {
     /// If the registry has metrics of these names already.
     pub fn register(registry: &Registry) -> Result<Self, Error> {
         let register = Register(registry);
+        let shard = ShardMetrics::register(&register)?;
+        let admission = AdmissionMetrics::register(&register)?;
+        registry.register(Box::new(Headroom {
+            limit: admission.limit.clone(),
+            connections: shard.connections.clone(),
+            shown: IntGauge::new(full("headroom"), "Sockets that this node can still take.")?,
+        }))?;
         Ok(Self {
-            shard: ShardMetrics::register(&register)?,
+            shard,
             errands: ErrandMetrics::register(&register)?,
-            admission: AdmissionMetrics::register(&register)?,
+            admission,
             drain_remaining: register.gauge(
                 "drain_remaining",
                 "Sockets that a drain has still to close.",
             )?,
         })
+    }
+}
+
+/// How many sockets more there may be, worked out when somebody asks.
+struct Headroom {
+    limit: IntGauge,
+    connections: IntGauge,
+    shown: IntGauge,
+}
+
+impl Collector for Headroom {
+    fn desc(&self) -> Vec<&Desc> {
+        self.shown.desc()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        self.shown.set(self.limit.get() - self.connections.get());
+        self.shown.collect()
     }
 }
 

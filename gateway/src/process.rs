@@ -61,11 +61,12 @@ pub async fn run(config: Config, node: Node) -> Result<(), StartError> {
     let registry = Registry::new();
     let metrics = Metrics::register(&registry)?;
     let link_metrics = LinkMetrics::register("gateway", &registry)?;
-    let admin = tokio::spawn(admin::serve(admin_listener, node.clone(), registry));
+    let admin = tokio::spawn(admin::serve(admin_listener, node.clone(), registry.clone()));
     if let (Ok(address), Ok(admin_address)) = addresses {
         info!(%address, %admin_address, "listening");
     }
     let redis = Redis::open(&config.common.redis)?;
+    redis.show(&registry)?;
     let reached = node.until_drain(reach(&redis, &config.common.keys)).await;
     if reached.transpose()?.is_some() {
         serve(config, &node, &redis, listener, metrics, link_metrics).await?;

@@ -33,6 +33,9 @@ const REDIS_RETRY: Duration = Duration::from_millis(500);
 /// If `registry` already has metrics of a worker.
 pub fn start(config: &Config, node: &Node, registry: &Registry) -> Result<(), Error> {
     let redis = Redis::open(&config.settings.redis)?;
+    redis
+        .show(registry)
+        .expect("a registry has the metrics of one worker");
     let keys = config.settings.keys.clone();
     let limits = Limits {
         retention: config.retention,
@@ -48,7 +51,7 @@ pub fn start(config: &Config, node: &Node, registry: &Registry) -> Result<(), Er
             return;
         }
         own.running();
-        let sweep = sweep::run(&messages, &config, &metrics, &condition, &own);
+        let sweep = sweep::run(&messages, &redis, &config, &metrics, &condition, &own);
         let trim = trim::run(&messages, &config, &metrics, &own);
         tokio::join!(sweep, trim);
     });

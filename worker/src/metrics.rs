@@ -8,6 +8,8 @@ use prometheus::{Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, Opt
 pub(crate) struct Metrics {
     /// How late the last sweep came to its most overdue message.
     pub sweep_lag: Gauge,
+    /// How far this machine's clock is before that of Redis.
+    pub clock_skew: Gauge,
     /// Messages that a sweep cancelled.
     pub cancelled: IntCounter,
     /// Expiries of messages that had gone otherwise.
@@ -30,6 +32,10 @@ impl Metrics {
         let sweep_lag = Gauge::new(
             "carillon_worker_sweep_lag_seconds",
             "How long after expiry and grace the last sweep came to its most overdue message; 0 if none was due.",
+        );
+        let clock_skew = Gauge::new(
+            "carillon_worker_clock_skew_seconds",
+            "How far this machine's clock is before that of Redis; below 0 if behind.",
         );
         let sweep_seconds = HistogramOpts::new(
             "carillon_worker_sweep_seconds",
@@ -57,6 +63,7 @@ impl Metrics {
         Self {
             sweep_lag: registered(registry, sweep_lag),
             sweep_seconds: registered(registry, Histogram::with_opts(sweep_seconds)),
+            clock_skew: registered(registry, clock_skew),
             cancelled: swept.with_label_values(&["cancelled"]),
             gone: swept.with_label_values(&["gone"]),
             sweeps_failed: failed.with_label_values(&["sweep"]),

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use broker::keys::Partition;
 use broker::messages::Messages;
 use broker::node::{Condition, Node};
+use broker::topology::Redis;
 use broker::{Error, Timestamp};
 use rand::seq::SliceRandom;
 use tokio::time::{MissedTickBehavior, interval};
@@ -16,12 +17,13 @@ use crate::metrics::Metrics;
 const BATCH: usize = 200;
 
 /// Sweeps all partitions at every interval, until the node drains. While it
-/// fails, `redis` is down, which logs the first failure and the recovery.
+/// fails, `condition` is down, which logs the first failure and the recovery.
 pub(crate) async fn run(
     messages: &Messages,
+    redis: &Redis,
     config: &Config,
     metrics: &Metrics,
-    redis: &Condition,
+    condition: &Condition,
     node: &Node,
 ) {
     let mut ticks = interval(config.sweep_interval);
@@ -30,7 +32,10 @@ pub(crate) async fn run(
         let started = Instant::now();
         // Dropped when the node drains: scripts are atomic, so nothing is half done.
         match node
-            .until_drain(sweep(messages, config.sweep_grace, metrics))
+            .until_drain(async {
+                note_skew(redis, metrics).await?;
+                sweep(messages, config.sweep_grace, metrics).await
+            })
             .await
         {
             None => return,
@@ -39,14 +44,23 @@ pub(crate) async fn run(
                 metrics
                     .sweep_seconds
                     .observe(started.elapsed().as_secs_f64());
-                redis.up();
+                condition.up();
             }
             Some(Err(error)) => {
                 metrics.sweeps_failed.inc();
-                redis.down(error.to_string());
+                condition.down(error.to_string());
             }
         }
     }
+}
+
+/// Compares the clocks of Redis and this machine: ours at the middle of asking.
+async fn note_skew(redis: &Redis, metrics: &Metrics) -> Result<(), Error> {
+    let asked = Timestamp::now().millis();
+    let theirs = redis.time().await?.millis();
+    let twice = asked + Timestamp::now().millis() - 2 * theirs;
+    metrics.clock_skew.set(twice as f64 / 2000.0);
+    Ok(())
 }
 
 /// Cancels all that is due and says how late the most overdue of it was. Workers

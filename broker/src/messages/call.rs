@@ -12,13 +12,16 @@ use crate::topology::Redis;
 
 /// Source with its digest, by which Redis knows it.
 pub(super) struct Source {
+    /// What it is counted as.
+    name: &'static str,
     text: &'static str,
     digest: LazyLock<String>,
 }
 
 impl Source {
-    const fn new(text: &'static str, digest: fn() -> String) -> Self {
+    const fn new(name: &'static str, text: &'static str, digest: fn() -> String) -> Self {
         Self {
+            name,
             text,
             digest: LazyLock::new(digest),
         }
@@ -27,29 +30,29 @@ impl Source {
 
 /// Declares scripts made of files, the shared ones first.
 macro_rules! scripts {
-    ($($name:ident = [$($file:literal),+];)+) => {$(
+    ($($name:ident as $label:literal = [$($file:literal),+];)+) => {$(
         pub(super) static $name: Source = {
             const TEXT: &str = concat!($(include_str!($file)),+);
-            Source::new(TEXT, || redis::Script::new(TEXT).get_hash().to_owned())
+            Source::new($label, TEXT, || redis::Script::new(TEXT).get_hash().to_owned())
         };
     )+};
 }
 
 scripts! {
-    PUSH = ["common.lua", "push.lua"];
-    PUSH_GLOBAL = ["common.lua", "active.lua", "push_global.lua"];
-    BACKLOG = ["common.lua", "copy.lua", "backlog.lua"];
-    CHECK_IN = ["common.lua", "check_in.lua"];
-    CLAIM = ["common.lua", "copy.lua", "claim.lua"];
-    MARK = ["common.lua", "mark.lua"];
-    CANCEL = ["common.lua", "cancel.lua"];
-    CANCEL_COPIES = ["common.lua", "cancel_copies.lua"];
-    REVOKE = ["common.lua", "revoke.lua"];
-    PENDING_COUNT = ["common.lua", "pending_count.lua"];
-    SCAN = ["common.lua", "scan.lua"];
-    READ = ["common.lua", "read.lua"];
-    SWEEP = ["common.lua", "sweep.lua"];
-    TRIM_GLOBALS = ["common.lua", "active.lua", "trim_globals.lua"];
+    PUSH as "push" = ["common.lua", "push.lua"];
+    PUSH_GLOBAL as "push_global" = ["common.lua", "active.lua", "push_global.lua"];
+    BACKLOG as "backlog" = ["common.lua", "copy.lua", "backlog.lua"];
+    CHECK_IN as "check_in" = ["common.lua", "check_in.lua"];
+    CLAIM as "claim" = ["common.lua", "copy.lua", "claim.lua"];
+    MARK as "mark" = ["common.lua", "mark.lua"];
+    CANCEL as "cancel" = ["common.lua", "cancel.lua"];
+    CANCEL_COPIES as "cancel_copies" = ["common.lua", "cancel_copies.lua"];
+    REVOKE as "revoke" = ["common.lua", "revoke.lua"];
+    PENDING_COUNT as "pending_count" = ["common.lua", "pending_count.lua"];
+    SCAN as "scan" = ["common.lua", "scan.lua"];
+    READ as "read" = ["common.lua", "read.lua"];
+    SWEEP as "sweep" = ["common.lua", "sweep.lua"];
+    TRIM_GLOBALS as "trim_globals" = ["common.lua", "active.lua", "trim_globals.lua"];
 }
 
 /// One script with its keys and arguments.
@@ -80,13 +83,17 @@ impl Call {
 
     /// Runs this on `redis`.
     pub(super) async fn run<T: FromRedisValue>(&self, redis: &Redis) -> Result<T, Error> {
-        match redis.query(&self.by_digest()).await {
-            Err(Error::Redis(error)) if unknown(&error) => redis.query(&self.by_source()).await,
+        let script = self.source.name;
+        match redis.query_of(script, &self.by_digest()).await {
+            Err(Error::Redis(error)) if unknown(&error) => {
+                redis.query_of(script, &self.by_source()).await
+            }
             result => result,
         }
     }
 
-    /// Runs `calls`, all on one partition, in one round trip: one result each.
+    /// Runs `calls`, all of one script and on one partition, in one round trip:
+    /// one result each.
     pub(super) async fn run_all<T: FromRedisValue>(
         redis: &Redis,
         calls: &[Self],
@@ -96,12 +103,18 @@ impl Call {
             pipeline.add_command(call.by_digest());
         }
         pipeline.ignore_errors();
-        let results: Vec<Result<T, RedisError>> = redis.pipeline(&pipeline).await?;
+        let Some(script) = calls.first().map(|call| call.source.name) else {
+            return Ok(Vec::new());
+        };
+        let results: Vec<Result<T, RedisError>> = redis.pipeline_of(script, &pipeline).await?;
         let mut out = Vec::with_capacity(calls.len());
         for (call, result) in calls.iter().zip(results) {
             out.push(match result {
-                Err(error) if unknown(&error) => redis.query(&call.by_source()).await,
-                result => result.map_err(Error::from),
+                Err(error) if unknown(&error) => redis.query_of(script, &call.by_source()).await,
+                result => result.map_err(|error| {
+                    redis.count_failure(&error);
+                    error.into()
+                }),
             });
         }
         Ok(out)

@@ -8,15 +8,20 @@ use std::io;
 use std::sync::Arc;
 
 use deadpool::managed::{Manager, Metrics, RecycleError, RecycleResult};
+use prometheus::IntGauge;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, ConnectionAddr, RedisError};
 use tokio::net::TcpStream;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::metrics::Counted;
+
 /// Makes connections for the pool.
 pub(super) struct Connect {
     pub client: Client,
     pub config: AsyncConnectionConfig,
+    /// Counts connections while they are open.
+    pub open: IntGauge,
 }
 
 /// A connection that callers share. Clones are the same connection, which is
@@ -52,9 +57,14 @@ impl Manager for Connect {
             self.config.clone(),
         )
         .await?;
+        let open = Counted::new(&self.open);
+        let bytes = tokio::spawn(async move {
+            bytes.await;
+            drop(open);
+        });
         Ok(Connection {
             commands,
-            bytes: Arc::new(AbortOnDropHandle::new(tokio::spawn(bytes))),
+            bytes: Arc::new(AbortOnDropHandle::new(bytes)),
         })
     }
 

@@ -11,7 +11,7 @@ const MOST_SERIES: usize = 300;
 
 /// Labels whose values come from closed sets. Nothing that a user, a message or
 /// an address could be told by is among them.
-const LABELS: [&str; 15] = [
+const LABELS: [&str; 16] = [
     "cause",
     "condition",
     "dialect",
@@ -23,6 +23,7 @@ const LABELS: [&str; 15] = [
     "outcome",
     "reason",
     "role",
+    "script",
     "state",
     "task",
     "version",
