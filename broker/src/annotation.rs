@@ -4,6 +4,12 @@
 //! `channel:annotations`; it carries all that a gateway needs to decide who gets
 //! it and what each sees, so that no gateway ever asks a store.
 
+pub mod uri;
+pub mod document;
+pub mod schema;
+pub mod readers;
+pub mod view;
+
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
