@@ -8,7 +8,7 @@ use gateway::config::Config;
 use tracing::error;
 
 /// Gives back to the system what a reconnect storm took, which the C library's
-/// allocator does not.
+/// allocator does not. How it is set stands in `.cargo/config.toml`.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
