@@ -9,6 +9,7 @@ pub mod document;
 pub mod schema;
 pub mod readers;
 pub mod view;
+pub mod store;
 
 use std::sync::Arc;
 
@@ -52,6 +53,25 @@ pub enum Moderation {
     Denied,
     /// Hidden: spam.
     Spam,
+}
+
+impl Moderation {
+    /// Its name, as it is kept and sent.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Approved => "APPROVED",
+            Self::Pending => "PENDING",
+            Self::Denied => "DENIED",
+            Self::Spam => "SPAM",
+        }
+    }
+
+    /// The status of this name.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Approved, Self::Pending, Self::Denied, Self::Spam]
+            .into_iter()
+            .find(|status| status.as_str() == name)
+    }
 }
 
 /// Who reads what is shared with a group.

@@ -273,6 +273,31 @@ impl Keys {
         format!("{tag}:tokens-of:{tenant}:{userid}")
     }
 
+    /// What the keys of all annotations of a tenant begin with.
+    pub(crate) fn annotations_begin(&self, tenant: &Tenant) -> String {
+        format!("{}:an:{tenant}:", self.of_people(tenant))
+    }
+
+    /// What the keys of all documents of a tenant begin with.
+    pub(crate) fn documents_begin(&self, tenant: &Tenant) -> String {
+        format!("{}:doc:{tenant}:", self.of_people(tenant))
+    }
+
+    /// Hash: which document each address known to a tenant belongs to.
+    pub(crate) fn addresses(&self, tenant: &Tenant) -> String {
+        format!("{}:uris:{tenant}", self.of_people(tenant))
+    }
+
+    /// What the keys of all indexes of a tenant's annotations begin with.
+    pub(crate) fn annotation_indexes_begin(&self, tenant: &Tenant) -> String {
+        format!("{}:ix:{tenant}:", self.of_people(tenant))
+    }
+
+    /// What the keys of all users of a tenant begin with.
+    pub(crate) fn users_begin(&self, tenant: &Tenant) -> String {
+        self.user(tenant, "")
+    }
+
     /// People and groups live where their tenant's annotations do, so that one
     /// script decides about an annotation and who may read it.
     fn of_people(&self, tenant: &Tenant) -> String {
