@@ -4,11 +4,17 @@
 //! with Redis rights did. The first form cannot be forged by a producer that may
 //! only PUBLISH on its own topics, so recipients are sent nothing else.
 
+mod shown;
+
 use std::borrow::Cow;
+use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use self::shown::Shown;
+use crate::annotation::readers::ViewerClass;
+use crate::annotation::{ANNOTATION, Notification};
 use crate::message::Draft;
 use crate::time::Timestamp;
 
@@ -34,6 +40,8 @@ pub struct Event {
     pub expires_at: Option<Timestamp>,
     /// When it was published, if the producer said so.
     pub published_at: Option<Timestamp>,
+    /// As an annotation's, once somebody has asked.
+    shown: OnceLock<Option<Box<Shown>>>,
 }
 
 /// The id of an entry in a Redis stream.
@@ -99,7 +107,29 @@ impl Event {
                 .map_or_else(|| RawValue::NULL.to_owned(), RawValue::to_owned),
             expires_at: wire.x.map(Timestamp::from_millis),
             published_at: stored_at.or(wire.ts).map(Timestamp::from_millis),
+            shown: OnceLock::new(),
         })
+    }
+
+    /// What happened to which annotation, if the event tells of one and a script
+    /// published it. Read once, for all who share the event.
+    pub fn annotation(&self) -> Option<&Notification> {
+        self.shown().map(Shown::notification)
+    }
+
+    /// The annotation as a viewer of this class gets it, in JSON. Rendered once,
+    /// for all who share the event.
+    pub fn view(&self, class: ViewerClass, flagged: bool) -> Option<&str> {
+        self.shown().map(|shown| shown.view(class, flagged))
+    }
+
+    fn shown(&self) -> Option<&Shown> {
+        let read = || {
+            let tells = self.entry.is_some() && &*self.kind == ANNOTATION;
+            let notification = tells.then(|| serde_json::from_str(self.body.get()).ok());
+            notification.flatten().map(|n| Box::new(Shown::new(n)))
+        };
+        self.shown.get_or_init(read).as_deref()
     }
 }
 

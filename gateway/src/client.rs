@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use broker::Timestamp;
+use broker::identity::SignedIn;
 use broker::topic::Topic;
 
-use crate::dialect::Dialect;
+use crate::dialect::hypothesis::Hypothesis;
 use crate::dialect::push::{Form, Push};
+use crate::dialect::{Dialect, Protocol};
 
-/// A client that has been identified.
+/// A client that has been identified, as far as its protocol asks.
 #[derive(Clone, Debug)]
 pub enum Client {
     /// A registered recipient, by the push protocol.
@@ -22,9 +24,34 @@ pub enum Client {
         /// When it asked, by Redis' clock.
         since: Timestamp,
     },
+    /// Whoever reads annotations, by the Hypothesis protocol.
+    Hypothesis {
+        /// Where the annotations of its tenant are told.
+        annotations: Topic,
+        /// Who is signed in, if anybody.
+        viewer: Option<Box<SignedIn>>,
+        /// Whether to do as the original also where it does wrong.
+        strict: bool,
+    },
 }
 
 impl Client {
+    /// What it speaks.
+    pub fn protocol(&self) -> Protocol {
+        match self {
+            Self::Push { .. } => Protocol::Push,
+            Self::Hypothesis { .. } => Protocol::Hypothesis,
+        }
+    }
+
+    /// Whether it has signed in, where that is left to the client.
+    pub fn signed_in(&self) -> Option<bool> {
+        match self {
+            Self::Push { .. } => None,
+            Self::Hypothesis { viewer, .. } => Some(viewer.is_some()),
+        }
+    }
+
     /// The dialect for one connection of this client.
     pub fn dialect(self) -> Box<dyn Dialect> {
         match self {
@@ -34,6 +61,11 @@ impl Client {
                 form,
                 since,
             } => Box::new(Push::new(recipient, label, form, since)),
+            Self::Hypothesis {
+                annotations,
+                viewer,
+                strict,
+            } => Box::new(Hypothesis::new(annotations, viewer.map(|v| *v), strict)),
         }
     }
 }

@@ -17,8 +17,16 @@ pub enum CloseReason {
     TooSlow,
     /// The client answered nothing for two heartbeats.
     Silent,
+    /// The client sends what is no message at all, as the protocol of Hypothesis
+    /// has it; its clients take this as final.
+    BadMessage,
     /// The right to be here was withdrawn.
     Revoked,
+    /// The access token has expired; come back with another.
+    Expired,
+    /// The access token was withdrawn, or its user is gone; who comes back with it
+    /// is nobody.
+    SignedOut,
     /// This node is leaving the cluster; reconnect to another one.
     Draining,
 }
@@ -34,6 +42,9 @@ impl CloseReason {
             Self::ClientGone | Self::Silent => None,
             Self::Garbled(code) => Some(code),
             Self::Malformed | Self::TooMuch | Self::Revoked => Some(1008),
+            Self::BadMessage => Some(1000),
+            // Of our own, so that clients come back, as they would not after 1000 or 1001.
+            Self::Expired | Self::SignedOut => Some(4401),
             Self::TooSlow => Some(1013),
             Self::Draining => Some(1012),
         }
@@ -47,7 +58,10 @@ impl CloseReason {
             Self::Malformed => "unexpected frame",
             Self::TooMuch => "too many frames",
             Self::TooSlow => "reads too slowly",
+            Self::BadMessage => "invalid message format",
             Self::Revoked => "revoked",
+            Self::Expired => "token expired",
+            Self::SignedOut => "signed out",
             Self::Draining => "node is leaving, reconnect",
         }
     }
@@ -62,13 +76,16 @@ impl CloseReason {
             Self::TooMuch => "too_much",
             Self::TooSlow => "too_slow",
             Self::Silent => "silent",
+            Self::BadMessage => "bad_message",
             Self::Revoked => "revoked",
+            Self::Expired => "expired",
+            Self::SignedOut => "signed_out",
             Self::Draining => "draining",
         }
     }
 
     /// Every label there is.
-    pub const LABELS: [&'static str; 9] = [
+    pub const LABELS: [&'static str; 12] = [
         "client_left",
         "client_gone",
         "garbled",
@@ -76,7 +93,10 @@ impl CloseReason {
         "too_much",
         "too_slow",
         "silent",
+        "bad_message",
         "revoked",
+        "expired",
+        "signed_out",
         "draining",
     ];
 }

@@ -2,11 +2,13 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::str::FromStr;
 use std::time::Duration;
 
+use broker::identity::AuthSettings;
 use broker::node::env::{Bytes, Env, Interval, List, Period};
 use broker::node::settings::Settings;
-use broker::token::Keyring;
+use broker::token::{Keyring, normal_origin};
 use ipnet::IpNet;
 
 /// The settings of a gateway.
@@ -58,6 +60,15 @@ pub struct Config {
     /// `CARILLON_GATEWAY_TRUSTED_PROXIES`, default empty: networks whose
     /// `X-Forwarded-For` is believed, separated by commas.
     pub trusted_proxies: Vec<IpNet>,
+    /// `CARILLON_GATEWAY_ORIGINS`, default empty: web origins whose pages may
+    /// open a Hypothesis socket, separated by commas; empty means all. Tokens of
+    /// the push protocol say for themselves which origin they are for.
+    pub origins: Vec<WebOrigin>,
+    /// `CARILLON_HYPOTHESIS_STRICT`, default `false`: do as the original does
+    /// also where it does wrong; see [`Hypothesis::new`](crate::dialect::hypothesis::Hypothesis::new).
+    pub hypothesis_strict: bool,
+    /// Who is asked whom a user's token names.
+    pub auth: AuthSettings,
     /// `CARILLON_GATEWAY_PROBE_INTERVAL`, default `5s`: a link to Redis that is
     /// silent for two of these is given up.
     pub probe_interval: Duration,
@@ -106,6 +117,9 @@ impl Config {
             trusted_proxies: env
                 .get::<List<IpNet>>("CARILLON_GATEWAY_TRUSTED_PROXIES", "")
                 .0,
+            origins: env.get::<List<WebOrigin>>("CARILLON_GATEWAY_ORIGINS", "").0,
+            hypothesis_strict: env.get("CARILLON_HYPOTHESIS_STRICT", "false"),
+            auth: AuthSettings::read(env),
             probe_interval: interval(env, "CARILLON_GATEWAY_PROBE_INTERVAL", "5s"),
             link_grace: period(env, "CARILLON_GATEWAY_LINK_GRACE", "15s"),
             max_pending: env
@@ -116,6 +130,30 @@ impl Config {
             shutdown_delay: period(env, "CARILLON_SHUTDOWN_DELAY", "5s"),
             drain_window: period(env, "CARILLON_DRAIN_WINDOW", "60s"),
         }
+    }
+}
+
+/// A web origin, in its one spelling.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WebOrigin(String);
+
+/// The text is no web origin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected web origins such as https://example.org")]
+pub struct BadOrigin;
+
+impl FromStr for WebOrigin {
+    type Err = BadOrigin;
+
+    fn from_str(text: &str) -> Result<Self, BadOrigin> {
+        normal_origin(text).map(Self).ok_or(BadOrigin)
+    }
+}
+
+impl WebOrigin {
+    /// Whether an `Origin` header names it.
+    pub fn is(&self, origin: &str) -> bool {
+        normal_origin(origin).is_some_and(|origin| origin == self.0)
     }
 }
 

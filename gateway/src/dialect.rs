@@ -2,6 +2,7 @@
 //! told what happened and answers with effects.
 
 pub mod push;
+pub mod hypothesis;
 
 use std::cell::OnceCell;
 use std::rc::Rc;
@@ -9,11 +10,35 @@ use std::sync::Arc;
 
 use broker::Timestamp;
 use broker::event::Event;
+use broker::identity::SignedIn;
 use broker::message::{GlobalMessage, Message, MessageId};
 use broker::topic::Topic;
 
 use crate::close::CloseReason;
+use crate::interest::{Interest, Keys};
 use crate::websocket::Frame;
+
+/// Which wire protocol a connection speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// Messages pushed to a recipient.
+    Push,
+    /// Annotations as they are made.
+    Hypothesis,
+}
+
+impl Protocol {
+    /// All of them, each in its place.
+    pub const EVERY: [Self; 2] = [Self::Push, Self::Hypothesis];
+
+    /// The name under which it is counted.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Push => "push",
+            Self::Hypothesis => "hypothesis",
+        }
+    }
+}
 
 /// One wire protocol, speaking for one connection.
 ///
@@ -24,8 +49,11 @@ pub trait Dialect {
     /// The client is connected and identified.
     fn open(&mut self, now: Timestamp) -> Vec<Effect>;
 
-    /// The client sent a text frame.
+    /// The client sent a text message.
     fn receive(&mut self, frame: &str, now: Timestamp) -> Vec<Effect>;
+
+    /// The client sent a binary message.
+    fn receive_binary(&mut self, frame: &[u8], now: Timestamp) -> Vec<Effect>;
 
     /// An event arrived on a topic this connection subscribed to.
     fn deliver(&mut self, topic: &Topic, delivery: &Rc<Delivery>, now: Timestamp) -> Vec<Effect>;
@@ -43,15 +71,31 @@ pub enum Effect {
     /// Send a frame to the client.
     Send(Outgoing),
     /// Listen to a topic. [`Notice::Subscribed`] follows once Redis confirmed it.
-    Subscribe(Topic),
+    /// Whoever listens to it already counts twice, and wants of it what was
+    /// wanted before.
+    Subscribe(Topic, Interest),
+    /// Want this of a topic instead. It holds for every event that comes after,
+    /// and costs Redis nothing.
+    Want(Topic, Interest),
     /// Stop listening to a topic.
     Unsubscribe(Topic),
     /// Have something done that takes time.
     Ask(Errand),
     /// Give [`Notice::Woken`] at this time.
     WakeAt(Timestamp),
+    /// Note something for the metrics.
+    Count(Tally),
     /// End the connection.
     Close(CloseReason),
+}
+
+/// What a dialect has counted, as only it understands what was said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tally {
+    /// A message from the client, by its kind and what came of it.
+    Heard(hypothesis::MessageKind, hypothesis::Outcome),
+    /// An event that the client asked for and does not get.
+    Suppressed(hypothesis::Reason),
 }
 
 /// A frame on its way to the client.
@@ -108,6 +152,9 @@ pub enum Errand {
         /// The global message.
         global: Arc<GlobalMessage>,
     },
+    /// Read once more whom an access token names; answered by [`Answer::Identity`].
+    /// What is known so far may lack the groups.
+    Identity(Box<SignedIn>),
 }
 
 /// A delivery to be noted.
@@ -139,6 +186,8 @@ pub enum Answer {
         /// The id of the copy.
         id: MessageId,
     },
+    /// Whom the token names now; `None` if it opens nothing any more.
+    Identity(Option<SignedIn>),
 }
 
 /// Something a dialect may care about.
@@ -164,6 +213,8 @@ pub struct Delivery {
     pub event: Arc<Event>,
     /// As the push dialect reads it.
     pub pushed: OnceCell<Option<push::Pushed>>,
+    /// As the Hypothesis dialect reads it.
+    pub told: OnceCell<hypothesis::Told>,
 }
 
 impl Delivery {
@@ -172,6 +223,14 @@ impl Delivery {
         Self {
             event,
             pushed: OnceCell::new(),
+            told: OnceCell::new(),
         }
+    }
+
+    /// What sessions with keys are found by. An event has keys if it tells of an
+    /// annotation.
+    pub fn keys(&self) -> Keys {
+        let annotation = self.event.annotation();
+        annotation.map(hypothesis::keys).unwrap_or_default()
     }
 }

@@ -1,5 +1,6 @@
 //! What sessions cannot do themselves because it takes time: reading what
-//! waited, making copies of global messages, noting what was delivered.
+//! waited, or whom a token names by now, making copies of global messages, noting
+//! what was delivered.
 //!
 //! While Redis does not answer, errands wait and are tried again; no session
 //! hears of it. What cannot succeed because of what is stored is given up and
@@ -12,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use broker::Error;
+use broker::identity::{Authenticator, SignedIn};
 use broker::message::GlobalMessage;
 use broker::messages::{Backlog, Messages, Page, Unsent};
 use broker::topic::Topic;
@@ -130,6 +132,7 @@ impl Errands {
     pub async fn run(
         self,
         messages: Messages,
+        authenticator: Authenticator,
         shards: Vec<Arc<Inbox>>,
         metrics: ErrandMetrics,
         stop: impl Future<Output = ()>,
@@ -137,6 +140,7 @@ impl Errands {
         let errand = Runner {
             errands: self,
             messages,
+            authenticator,
             shards: shards.into(),
             metrics,
         };
@@ -155,6 +159,7 @@ type Claims = (Arc<GlobalMessage>, Vec<(Asked, Topic)>);
 struct Runner {
     errands: Errands,
     messages: Messages,
+    authenticator: Authenticator,
     shards: Arc<[Arc<Inbox>]>,
     metrics: ErrandMetrics,
 }
@@ -178,11 +183,11 @@ impl Runner {
                             None => claims.push((global, vec![(asked, recipient)])),
                         }
                     }
-                    Errand::Backlog { .. } | Errand::Mark(_) => {
+                    Errand::Backlog { .. } | Errand::Identity(_) | Errand::Mark(_) => {
                         let permit = Arc::clone(&free).acquire_owned().await;
                         let runner = self.clone();
                         running.spawn(async move {
-                            runner.backlog(asked).await;
+                            runner.read(asked).await;
                             drop(permit);
                         });
                     }
@@ -196,21 +201,39 @@ impl Runner {
         }
     }
 
-    async fn backlog(&self, asked: Asked) {
-        let Errand::Backlog {
-            recipient,
-            label,
-            since,
-            after,
-        } = &asked.errand
-        else {
-            return;
-        };
-        let unsent = Unsent {
-            label: label.as_deref(),
-            after: *after,
-            since: Some(*since),
-        };
+    async fn read(&self, asked: Asked) {
+        match &asked.errand {
+            Errand::Backlog {
+                recipient,
+                label,
+                since,
+                after,
+            } => {
+                let unsent = Unsent {
+                    label: label.as_deref(),
+                    after: *after,
+                    since: Some(*since),
+                };
+                self.backlog(&asked, recipient, unsent).await;
+            }
+            Errand::Identity(known) => self.identity(&asked, known).await,
+            Errand::Claim { .. } | Errand::Mark(_) => {}
+        }
+    }
+
+    async fn identity(&self, asked: &Asked, known: &SignedIn) {
+        let identity = self
+            .retry("identity", || self.authenticator.again(known))
+            .await;
+        // Who cannot be told is not let go on as before, nor made nobody.
+        let identity = identity.unwrap_or_else(|error| {
+            error!(%error, userid = %known.userid, "whom a token names cannot be read");
+            None
+        });
+        self.answer(asked, Answer::Identity(identity));
+    }
+
+    async fn backlog(&self, asked: &Asked, recipient: &Topic, unsent: Unsent<'_>) {
         // What this node has sent must not be found pending.
         self.errands.all_settled().await;
         let backlog = self
@@ -220,7 +243,9 @@ impl Runner {
             Ok(Backlog {
                 revoked_at: Some(at),
                 ..
-            }) if *since <= at => return self.answer(&asked, Answer::Revoked),
+            }) if unsent.since.is_some_and(|since| since <= at) => {
+                return self.answer(asked, Answer::Revoked);
+            }
             Ok(backlog) => {
                 self.metrics.unreadable.inc_by(backlog.unreadable);
                 (backlog.messages, backlog.more)
@@ -231,7 +256,7 @@ impl Runner {
                 (Vec::new(), None)
             }
         };
-        self.answer(&asked, Answer::Backlog { messages, more });
+        self.answer(asked, Answer::Backlog { messages, more });
     }
 
     async fn claim(&self, (global, claims): Claims) {

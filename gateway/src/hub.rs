@@ -1,15 +1,19 @@
 //! Which sessions of one shard want which topic.
 //!
-//! The hub never waits: it names the sessions an event concerns, and says when
-//! a topic gains its first listener or loses its last.
+//! The hub never waits: it names the sessions an event may concern, and says when
+//! a topic gains its first listener or loses its last. An event costs nothing
+//! for sessions that want none of its keys, however many listen to its topic.
 
-use std::collections::hash_map::Entry;
+mod crowd;
 
 use broker::topic::Topic;
 use rustc_hash::FxHashMap;
 
+use self::crowd::Sessions;
+use crate::interest::{Interest, Key, Keys};
+
 /// The name of a session within its shard. Never used twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionKey {
     /// Where the shard keeps it.
     pub(crate) slot: u32,
@@ -23,26 +27,21 @@ pub struct Hub {
     topics: FxHashMap<Topic, Listeners>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Listeners {
     /// Redis has confirmed the topic at least once.
     live: bool,
-    sessions: Sessions,
+    /// Those who want everything.
+    all: Sessions,
+    /// Those who want what bears their keys, if there ever were any.
+    choosy: Option<Box<Choosy>>,
 }
 
-/// Most topics have one listener, which then costs no allocation.
-#[derive(Debug)]
-enum Sessions {
-    One(SessionKey),
-    Many(Box<Crowd>),
-}
-
-/// Listeners in no order, and where each stands, so that ten thousand leaving
-/// at once are not searched for one by one.
+/// Listeners with keys, and where each key leads.
 #[derive(Debug, Default)]
-struct Crowd {
-    sessions: Vec<SessionKey>,
-    places: FxHashMap<SessionKey, usize>,
+struct Choosy {
+    wants: FxHashMap<SessionKey, Keys>,
+    by_key: FxHashMap<Key, Sessions>,
 }
 
 /// What subscribing came to.
@@ -59,27 +58,37 @@ pub enum Subscribed {
 impl Hub {
     /// Adds a listener to a topic. Also gives the hub's own copy of the topic,
     /// so that all who name it share one string.
-    pub fn subscribe(&mut self, topic: Topic, session: SessionKey) -> (Topic, Subscribed) {
-        if let Some((known, _)) = self.topics.get_key_value(&topic) {
-            let known = known.clone();
-            let listeners = self
-                .topics
-                .get_mut(&known)
-                .expect("it was found a line ago");
-            listeners.sessions.add(session);
-            let outcome = if listeners.live {
-                Subscribed::Live
-            } else {
-                Subscribed::Waiting
-            };
-            return (known, outcome);
-        }
-        let listeners = Listeners {
-            live: false,
-            sessions: Sessions::One(session),
+    pub fn subscribe(
+        &mut self,
+        topic: Topic,
+        interest: Interest,
+        session: SessionKey,
+    ) -> (Topic, Subscribed) {
+        let Some((known, _)) = self.topics.get_key_value(&topic) else {
+            let listeners = self.topics.entry(topic.clone()).or_default();
+            listeners.add(session, interest);
+            return (topic, Subscribed::First);
         };
-        self.topics.insert(topic.clone(), listeners);
-        (topic, Subscribed::First)
+        let known = known.clone();
+        let listeners = self.topics.get_mut(&known).expect("it was found above");
+        listeners.remove(session);
+        listeners.add(session, interest);
+        let outcome = if listeners.live {
+            Subscribed::Live
+        } else {
+            Subscribed::Waiting
+        };
+        (known, outcome)
+    }
+
+    /// From now on a listener wants this of a topic instead; who does not listen
+    /// to it is none the wiser.
+    pub fn replace(&mut self, topic: &Topic, interest: Interest, session: SessionKey) {
+        if let Some(listeners) = self.topics.get_mut(topic)
+            && listeners.remove(session)
+        {
+            listeners.add(session, interest);
+        }
     }
 
     /// Removes a listener; true if it was the topic's last.
@@ -87,7 +96,7 @@ impl Hub {
         let Some(listeners) = self.topics.get_mut(topic) else {
             return false;
         };
-        let last = listeners.sessions.remove(session);
+        let last = listeners.remove(session) && listeners.len() == 0;
         if last {
             self.topics.remove(topic);
         }
@@ -95,18 +104,48 @@ impl Hub {
     }
 
     /// Redis confirmed the topic: whom to tell.
-    pub fn confirm(&mut self, topic: &Topic) -> &[SessionKey] {
-        self.topics.get_mut(topic).map_or(&[], |listeners| {
+    pub fn confirm(&mut self, topic: &Topic) -> Vec<SessionKey> {
+        if let Some(listeners) = self.topics.get_mut(topic) {
             listeners.live = true;
-            listeners.sessions.all()
+        }
+        self.listeners(topic).collect()
+    }
+
+    /// Everybody who listens to a topic, whatever they want of it.
+    pub fn listeners(&self, topic: &Topic) -> impl Iterator<Item = SessionKey> {
+        let listeners = self.topics.get(topic);
+        listeners.into_iter().flat_map(|listeners| {
+            let choosy = listeners.choosy.iter().flat_map(|c| c.wants.keys());
+            listeners.all.all().iter().chain(choosy).copied()
         })
     }
 
-    /// Who listens to a topic.
-    pub fn listeners(&self, topic: &Topic) -> &[SessionKey] {
-        self.topics
-            .get(topic)
-            .map_or(&[], |listeners| listeners.sessions.all())
+    /// Fills `concerned` with those whom an event on a topic may concern, each
+    /// once. `keys` is asked for the event's keys only if anybody has any.
+    pub fn concerned(
+        &self,
+        topic: &Topic,
+        keys: impl FnOnce() -> Keys,
+        concerned: &mut Vec<SessionKey>,
+    ) {
+        concerned.clear();
+        let Some(listeners) = self.topics.get(topic) else {
+            return;
+        };
+        if let Some(choosy) = &listeners.choosy {
+            let keys = keys();
+            let hit = keys.as_slice().iter().filter_map(|k| choosy.by_key.get(k));
+            let mut crowds = 0;
+            for sessions in hit {
+                crowds += 1;
+                concerned.extend_from_slice(sessions.all());
+            }
+            if 1 < crowds {
+                concerned.sort_unstable();
+                concerned.dedup();
+            }
+        }
+        concerned.extend_from_slice(listeners.all.all());
     }
 
     /// How many topics have a listener.
@@ -120,56 +159,48 @@ impl Hub {
     }
 }
 
-impl Sessions {
-    fn all(&self) -> &[SessionKey] {
-        match self {
-            Self::One(session) => std::slice::from_ref(session),
-            Self::Many(crowd) => &crowd.sessions,
+impl Listeners {
+    fn len(&self) -> usize {
+        let choosy = self.choosy.as_ref().map_or(0, |choosy| choosy.wants.len());
+        self.all.all().len() + choosy
+    }
+
+    /// Adds one that is not there.
+    fn add(&mut self, session: SessionKey, interest: Interest) {
+        match interest {
+            Interest::All => self.all.add(session),
+            Interest::Keys(keys) => self.choosy.get_or_insert_default().add(session, keys),
         }
     }
 
-    fn add(&mut self, session: SessionKey) {
-        match self {
-            Self::One(first) => {
-                let mut crowd = Crowd::default();
-                crowd.add(*first);
-                crowd.add(session);
-                *self = Self::Many(Box::new(crowd));
-            }
-            Self::Many(crowd) => crowd.add(session),
-        }
-    }
-
-    /// True if none is left.
+    /// True if it was there.
     fn remove(&mut self, session: SessionKey) -> bool {
-        match self {
-            Self::One(only) => *only == session,
-            Self::Many(crowd) => {
-                crowd.remove(session);
-                if let [only] = crowd.sessions[..] {
-                    *self = Self::One(only);
-                }
-                false
-            }
-        }
+        let choosy = self.choosy.as_mut();
+        choosy.is_some_and(|choosy| choosy.remove(session)) || self.all.remove(session)
     }
 }
 
-impl Crowd {
-    fn add(&mut self, session: SessionKey) {
-        if let Entry::Vacant(place) = self.places.entry(session) {
-            place.insert(self.sessions.len());
-            self.sessions.push(session);
+impl Choosy {
+    fn add(&mut self, session: SessionKey, keys: Keys) {
+        for key in keys.as_slice() {
+            self.by_key.entry(*key).or_default().add(session);
         }
+        self.wants.insert(session, keys);
     }
 
-    fn remove(&mut self, session: SessionKey) {
-        if let Some(place) = self.places.remove(&session) {
-            self.sessions.swap_remove(place);
-            if let Some(moved) = self.sessions.get(place) {
-                self.places.insert(*moved, place);
+    fn remove(&mut self, session: SessionKey) -> bool {
+        let Some(keys) = self.wants.remove(&session) else {
+            return false;
+        };
+        for key in keys.as_slice() {
+            if let Some(sessions) = self.by_key.get_mut(key) {
+                sessions.remove(session);
+                if sessions.all().is_empty() {
+                    self.by_key.remove(key);
+                }
             }
         }
+        true
     }
 }
 
@@ -185,16 +216,33 @@ mod tests {
         Topic::recipient(&"acme".parse().unwrap(), "r")
     }
 
+    fn keys(values: &str) -> Keys {
+        let values = values.split_whitespace();
+        values.map(|value| Key::of(0, value)).collect()
+    }
+
+    fn wants(values: &str) -> Interest {
+        Interest::Keys(keys(values))
+    }
+
+    fn concerned(hub: &Hub, values: &str) -> Vec<u32> {
+        let mut concerned = Vec::new();
+        hub.concerned(&topic(), || keys(values), &mut concerned);
+        concerned.iter().map(|key| key.slot).collect()
+    }
+
     #[test]
     fn only_the_first_listener_and_the_last_concern_the_link() {
         let mut hub = Hub::default();
-        assert_eq!(hub.subscribe(topic(), key(1)).1, Subscribed::First);
-        assert_eq!(hub.subscribe(topic(), key(2)).1, Subscribed::Waiting);
+        let mut subscribe = |slot, interest| hub.subscribe(topic(), interest, key(slot)).1;
+        assert_eq!(subscribe(1, Interest::All), Subscribed::First);
+        assert_eq!(subscribe(2, wants("a")), Subscribed::Waiting);
         assert_eq!(hub.confirm(&topic()), [key(1), key(2)]);
-        assert_eq!(hub.subscribe(topic(), key(3)).1, Subscribed::Live);
+        let mut subscribe = |slot, interest| hub.subscribe(topic(), interest, key(slot)).1;
+        assert_eq!(subscribe(3, Interest::All), Subscribed::Live);
         assert!(!hub.unsubscribe(&topic(), key(1)));
         assert!(!hub.unsubscribe(&topic(), key(3)));
-        assert_eq!(hub.listeners(&topic()), [key(2)]);
+        assert_eq!(hub.listeners(&topic()).collect::<Vec<_>>(), [key(2)]);
         assert!(hub.unsubscribe(&topic(), key(2)));
         assert!(hub.is_empty());
     }
@@ -202,9 +250,42 @@ mod tests {
     #[test]
     fn a_stranger_who_leaves_changes_nothing() {
         let mut hub = Hub::default();
-        hub.subscribe(topic(), key(1));
+        hub.subscribe(topic(), Interest::All, key(1));
         assert!(!hub.unsubscribe(&topic(), key(2)));
-        assert_eq!(hub.listeners(&topic()), [key(1)]);
         assert!(!hub.unsubscribe(&Topic::all(&"acme".parse().unwrap()), key(1)));
+        hub.replace(&topic(), wants("a"), key(2));
+        assert_eq!(hub.listeners(&topic()).collect::<Vec<_>>(), [key(1)]);
+    }
+
+    #[test]
+    fn an_event_concerns_those_who_want_all_and_those_who_want_one_of_its_keys() {
+        let mut hub = Hub::default();
+        for (slot, interest) in [
+            (1, Interest::All),
+            (2, wants("a b")),
+            (3, wants("b")),
+            (4, Interest::none()),
+        ] {
+            hub.subscribe(topic(), interest, key(slot));
+        }
+        assert_eq!(concerned(&hub, "c"), [1]);
+        assert_eq!(concerned(&hub, "a"), [2, 1]);
+        assert_eq!(concerned(&hub, "a b"), [2, 3, 1], "nobody twice");
+        hub.unsubscribe(&topic(), key(2));
+        assert_eq!(concerned(&hub, "a b"), [3, 1]);
+    }
+
+    #[test]
+    fn what_a_listener_wants_instead_counts_from_then_on() {
+        let mut hub = Hub::default();
+        hub.subscribe(topic(), wants("a b"), key(1));
+        hub.replace(&topic(), wants("c"), key(1));
+        assert_eq!(concerned(&hub, "a b"), [] as [u32; 0]);
+        assert_eq!(concerned(&hub, "c"), [1]);
+        hub.replace(&topic(), Interest::All, key(1));
+        assert_eq!(concerned(&hub, ""), [1]);
+        hub.replace(&topic(), Interest::none(), key(1));
+        assert_eq!(concerned(&hub, "a b c"), [] as [u32; 0]);
+        assert!(hub.unsubscribe(&topic(), key(1)), "nothing of it is left");
     }
 }

@@ -61,7 +61,7 @@ pub(crate) async fn watch_remaining(draining: impl Future<Output = ()>, metrics:
     let mut draining = std::pin::pin!(draining);
     let mut ticks = tokio::time::interval(COUNT_INTERVAL);
     loop {
-        metrics.drain_remaining.set(metrics.shard.connections.get());
+        metrics.drain_remaining.set(metrics.shard.connections());
         tokio::select! {
             () = &mut draining => break,
             _ = ticks.tick() => {}

@@ -2,7 +2,7 @@
 //!
 //! In reading order: the bytes ([`websocket`]), the protocols ([`dialect`]) and
 //! what surrounds one ([`session`], [`close`], [`client`]), the threads that own
-//! sockets ([`shard`], [`hub`]), what takes time ([`errands`], [`mailbox`]), who
+//! sockets ([`shard`], [`hub`], [`interest`]), what takes time ([`errands`], [`mailbox`]), who
 //! is let in ([`admission`], [`client_address`], [`handshakes`], [`router`]), and
 //! the process ([`config`], [`metrics`], [`health`], [`control`], [`process`]).
 
@@ -13,6 +13,7 @@ pub mod close;
 pub mod client;
 pub mod shard;
 pub mod hub;
+pub mod interest;
 pub mod errands;
 pub mod mailbox;
 pub mod admission;

@@ -5,14 +5,14 @@ use std::time::Duration;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{
-    Error, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, Registry,
+    Error, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry,
     exponential_buckets, histogram_opts, opts,
 };
 
 use crate::close::CloseReason;
+use crate::dialect::hypothesis::{MessageKind, Outcome, Reason};
+use crate::dialect::{Protocol, Tally};
 
-/// The one dialect there is so far.
-const DIALECT: &str = "push";
 /// What came of an attempt to connect.
 pub const OUTCOMES: [&str; 8] = [
     "ok",
@@ -41,14 +41,9 @@ pub struct Metrics {
 /// What the shards count, each label resolved once.
 #[derive(Clone, Debug)]
 pub struct ShardMetrics {
-    /// Open sockets.
-    pub connections: IntGauge,
+    dialects: [DialectMetrics; Protocol::EVERY.len()],
     /// Topics with a listener, counted once for each shard that has one.
     pub topics: IntGauge,
-    /// Frames from clients.
-    pub frames_received: IntCounter,
-    frames_sent: IntCounter,
-    bytes_sent: IntCounter,
     dropped_expired: IntCounter,
     /// Bytes waiting for clients to take them.
     pub queue_bytes: IntGauge,
@@ -61,6 +56,20 @@ pub struct ShardMetrics {
     /// Shards that took nothing for so long that their process ends.
     pub hung: IntCounter,
     age: Histogram,
+    viewers: IntGaugeVec,
+    messages: IntCounterVec,
+    suppressed: IntCounterVec,
+}
+
+/// What the shards count of the sockets of one dialect.
+#[derive(Clone, Debug)]
+pub struct DialectMetrics {
+    /// Open sockets.
+    pub connections: IntGauge,
+    /// Frames from clients.
+    pub frames_received: IntCounter,
+    frames_sent: IntCounter,
+    bytes_sent: IntCounter,
 }
 
 /// What the errands count.
@@ -109,6 +118,10 @@ impl Register<'_> {
         self.add(IntCounter::new(full(name), help))
     }
 
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, Error> {
+        self.add(IntGaugeVec::new(opts!(full(name), help), labels))
+    }
+
     fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, Error> {
         self.add(IntCounterVec::new(opts!(full(name), help), labels))
     }
@@ -137,7 +150,7 @@ impl Metrics {
         let admission = AdmissionMetrics::register(&register)?;
         registry.register(Box::new(Headroom {
             limit: admission.limit.clone(),
-            connections: shard.connections.clone(),
+            shard: shard.clone(),
             shown: IntGauge::new(full("headroom"), "Sockets that this node can still take.")?,
         }))?;
         Ok(Self {
@@ -155,7 +168,7 @@ impl Metrics {
 /// How many sockets more there may be, worked out when somebody asks.
 struct Headroom {
     limit: IntGauge,
-    connections: IntGauge,
+    shard: ShardMetrics,
     shown: IntGauge,
 }
 
@@ -165,7 +178,7 @@ impl Collector for Headroom {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        self.shown.set(self.limit.get() - self.connections.get());
+        self.shown.set(self.limit.get() - self.shard.connections());
         self.shown.collect()
     }
 }
@@ -176,10 +189,7 @@ impl ShardMetrics {
         let ages = vec![1.0, 10.0, 60.0, 600.0, 3600.0, 21_600.0, 86_400.0];
         let fanout = vec![1.0, 2.0, 5.0, 10.0, 100.0, 1e3, 1e4, 1e5];
         let dialect = ["dialect"];
-        let connections = register.add(prometheus::IntGaugeVec::new(
-            opts!(full("connections"), "Open sockets."),
-            &dialect,
-        ))?;
+        let connections = register.gauges("connections", "Open sockets.", &dialect)?;
         let received =
             register.counters("frames_received_total", "Frames from clients.", &dialect)?;
         let frames_sent = register.counters(
@@ -202,18 +212,52 @@ impl ShardMetrics {
             "Connections ended, by reason.",
             &["dialect", "reason"],
         )?;
-        for reason in CloseReason::LABELS {
-            closes.with_label_values(&[DIALECT, reason]);
+        let viewers = register.gauges(
+            "viewers",
+            "Open sockets of protocols in which clients may sign in, by whether they have.",
+            &["identity"],
+        )?;
+        let messages = register.counters(
+            "messages_received_total",
+            "Messages from clients that say what they want, by kind and what came of them.",
+            &["dialect", "kind", "outcome"],
+        )?;
+        let suppressed = register.counters(
+            "suppressed_total",
+            "Events that a socket asked for and was not sent, by reason.",
+            &["dialect", "reason"],
+        )?;
+        for protocol in Protocol::EVERY {
+            for reason in CloseReason::LABELS {
+                closes.with_label_values(&[protocol.label(), reason]);
+            }
+        }
+        for signed_in in [false, true] {
+            viewers.with_label_values(&[identity(signed_in)]);
+        }
+        for (kind, outcome) in HEARD {
+            messages.with_label_values(&heard(kind, outcome));
+        }
+        for reason in [Reason::Echo, Reason::ShadowBan, Reason::Permission] {
+            suppressed.with_label_values(&withheld(reason));
         }
         Ok(Self {
-            connections: connections.with_label_values(&[DIALECT]),
+            dialects: Protocol::EVERY.map(|protocol| {
+                let label = [protocol.label()];
+                DialectMetrics {
+                    connections: connections.with_label_values(&label),
+                    frames_received: received.with_label_values(&label),
+                    frames_sent: frames_sent.with_label_values(&label),
+                    bytes_sent: bytes_sent.with_label_values(&label),
+                }
+            }),
+            viewers,
+            messages,
+            suppressed,
             topics: register.gauge(
                 "topics",
                 "Topics with a listener, counted once for each shard that has one.",
             )?,
-            frames_received: received.with_label_values(&[DIALECT]),
-            frames_sent: frames_sent.with_label_values(&[DIALECT]),
-            bytes_sent: bytes_sent.with_label_values(&[DIALECT]),
             dropped_expired: dropped.with_label_values(&["expired"]),
             queue_bytes: register.gauge(
                 "queue_bytes",
@@ -242,17 +286,42 @@ impl ShardMetrics {
         })
     }
 
+    /// What is counted of one dialect.
+    pub fn of(&self, protocol: Protocol) -> &DialectMetrics {
+        &self.dialects[protocol as usize]
+    }
+
+    /// Open sockets of all dialects.
+    pub fn connections(&self) -> i64 {
+        self.dialects.iter().map(|d| d.connections.get()).sum()
+    }
+
+    /// Open sockets whose clients have signed in, or have not.
+    pub fn viewers(&self, signed_in: bool) -> IntGauge {
+        self.viewers.with_label_values(&[identity(signed_in)])
+    }
+
     /// So many frames and bytes have been written, and so many frames dropped.
-    pub fn sent(&self, frames: u64, bytes: u64, dropped: u64) {
-        self.frames_sent.inc_by(frames);
-        self.bytes_sent.inc_by(bytes);
+    pub fn sent(&self, protocol: Protocol, frames: u64, bytes: u64, dropped: u64) {
+        let of = self.of(protocol);
+        of.frames_sent.inc_by(frames);
+        of.bytes_sent.inc_by(bytes);
         self.dropped_expired.inc_by(dropped);
     }
 
+    /// A dialect has counted something.
+    pub fn tally(&self, tally: Tally) {
+        match tally {
+            Tally::Heard(kind, outcome) => self.messages.with_label_values(&heard(kind, outcome)),
+            Tally::Suppressed(reason) => self.suppressed.with_label_values(&withheld(reason)),
+        }
+        .inc();
+    }
+
     /// A connection has ended.
-    pub fn closed(&self, reason: CloseReason, age: Duration) {
+    pub fn closed(&self, protocol: Protocol, reason: CloseReason, age: Duration) {
         self.closes
-            .with_label_values(&[DIALECT, reason.label()])
+            .with_label_values(&[protocol.label(), reason.label()])
             .inc();
         self.age.observe(age.as_secs_f64());
         if reason == CloseReason::TooSlow {
@@ -261,13 +330,57 @@ impl ShardMetrics {
     }
 }
 
+fn identity(signed_in: bool) -> &'static str {
+    if signed_in { "signed_in" } else { "anonymous" }
+}
+
+/// What there is to hear.
+const HEARD: [(MessageKind, Outcome); 9] = [
+    (MessageKind::Ping, Outcome::Ok),
+    (MessageKind::Whoami, Outcome::Ok),
+    (MessageKind::ClientId, Outcome::Ok),
+    (MessageKind::ClientId, Outcome::InvalidData),
+    (MessageKind::Filter, Outcome::Ok),
+    (MessageKind::Filter, Outcome::InvalidData),
+    (MessageKind::Other, Outcome::InvalidType),
+    (MessageKind::Other, Outcome::Ignored),
+    (MessageKind::Other, Outcome::NotJson),
+];
+
+fn heard(kind: MessageKind, outcome: Outcome) -> [&'static str; 3] {
+    let kind = match kind {
+        MessageKind::Ping => "ping",
+        MessageKind::Whoami => "whoami",
+        MessageKind::ClientId => "client_id",
+        MessageKind::Filter => "filter",
+        MessageKind::Other => "other",
+    };
+    let outcome = match outcome {
+        Outcome::Ok => "ok",
+        Outcome::InvalidData => "invalid_data",
+        Outcome::InvalidType => "invalid_type",
+        Outcome::Ignored => "ignored",
+        Outcome::NotJson => "not_json",
+    };
+    [Protocol::Hypothesis.label(), kind, outcome]
+}
+
+fn withheld(reason: Reason) -> [&'static str; 2] {
+    let reason = match reason {
+        Reason::Echo => "echo",
+        Reason::ShadowBan => "shadow_ban",
+        Reason::Permission => "permission",
+    };
+    [Protocol::Hypothesis.label(), reason]
+}
+
 impl ErrandMetrics {
     fn register(register: &Register<'_>) -> Result<Self, Error> {
         let buckets = exponential_buckets(0.0005, 2.0, 14)?;
         let seconds = register.add(HistogramVec::new(
             histogram_opts!(
                 full("errand_seconds"),
-                "Time that reading a backlog, claiming or marking took.",
+                "Time that a successful call to the store took, by what it was for.",
                 buckets
             ),
             &["errand"],
@@ -280,7 +393,7 @@ impl ErrandMetrics {
         for outcome in ["delivered", "already", "cancelled"] {
             deliveries.with_label_values(&[outcome]);
         }
-        for errand in ["backlog", "claim", "mark"] {
+        for errand in ["backlog", "claim", "mark", "identity"] {
             seconds.with_label_values(&[errand]);
         }
         Ok(Self {
@@ -331,8 +444,10 @@ impl AdmissionMetrics {
             "Attempts to connect, by what came of them.",
             &["dialect", "outcome"],
         )?;
-        for outcome in OUTCOMES {
-            accepts.with_label_values(&[DIALECT, outcome]);
+        for protocol in Protocol::EVERY {
+            for outcome in OUTCOMES {
+                accepts.with_label_values(&[protocol.label(), outcome]);
+            }
         }
         Ok(Self {
             accepts,
@@ -343,7 +458,9 @@ impl AdmissionMetrics {
     }
 
     /// Somebody tried to connect.
-    pub fn outcome(&self, outcome: &str) {
-        self.accepts.with_label_values(&[DIALECT, outcome]).inc();
+    pub fn outcome(&self, protocol: Protocol, outcome: &str) {
+        self.accepts
+            .with_label_values(&[protocol.label(), outcome])
+            .inc();
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broker::bus::Bus;
+use broker::identity::Authenticator;
 use broker::keys::Keys;
 use broker::link::{Link, LinkMetrics, Wants};
 use broker::messages::{Limits, Messages};
@@ -111,8 +112,10 @@ async fn serve(
     let until_end = || ending.clone().cancelled_owned();
     let counted = &metrics.errands;
     let health = health::watch(node.clone(), redis.clone(), link.state(), config.link_grace);
+    let authenticator = Authenticator::new(redis.clone(), keys.clone(), &config.auth);
     let running = errands.clone().run(
         messages.clone(),
+        authenticator.clone(),
         inboxes.clone(),
         counted.clone(),
         until_end(),
@@ -137,6 +140,10 @@ async fn serve(
         node: node.clone(),
         keyring,
         messages,
+        sites: config.common.sites.clone(),
+        authenticator,
+        origins: config.origins,
+        strict: config.hypothesis_strict,
         admission: Admission::new(capacity),
         trusted_proxies: config.trusted_proxies,
         shards: inboxes.clone(),

@@ -1,23 +1,26 @@
 //! The public listener: connections become requests, and a request that may be
 //! upgraded becomes a socket of a shard.
 
+mod hypothesis;
+mod push;
+
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
-use broker::Timestamp;
+use broker::identity::Authenticator;
 use broker::messages::Messages;
 use broker::node::{Node, Phase};
-use broker::token::{Keyring, RecipientToken};
-use broker::topic::Topic;
+use broker::sites::Sites;
+use broker::token::Keyring;
+use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderValue};
-use http::{StatusCode, Uri};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
@@ -28,14 +31,14 @@ use ipnet::IpNet;
 use tokio::net::{TcpListener, TcpStream};
 use tracing::{debug, warn};
 
-use crate::admission::{Admission, Denial, Permit, check_in, identify};
+use crate::admission::{Admission, Denial, Permit};
 use crate::client::Client;
 use crate::client_address::client_address;
-use crate::dialect::push::{Form, JSON_SUBPROTOCOL};
+use crate::config::WebOrigin;
 use crate::handshakes::{Handshakes, Lost, Place};
 use crate::metrics::AdmissionMetrics;
 use crate::shard::inbox::{Admitted, Inbox, Mail};
-use crate::websocket::{Handshake, Refusal};
+use crate::websocket::Handshake;
 
 /// Room for the head of a request; a token takes at most a few KiB.
 const MAX_HEAD: usize = 16 << 10;
@@ -55,6 +58,14 @@ pub struct Front {
     pub keyring: Keyring,
     /// Knows which tokens are revoked.
     pub messages: Messages,
+    /// Knows which host shows the annotations of which tenant.
+    pub sites: Sites,
+    /// Knows whom users' access tokens name.
+    pub authenticator: Authenticator,
+    /// The web origins from which annotations may be read; empty means all.
+    pub origins: Vec<WebOrigin>,
+    /// Whether to do as the original Hypothesis also where it does wrong.
+    pub strict: bool,
     /// Knows whether there is room.
     pub admission: Arc<Admission>,
     /// Whose `X-Forwarded-For` is believed.
@@ -74,14 +85,53 @@ pub struct Front {
 #[derive(Clone, Default)]
 struct Pending(Arc<Mutex<Option<(OnUpgrade, Client, Permit)>>>);
 
+impl Pending {
+    /// Leaves a client there and answers with the upgrade.
+    fn upgrade(
+        &self,
+        mut request: Request,
+        handshake: Handshake,
+        client: Client,
+        permit: Permit,
+    ) -> Response {
+        let Some(upgrade) = request.extensions_mut().remove::<OnUpgrade>() else {
+            return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+        };
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((upgrade, client, permit));
+        handshake.response().map(|()| Body::empty())
+    }
+}
+
 /// A connection's peer, as a request extension.
 #[derive(Clone, Copy)]
 struct Peer(IpAddr);
 
+impl Front {
+    /// # Errors
+    /// If the node takes no new clients.
+    fn is_open(&self) -> Result<(), Denial> {
+        if Phase::Draining <= self.node.phase() {
+            return Err(Denial::Draining);
+        }
+        Ok(())
+    }
+
+    fn client_address(&self, peer: Peer, headers: &HeaderMap) -> IpAddr {
+        let forwarded = headers
+            .get_all("x-forwarded-for")
+            .iter()
+            .map(HeaderValue::as_bytes);
+        client_address(peer.0, &self.trusted_proxies, forwarded)
+    }
+}
+
 /// Accepts connections until `stop` resolves.
 pub async fn serve(listener: TcpListener, front: Arc<Front>, stop: impl Future<Output = ()>) {
     let router = Router::new()
-        .route("/", any(open))
+        .route("/", any(push::open))
+        .route("/ws", any(hypothesis::open))
+        .route("/_status", any(hypothesis::status))
+        .fallback(hypothesis::elsewhere)
         .layer(map_response(ends_here))
         .with_state(Arc::clone(&front));
     let handshakes = Handshakes::new(front.max_handshakes);
@@ -195,121 +245,14 @@ impl Connection {
     }
 }
 
-/// Answers a request for a socket.
-async fn open(
-    State(front): State<Arc<Front>>,
-    axum::Extension(pending): axum::Extension<Pending>,
-    axum::Extension(peer): axum::Extension<Peer>,
-    mut request: Request,
-) -> Response {
-    let known = [JSON_SUBPROTOCOL];
-    let (method, version) = (request.method(), request.version());
-    let handshake = match Handshake::read(method, version, request.headers(), &known) {
-        Ok(handshake) => handshake,
-        Err(refusal) => return refuse(&front, refusal),
-    };
-    match admit(&front, peer, request.uri(), request.headers()).await {
-        Ok((token, since, permit)) => {
-            let Some(upgrade) = request.extensions_mut().remove::<OnUpgrade>() else {
-                return StatusCode::INTERNAL_SERVER_ERROR.into_response();
-            };
-            let form = match handshake.subprotocol() {
-                Some(JSON_SUBPROTOCOL) => Form::Json,
-                _ => Form::Raw,
-            };
-            let recipient = Topic::recipient(&token.tenant, &token.recipient);
-            let client = Client::Push {
-                recipient,
-                label: token.label,
-                form,
-                since,
-            };
-            *pending.0.lock().unwrap_or_else(PoisonError::into_inner) =
-                Some((upgrade, client, permit));
-            front.metrics.outcome("ok");
-            handshake.response().map(|()| Body::empty())
-        }
-        Err(denial) => deny(&front, denial),
-    }
-}
-
-async fn admit(
-    front: &Front,
-    peer: Peer,
-    uri: &Uri,
-    headers: &HeaderMap,
-) -> Result<(RecipientToken, Timestamp, Permit), Denial> {
-    if Phase::Draining <= front.node.phase() {
-        return Err(Denial::Draining);
-    }
-    let forwarded = headers
-        .get_all("x-forwarded-for")
-        .iter()
-        .map(HeaderValue::as_bytes);
-    let address = client_address(peer.0, &front.trusted_proxies, forwarded);
-    let token = uri.query().and_then(|query| {
-        url::form_urlencoded::parse(query.as_bytes())
-            .find_map(|(name, value)| (name == "token").then_some(value))
-    });
-    let origin = headers
-        .get(header::ORIGIN)
-        .and_then(|origin| origin.to_str().ok());
-    let token = token.as_deref();
-    let token = identify(&front.keyring, token, origin, address, Timestamp::now())?;
-    // Only now, so that made-up tokens cannot use up what real ones are allowed.
-    let permit = front.admission.permit(address)?;
-    let since = check_in(&front.messages, &token).await?;
-    Ok((token, since, permit))
-}
-
-fn refuse(front: &Front, refusal: Refusal) -> Response {
-    front.metrics.outcome("no_upgrade");
-    no_referrer(refusal.response().map(Body::from))
-}
-
-fn deny(front: &Front, denial: Denial) -> Response {
-    let (outcome, status, text) = match denial {
-        Denial::Unauthorized => (
-            "unauthorized",
-            StatusCode::UNAUTHORIZED,
-            "the token is missing, invalid or expired",
-        ),
-        Denial::Origin => (
-            "forbidden_origin",
-            StatusCode::FORBIDDEN,
-            "the token is for another origin",
-        ),
-        Denial::Address => (
-            "forbidden_ip",
-            StatusCode::FORBIDDEN,
-            "the token is for another address",
-        ),
-        Denial::Limited => (
-            "limited",
-            StatusCode::SERVICE_UNAVAILABLE,
-            "this node is full, come back later",
-        ),
-        Denial::Draining => (
-            "draining",
-            StatusCode::SERVICE_UNAVAILABLE,
-            "this node is leaving, come back",
-        ),
-        Denial::Unavailable => (
-            "unavailable",
-            StatusCode::SERVICE_UNAVAILABLE,
-            "tokens cannot be checked now",
-        ),
-    };
-    front.metrics.outcome(outcome);
-    let mut response = (status, text).into_response();
-    if status == StatusCode::SERVICE_UNAVAILABLE {
-        // Spread, so that those who were refused together do not return together.
+/// Asks who is refused for the moment to come back; not all together, as they were
+/// refused together.
+fn come_back(response: &mut Response) {
+    if response.status() == StatusCode::SERVICE_UNAVAILABLE {
         let seconds = rand::random_range(RETRY_AFTER);
-        response
-            .headers_mut()
-            .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        let headers = response.headers_mut();
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
-    no_referrer(response)
 }
 
 /// Ends the connection of whoever was not upgraded: it has no other business here,

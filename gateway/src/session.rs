@@ -123,7 +123,11 @@ impl Session {
                 let code = frame.as_ref().map(|frame| frame.code);
                 vec![Effect::Close(CloseReason::ClientLeft(code))]
             }
-            Received::Binary(_) | Received::Pong(_) | Received::Fragment => Vec::new(),
+            Received::Binary(bytes) => {
+                let effects = self.dialect.receive_binary(bytes, now.wall);
+                self.count(effects)
+            }
+            Received::Pong(_) | Received::Fragment => Vec::new(),
         }
     }
 
@@ -181,7 +185,7 @@ impl Session {
     /// Counts subscriptions per topic; only the first and the last pass through.
     fn count(&mut self, mut effects: Vec<Effect>) -> Vec<Effect> {
         effects.retain(|effect| match effect {
-            Effect::Subscribe(topic) => {
+            Effect::Subscribe(topic, _) => {
                 if let Some((_, count)) = self.topics.iter_mut().find(|(t, _)| t == topic) {
                     *count += 1;
                     return false;
@@ -200,7 +204,12 @@ impl Session {
                 }
                 last
             }
-            Effect::Send(_) | Effect::Ask(_) | Effect::WakeAt(_) | Effect::Close(_) => true,
+            Effect::Send(_)
+            | Effect::Want(..)
+            | Effect::Ask(_)
+            | Effect::WakeAt(_)
+            | Effect::Count(_)
+            | Effect::Close(_) => true,
         });
         effects
     }
@@ -229,6 +238,7 @@ mod tests {
 
     use super::*;
     use crate::dialect::{Errand, Mark, Tag};
+    use crate::interest::Interest;
 
     /// Does nothing but what it is told to.
     struct Script(Vec<Effect>);
@@ -249,6 +259,9 @@ mod tests {
                 recipient: topic,
             });
             vec![Effect::Ask(errand); frame.len()]
+        }
+        fn receive_binary(&mut self, _: &[u8], _: Timestamp) -> Vec<Effect> {
+            Vec::new()
         }
         fn deliver(&mut self, _: &Topic, _: &Rc<Delivery>, _: Timestamp) -> Vec<Effect> {
             Vec::new()
@@ -287,7 +300,7 @@ mod tests {
     #[test]
     fn only_the_first_subscription_and_the_last_unsubscription_pass() {
         let topic = Topic::recipient(&"acme".parse().unwrap(), "r");
-        let subscribe = || Effect::Subscribe(topic.clone());
+        let subscribe = || Effect::Subscribe(topic.clone(), Interest::All);
         let unsubscribe = || Effect::Unsubscribe(topic.clone());
         let mut session = session(
             vec![

@@ -28,7 +28,7 @@ use self::endings::Drain;
 use self::inbox::{Inbox, Listening};
 use self::out::{Fate, Fates, Turn};
 use self::timers::Timers;
-use crate::dialect::Mark;
+use crate::dialect::{Mark, Protocol};
 use crate::errands::{Asked, Errands};
 use crate::hub::{Hub, SessionKey};
 use crate::metrics::ShardMetrics;
@@ -83,8 +83,8 @@ struct Shard {
     /// Sockets that had more to read than a turn allows.
     unread: Vec<usize>,
     fates: Vec<(SessionKey, Fate)>,
-    /// What was written in this turn.
-    written: Fates,
+    /// What was written in this turn, by protocol.
+    written: [Fates; Protocol::EVERY.len()],
     buffer: Box<[u8]>,
     scratch: Vec<u8>,
     wants: Wants,
@@ -94,6 +94,8 @@ struct Shard {
     marks: Vec<Mark>,
     /// When the events of this turn were published.
     published: Vec<Timestamp>,
+    /// The sessions that an event may concern, while it is handed out.
+    concerned: Vec<SessionKey>,
     /// A session has ended: its client may already be on its way to another
     /// node, which must not find pending what it has got.
     hurry: bool,
@@ -167,7 +169,7 @@ impl Shard {
             dirty: Vec::new(),
             unread: Vec::new(),
             fates: Vec::new(),
-            written: Fates::default(),
+            written: Default::default(),
             buffer: vec![0; READ].into(),
             scratch: Vec::new(),
             wants,
@@ -176,6 +178,7 @@ impl Shard {
             asked: Vec::new(),
             marks: Vec::new(),
             published: Vec::new(),
+            concerned: Vec::new(),
             hurry: false,
             drain: None,
             topics: 0,
@@ -235,13 +238,11 @@ impl Shard {
 
     fn listening(&self, topic: &Topic) -> Listening {
         let listeners = self.hub.listeners(topic);
-        let opened = listeners
-            .iter()
-            .filter_map(|key| self.conns.get(key.slot as usize).map(|conn| conn.opened_at));
-        Listening {
-            sockets: listeners.len() as u64,
-            since: opened.min(),
-        }
+        let opened = listeners.map(|key| Some(self.conns.get(key.slot as usize)?.opened_at));
+        opened.fold(Listening::default(), |all, opened| Listening {
+            sockets: all.sockets + 1,
+            since: all.since.into_iter().chain(opened).min(),
+        })
     }
 }
 

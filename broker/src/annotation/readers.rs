@@ -18,6 +18,15 @@ pub enum ViewerClass {
 }
 
 impl ViewerClass {
+    /// In how many ways an annotation may be shown: to each class, and to who
+    /// flagged it and who did not.
+    pub const WAYS: usize = 8;
+
+    /// Numbers the ways, from 0.
+    pub fn way(self, flagged: bool) -> usize {
+        2 * self as usize + usize::from(flagged)
+    }
+
     /// Whether the annotation is the viewer's own.
     pub fn wrote_it(self) -> bool {
         matches!(self, Self::Author | Self::ModeratingAuthor)

@@ -24,9 +24,10 @@ const FILE: &str = "_FILE";
 const ROLES: [&str; 3] = ["CARILLON_GATEWAY_", "CARILLON_API_", "CARILLON_WORKER_"];
 
 /// Variables without a role in their name that not every process reads.
-const SHARED: [&str; 6] = [
+const SHARED: [&str; 7] = [
     "CARILLON_DRAIN_WINDOW",
     "CARILLON_GLOBAL_LIFE",
+    "CARILLON_HYPOTHESIS_STRICT",
     "CARILLON_MAX_PENDING",
     "CARILLON_RETENTION",
     "CARILLON_SHUTDOWN_DELAY",

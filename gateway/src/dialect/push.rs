@@ -24,6 +24,7 @@ use self::catch_up::CatchUp;
 pub use self::pushed::Pushed;
 use super::{Answer, Delivery, Dialect, Effect, Errand, Mark, Notice, Outgoing, Tag};
 use crate::close::CloseReason;
+use crate::interest::Interest;
 use crate::websocket::Frame;
 
 /// The subprotocol with particulars and acknowledgements.
@@ -243,8 +244,8 @@ impl Dialect for Push {
         self.catching_up = Some(Box::new(CatchUp::waiting_for(2)));
         let all = Topic::all(&self.recipient.tenant());
         vec![
-            Effect::Subscribe(self.recipient.clone()),
-            Effect::Subscribe(all),
+            Effect::Subscribe(self.recipient.clone(), Interest::All),
+            Effect::Subscribe(all, Interest::All),
         ]
     }
 
@@ -256,6 +257,11 @@ impl Dialect for Push {
                 None => vec![Effect::Close(CloseReason::Malformed)],
             },
         }
+    }
+
+    /// Not part of the protocol.
+    fn receive_binary(&mut self, _frame: &[u8], _now: Timestamp) -> Vec<Effect> {
+        Vec::new()
     }
 
     fn deliver(&mut self, topic: &Topic, delivery: &Rc<Delivery>, now: Timestamp) -> Vec<Effect> {
@@ -274,6 +280,7 @@ impl Dialect for Push {
         match answer {
             Answer::Backlog { messages, more } => self.page(messages, more, now),
             Answer::Revoked => vec![Effect::Close(CloseReason::Revoked)],
+            Answer::Identity(_) => Vec::new(),
             Answer::Claimed { global, id } => {
                 if global.expires_at.is_some_and(|at| at <= now) {
                     return Vec::new();

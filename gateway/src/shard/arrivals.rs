@@ -81,8 +81,11 @@ impl Shard {
             slot,
             turn: self.turns,
         };
+        let (protocol, signed_in) = (client.protocol(), client.signed_in());
         entry.insert(Box::new(Conn {
             stream,
+            protocol,
+            signed_in,
             session: Session::new(client.dialect(), &self.settings.session, now),
             decoder: Decoder::new(),
             state: State::Open,
@@ -93,7 +96,10 @@ impl Shard {
             turn: self.turns,
             _permit: permit,
         }));
-        self.metrics.connections.inc();
+        self.metrics.of(protocol).connections.inc();
+        if let Some(signed_in) = signed_in {
+            self.metrics.viewers(signed_in).inc();
+        }
         // Spread over an interval, so that sockets of one storm do not all beat at once.
         let heartbeat = self.settings.session.heartbeat;
         let first = heartbeat.mul_f64(0.5 + rand::random::<f64>() / 2.0);
@@ -111,26 +117,28 @@ impl Shard {
     pub(super) fn arrived(&mut self, arrival: &Arrival, now: Now) {
         match arrival {
             Arrival::Event(topic, event) => {
-                let listeners = self.hub.listeners(topic).to_vec();
-                if listeners.is_empty() {
-                    return;
-                }
-                self.metrics.fanout.observe(listeners.len() as f64);
-                self.published.extend(event.published_at);
                 let delivery = Rc::new(Delivery::new(Arc::clone(event)));
-                for key in listeners {
+                let mut concerned = std::mem::take(&mut self.concerned);
+                self.hub
+                    .concerned(topic, || delivery.keys(), &mut concerned);
+                if !concerned.is_empty() {
+                    self.metrics.fanout.observe(concerned.len() as f64);
+                    self.published.extend(event.published_at);
+                }
+                for key in concerned.drain(..) {
                     self.with(key, now, |session, now| {
                         session.deliver(topic, &delivery, now)
                     });
                 }
+                self.concerned = concerned;
             }
             Arrival::Subscribed(topic) => {
-                for key in self.hub.confirm(topic).to_vec() {
+                for key in self.hub.confirm(topic) {
                     self.with(key, now, |s, now| s.notice(Notice::Subscribed(topic), now));
                 }
             }
             Arrival::Resumed(topic) => {
-                for key in self.hub.confirm(topic).to_vec() {
+                for key in self.hub.confirm(topic) {
                     self.with(key, now, |s, now| s.notice(Notice::Gap(topic), now));
                 }
             }
@@ -190,6 +198,7 @@ impl Shard {
             session,
             decoder,
             state,
+            protocol,
             ..
         } = &mut **conn;
         let limits = Limits {
@@ -212,7 +221,7 @@ impl Shard {
             }
         });
         session.heard(now);
-        self.metrics.frames_received.inc_by(frames);
+        self.metrics.of(*protocol).frames_received.inc_by(frames);
         self.apply(key, effects, now);
         if let Err(violation) = result {
             debug!(%violation, "a client broke the WebSocket protocol");

@@ -8,6 +8,7 @@ use mio::net::TcpStream;
 use super::out::{Chain, Queue};
 use crate::admission::Permit;
 use crate::close::CloseReason;
+use crate::dialect::Protocol;
 use crate::session::Session;
 use crate::websocket::Decoder;
 
@@ -15,6 +16,9 @@ use crate::websocket::Decoder;
 pub(super) struct Conn {
     pub(super) stream: TcpStream,
     pub(super) session: Session,
+    pub(super) protocol: Protocol,
+    /// Whether its client has signed in, where that is left to the client.
+    pub(super) signed_in: Option<bool>,
     pub(super) decoder: Decoder,
     pub(super) state: State,
     /// What this turn has for it.

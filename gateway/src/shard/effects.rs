@@ -9,6 +9,7 @@ use super::timers::Due;
 use crate::dialect::{Effect, Errand, Notice, Outgoing};
 use crate::errands::Asked;
 use crate::hub::{SessionKey, Subscribed};
+use crate::interest::Interest;
 use crate::session::{Now, Session};
 
 /// How far back a mark looks for its like: as many messages as sockets of one
@@ -32,7 +33,8 @@ impl Shard {
         for effect in effects {
             match effect {
                 Effect::Send(outgoing) => self.send(key, outgoing),
-                Effect::Subscribe(topic) => self.subscribe(key, topic, now),
+                Effect::Subscribe(topic, interest) => self.subscribe(key, topic, interest, now),
+                Effect::Want(topic, interest) => self.hub.replace(&topic, interest, key),
                 Effect::Unsubscribe(topic) => self.unsubscribe(key, topic),
                 Effect::Ask(Errand::Mark(mark)) => {
                     // Sockets of one recipient flush the same few messages in a row.
@@ -53,6 +55,7 @@ impl Shard {
                     self.timers
                         .add(now.steady + at.since(now.wall), Due::Wake, key);
                 }
+                Effect::Count(tally) => self.metrics.tally(tally),
                 Effect::Close(reason) => self.close(key, reason, now),
             }
         }
@@ -70,8 +73,14 @@ impl Shard {
         }
     }
 
-    pub(super) fn subscribe(&mut self, key: SessionKey, topic: Topic, now: Now) {
-        let (topic, outcome) = self.hub.subscribe(topic, key);
+    pub(super) fn subscribe(
+        &mut self,
+        key: SessionKey,
+        topic: Topic,
+        interest: Interest,
+        now: Now,
+    ) {
+        let (topic, outcome) = self.hub.subscribe(topic, interest, key);
         if let Some(conn) = self.open_conn(key) {
             conn.session.share(&topic);
         }

@@ -65,12 +65,12 @@ impl Shard {
     pub(super) fn end_session(&mut self, key: SessionKey, reason: CloseReason, now: Now) {
         let Some(conn) = self.conn(key) else { return };
         conn.state = State::Closing(reason);
-        let age = now.wall.since(conn.opened_at);
+        let (protocol, age) = (conn.protocol, now.wall.since(conn.opened_at));
         let topics: Vec<_> = conn.session.topics().cloned().collect();
         for topic in topics {
             self.unsubscribe(key, topic);
         }
-        self.metrics.closed(reason, age);
+        self.metrics.closed(protocol, reason, age);
         self.hurry = true;
     }
 
@@ -84,7 +84,10 @@ impl Shard {
             let mut conn = self.conns.remove(key.slot as usize);
             // A socket that cannot be taken off the poll is taken off by closing it.
             drop(self.poll.registry().deregister(&mut conn.stream));
-            self.metrics.connections.dec();
+            self.metrics.of(conn.protocol).connections.dec();
+            if let Some(signed_in) = conn.signed_in {
+                self.metrics.viewers(signed_in).dec();
+            }
             self.metrics.queue_bytes.sub(queued(conn.queue.as_deref()));
         }
     }

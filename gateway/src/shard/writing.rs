@@ -6,7 +6,7 @@ use super::Shard;
 use super::conn::State;
 use super::out::{Chain, Fate, Progress, queued, write_chain};
 use crate::close::CloseReason;
-use crate::dialect::{Notice, Tag};
+use crate::dialect::{Notice, Protocol, Tag};
 use crate::hub::SessionKey;
 use crate::session::Now;
 
@@ -37,8 +37,10 @@ impl Shard {
             }
         }
         self.turn.clear();
-        let (frames, bytes, dropped) = self.written.take_counts();
-        self.metrics.sent(frames, bytes, dropped);
+        for protocol in Protocol::EVERY {
+            let (frames, bytes, dropped) = self.written[protocol as usize].take_counts();
+            self.metrics.sent(protocol, frames, bytes, dropped);
+        }
         let written_at = Timestamp::now();
         for at in self.published.drain(..) {
             let late = written_at.since(at);
@@ -56,7 +58,7 @@ impl Shard {
         };
         let queued_before = queued(conn.queue.as_deref());
         let mut chain = std::mem::replace(&mut conn.chain, Chain::EMPTY);
-        let fates = &mut self.written;
+        let fates = &mut self.written[conn.protocol as usize];
         let result = match &mut conn.queue {
             None => {
                 let (turn, scratch) = (&mut self.turn, &mut self.scratch);

@@ -11,12 +11,13 @@ const MOST_SERIES: usize = 300;
 
 /// Labels whose values come from closed sets. Nothing that a user, a message or
 /// an address could be told by is among them.
-const LABELS: [&str; 16] = [
+const LABELS: [&str; 17] = [
     "cause",
     "condition",
     "dialect",
     "errand",
     "field",
+    "identity",
     "kind",
     "le",
     "operation",

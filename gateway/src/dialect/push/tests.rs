@@ -202,7 +202,7 @@ impl Conversation {
                     None => format!("< {text}"),
                 }
             }
-            Effect::Subscribe(topic) => format!("+ {topic}"),
+            Effect::Subscribe(topic, _) => format!("+ {topic}"),
             Effect::Unsubscribe(topic) => format!("- {topic}"),
             Effect::Ask(Errand::Backlog { after, .. }) => match after {
                 Some(id) => format!("backlog after {}", self.show_id(*id)),
@@ -213,6 +213,9 @@ impl Conversation {
                 format!("claim {}", self.show_id(global.id))
             }
             Effect::WakeAt(at) => format!("wake at {}", at.millis()),
+            Effect::Want(..) | Effect::Count(_) | Effect::Ask(Errand::Identity(_)) => {
+                panic!("not of this dialect: {effect:?}")
+            }
             Effect::Close(reason) => format!("close {}", reason.label()),
         }
     }
