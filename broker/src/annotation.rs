@@ -11,6 +11,8 @@ pub mod readers;
 pub mod view;
 pub mod store;
 
+pub use readers::ViewerClass;
+
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};

@@ -170,3 +170,6 @@ fn list<'a>(parent: Option<&'a Map<String, Value>>, key: &str) -> std::slice::It
         .map_or(&[][..], Vec::as_slice)
         .iter()
 }
+
+#[cfg(test)]
+mod tests;

@@ -81,3 +81,6 @@ impl Notification {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -351,3 +351,6 @@ const SHAPE: Shape = Shape::Object {
     ],
     required: &[],
 };
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::readers::ViewerClass;
+use super::ViewerClass;
 use super::{Change, Moderation, Notification};
 
 impl Notification {
@@ -63,3 +63,6 @@ impl Notification {
 fn raw(value: &(impl serde::Serialize + ?Sized)) -> Box<RawValue> {
     to_raw_value(value).expect("it is JSON")
 }
+
+#[cfg(test)]
+mod tests;

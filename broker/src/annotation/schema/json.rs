@@ -90,29 +90,39 @@ fn substituted(json: &str, halves: &[usize], substitute: &str) -> String {
     out
 }
 
-/// The way to the first difference; a name that differs is not on it.
-fn find_difference(one: &Value, other: &Value, path: &mut Vec<String>) {
-    let step = match (one, other) {
-        (Value::Array(ones), Value::Array(others)) => ones
-            .iter()
-            .zip(others)
-            .enumerate()
-            .find(|(_, (one, other))| one != other)
-            .map(|(index, (one, other))| (index.to_string(), one, other)),
-        (Value::Object(ones), Value::Object(others)) => ones
-            .iter()
-            .filter_map(|(name, one)| Some((name.clone(), one, others.get(name)?)))
-            .find(|(_, one, other)| one != other),
-        _ => None,
-    };
-    if let Some((name, one, other)) = step {
-        path.push(name);
-        find_difference(one, other, path);
+/// Whether they differ, and the way to the first difference; a name that differs
+/// is not on it.
+fn find_difference(one: &Value, other: &Value, path: &mut Vec<String>) -> bool {
+    match (one, other) {
+        (Value::Array(ones), Value::Array(others)) => {
+            ones.iter()
+                .zip(others)
+                .enumerate()
+                .any(|(index, (one, other))| {
+                    path.push(index.to_string());
+                    let differ = find_difference(one, other, path);
+                    if !differ {
+                        path.pop();
+                    }
+                    differ
+                })
+        }
+        (Value::Object(ones), Value::Object(others)) => ones.iter().any(|(name, one)| {
+            let Some(other) = others.get(name) else {
+                return true;
+            };
+            path.push(name.clone());
+            let differ = find_difference(one, other, path);
+            if !differ {
+                path.pop();
+            }
+            differ
+        }),
+        _ => one != other,
     }
 }
 
-/// The path in words. What is around a piece of quoted text is named by that
-/// piece alone.
+/// The path in words. What stands around a quoted text goes by its own name.
 fn told(path: &[String]) -> String {
     let names: Vec<_> = path.iter().map(String::as_str).collect();
     let mut told = match names.as_slice() {

@@ -105,3 +105,43 @@ fn write_float(float: f64, out: &mut Beginning) -> fmt::Result {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn values_look_as_in_python() {
+        let cases = [
+            (json!(null), "None"),
+            (json!([true, false]), "[True, False]"),
+            (json!({"a": {"b": 1}, "c": []}), "{'a': {'b': 1}, 'c': []}"),
+            (json!("it's"), "\"it's\""),
+            (json!("'\""), "'\\'\"'"),
+            (json!("\"x\""), "'\"x\"'"),
+            (
+                json!("\\\n\r\t\0\u{7f}\u{a0}\u{2028}"),
+                r"'\\\n\r\t\x00\x7f\xa0\u2028'",
+            ),
+            (json!("é😀"), "'é😀'"),
+            (
+                json!([1.0, 1.5, -0.0, 1e16, 1.5e-7, 1e22, 123456789012345.0]),
+                "[1.0, 1.5, -0.0, 1e+16, 1.5e-07, 1e+22, 123456789012345.0]",
+            ),
+            (json!(-5), "-5"),
+        ];
+        for (value, shown) in cases {
+            assert_eq!(repr(&value), shown);
+        }
+    }
+
+    #[test]
+    fn long_values_end_in_an_ellipsis() {
+        let shown = repr(&json!("é".repeat(1000)));
+        assert!(shown.starts_with("'éé") && shown.ends_with("é…"), "{shown}");
+        assert!(shown.len() <= MAX_SHOWN + "…".len());
+        assert_eq!(repr(&json!("a".repeat(MAX_SHOWN - 2))).len(), MAX_SHOWN);
+    }
+}

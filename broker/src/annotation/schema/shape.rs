@@ -45,6 +45,7 @@ impl Shape {
     pub(super) fn violations(&self, value: &Value) -> Vec<String> {
         let mut told = Vec::new();
         self.check(value, &mut Vec::new(), &mut told);
+        told.truncate(MAX_TOLD);
         told
     }
 
