@@ -2,6 +2,8 @@
 
 #![allow(clippy::disallowed_methods)] // Tests are no process of the cluster: they have no settings to read once.
 
+#[path = "all/annotation_sockets.rs"]
+mod annotation_sockets;
 #[path = "all/api.rs"]
 mod api;
 #[path = "all/configuration.rs"]
