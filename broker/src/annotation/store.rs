@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use tracing::warn;
 
 use super::document::{self, Claim};
 use super::readers::ViewerClass;
@@ -64,7 +65,8 @@ pub struct Links {
 /// it is theirs to ask the notification.
 #[derive(Clone, Debug)]
 pub struct Stored {
-    /// The annotation, as others are told of it. `Update`, if it was only read.
+    /// The annotation, as others are told of it; if it was only read, an update
+    /// without scope keys.
     pub notification: Notification,
 }
 
@@ -274,15 +276,23 @@ impl Annotations {
         self.change(&call).await
     }
 
-    /// Those of these that there are, in the order given.
+    /// Those of these that there are, in the order given. One that cannot be read
+    /// is logged by its id and left out: it must not keep the others from anybody.
     async fn read(&self, site: &Site, ids: &[impl AsRef<str>]) -> Result<Vec<Stored>, Error> {
         let call = self.call(&READ, site).list(ids);
         let found: Vec<Option<String>> = self.redis.invoke(call.invocation()).await?;
-        found
-            .into_iter()
-            .flatten()
-            .map(|body| stored(&body))
-            .collect()
+        let mut read = Vec::with_capacity(found.len());
+        for (id, body) in ids.iter().zip(found) {
+            match body.as_deref().map(stored) {
+                Some(Ok(stored)) => read.push(stored),
+                Some(Err(error)) => {
+                    let id = id.as_ref();
+                    warn!(%error, id, "a stored annotation cannot be read and is left out");
+                }
+                None => {}
+            }
+        }
+        Ok(read)
     }
 
     async fn address_of(&self, site: &Site, id: &str) -> Result<String, Refused> {

@@ -1,6 +1,8 @@
 -- Documents: addresses that people have said to lead to one and the same.
 
-local MOST = 200 -- addresses of one document; each is a scope key of its annotations
+-- Every address of a document is in every event of its annotations: so many of
+-- so many bytes are borne. One that is longer is a document of its own.
+local MOST, LONGEST = 200, 2048
 
 local function document(normalised)
   return redis.call('HGET', place.uris, normalised)
@@ -43,19 +45,21 @@ end
 -- every page be one.
 local function claim(claims, title)
   local doc = document(claims[1])
-  for i = 4, #claims, 3 do
+  local last = LONGEST < #claims[1] and 1 or #claims
+  for i = 4, last, 3 do
     doc = doc or document(claims[i])
   end
   if not doc or not document(claims[1]) and MOST <= addresses(doc) then
     doc = string.format('%.0f', redis.call('HINCRBY', place.uris, '', 1))
   end
-  for i = 1, #claims, 3 do
+  for i = 1, last, 3 do
     local normalised, written, kind = claims[i], claims[i + 1], claims[i + 2]
     local owner = document(normalised)
-    if not owner and addresses(doc) < MOST then
+    if not owner and addresses(doc) < MOST and (i == 1 or #normalised <= LONGEST) then
       add(doc, normalised)
       owner = doc
-    elseif owner and owner ~= doc and addresses(owner) + addresses(doc) <= MOST then
+    elseif owner and owner ~= doc and #normalised <= LONGEST
+      and addresses(owner) + addresses(doc) <= MOST then
       doc = merge(doc, owner)
       owner = doc
     end

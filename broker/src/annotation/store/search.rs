@@ -24,11 +24,14 @@ const MAX_LIMIT: usize = 200;
 const MAX_VALUES: usize = 32;
 /// The most annotations that a search looks at: the newest of those that meet
 /// its narrowest condition.
-const MAX_SEEN: usize = 10_000;
+const MAX_SEEN: usize = 5000;
 /// The most replies that come with a page, oldest first.
 const MAX_REPLIES: usize = 1000;
-/// How many annotations one script looks at: about a millisecond of Redis.
-const AT_ONCE: usize = 500;
+/// How many annotations one script looks at: about two milliseconds of Redis,
+/// for which everybody else waits.
+const AT_ONCE: usize = 250;
+/// How many ids are read from an index at once: about a millisecond.
+const IDS_AT_ONCE: usize = 1000;
 
 /// Which annotations to find: those that meet every condition. A condition
 /// without values is none; with several, one of them is to be met. Of more than
@@ -52,7 +55,8 @@ pub struct Search {
     /// After leaving out so many.
     pub offset: usize,
     /// Only what comes after this value of what they are ordered by; a time in
-    /// RFC 3339, or in milliseconds since 1970.
+    /// RFC 3339, or in milliseconds since 1970. What [cannot be
+    /// followed](Sort::can_follow) is ignored.
     pub after: Option<String>,
     /// Whether replies are found only along with what they answer.
     pub separate_replies: bool,
@@ -90,7 +94,7 @@ impl Annotations {
     /// Finds annotations that `viewer` may see; `None` is one who is not signed
     /// in.
     ///
-    /// At most 10,000 annotations are looked at, the newest of those that meet
+    /// At most 5,000 annotations are looked at, the newest of those that meet
     /// the condition that the fewest meet; older ones are not found.
     ///
     /// # Errors
@@ -187,10 +191,17 @@ impl Annotations {
     async fn newest(&self, indexes: &[String], most: usize) -> Result<Vec<String>, Error> {
         let mut found: HashMap<String, f64> = HashMap::new();
         for index in indexes {
-            let mut range = redis::cmd("ZREVRANGE");
-            range.arg(index).arg(0).arg(most - 1).arg("WITHSCORES");
-            let ids: Vec<(String, f64)> = self.redis.query(&range).await?;
-            found.extend(ids);
+            for start in (0..most).step_by(IDS_AT_ONCE) {
+                let end = most.min(start + IDS_AT_ONCE) - 1;
+                let mut range = redis::cmd("ZREVRANGE");
+                range.arg(index).arg(start).arg(end).arg("WITHSCORES");
+                let ids: Vec<(String, f64)> = self.redis.query(&range).await?;
+                let more = ids.len() == IDS_AT_ONCE;
+                found.extend(ids);
+                if !more {
+                    break;
+                }
+            }
         }
         let mut found: Vec<_> = found.into_iter().collect();
         found.sort_by(|(a, x), (b, y)| y.total_cmp(x).then_with(|| a.cmp(b)));

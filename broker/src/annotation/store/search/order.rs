@@ -20,6 +20,24 @@ pub enum Sort {
     User,
 }
 
+impl Sort {
+    /// Whether this is a value that a page can come after.
+    pub fn can_follow(self, value: &str) -> bool {
+        self.bound(value).is_some()
+    }
+
+    fn bound(self, after: &str) -> Option<Bound> {
+        match self {
+            Self::Updated | Self::Created => {
+                let millis = || after.parse::<i64>().ok()?.checked_mul(1000);
+                let date = micros(after).and_then(|micros| micros.parse().ok());
+                date.or_else(millis).map(Bound::Time)
+            }
+            Self::Group | Self::Id | Self::User => Some(Bound::Text(after.to_owned())),
+        }
+    }
+}
+
 impl Search {
     /// Leaves the page that is asked for, in its order.
     pub(super) fn arrange(&self, rows: &mut Vec<Row>) {
@@ -31,7 +49,11 @@ impl Search {
                 order
             }
         });
-        if let Some(after) = self.after.as_deref().and_then(|after| self.bound(after)) {
+        if let Some(after) = self
+            .after
+            .as_deref()
+            .and_then(|after| self.sort.bound(after))
+        {
             rows.retain(|row| {
                 let key = self.key(row);
                 if self.descending {
@@ -52,18 +74,6 @@ impl Search {
             Sort::Group => Key::Text(&row.seen.group.id),
             Sort::Id => Key::Text(&row.id),
             Sort::User => Key::Text(&row.seen.author),
-        }
-    }
-
-    /// The value that a page comes after; nothing if it is none.
-    fn bound(&self, after: &str) -> Option<Bound> {
-        match self.sort {
-            Sort::Updated | Sort::Created => {
-                let millis = || after.parse::<i64>().ok()?.checked_mul(1000);
-                let date = micros(after).and_then(|micros| micros.parse().ok());
-                date.or_else(millis).map(Bound::Time)
-            }
-            Sort::Group | Sort::Id | Sort::User => Some(Bound::Text(after.to_owned())),
         }
     }
 }

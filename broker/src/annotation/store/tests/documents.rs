@@ -209,3 +209,65 @@ async fn creations_at_once_that_join_documents_leave_one_document() {
         assert_eq!(scope(&last), all, "the last to be told knows all");
     }
 }
+
+#[tokio::test]
+async fn an_address_too_long_for_every_event_is_a_document_of_its_own() {
+    let mut world = World::new().await;
+    let (short, long) = (
+        "https://e.example/",
+        format!("https://e.example/{}", "x".repeat(2048)),
+    );
+    let to = |href: &str| json!({"href": href, "rel": "x"});
+    world
+        .create(
+            ALICE,
+            &linked(short, &[to(&long), to("https://e.example/b")]),
+        )
+        .await;
+    assert_eq!(
+        scope(&world.next().await),
+        ["httpx://e.example", "httpx://e.example/b"]
+    );
+    let made = world
+        .create(
+            ALICE,
+            &with(
+                linked(&long, &[to(short)]),
+                json!({"document": {"title": "Long", "link": [to(short)]}}),
+            ),
+        )
+        .await;
+    assert_eq!(world.next().await.scope_keys.len(), 1);
+    assert_eq!(form(&made)["document"], json!({"title": ["Long"]}));
+}
+
+#[tokio::test]
+async fn changes_at_once_of_address_and_document_all_come_to_pass() {
+    let mut world = World::new().await;
+    let made = world.create(ALICE, &public("https://e.example/0")).await;
+    let id = id(&made);
+    let changes = (1..9).flat_map(|n| {
+        let links = [json!({"href": format!("https://e.example/linked/{n}"), "rel": "x"})];
+        [
+            json!({"uri": format!("https://e.example/{n}")}),
+            json!({"document": {"link": links}}),
+        ]
+    });
+    let changes: Vec<_> = changes.collect();
+    join_all(changes.iter().map(|said| world.update(ALICE, id, said))).await;
+    for _ in 0..=changes.len() {
+        world.next().await;
+    }
+    // Each link was claimed for an address that the annotation had just then, so
+    // no two addresses without a link between them have become one.
+    for n in 0..9 {
+        world
+            .create(BOB, &public(&format!("https://e.example/{n}")))
+            .await;
+        let told = world.next().await;
+        let own = scope(&told)
+            .into_iter()
+            .filter(|key| !key.contains("/linked/"));
+        assert_eq!(own.collect::<Vec<_>>(), [format!("httpx://e.example/{n}")]);
+    }
+}

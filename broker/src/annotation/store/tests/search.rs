@@ -326,3 +326,46 @@ async fn a_search_looks_at_more_annotations_than_one_script_does() {
     let found = world.find(None, page("https://e.example/")).await;
     assert_eq!((found.total, found.rows.len()), (1100, 20));
 }
+
+#[tokio::test]
+async fn an_annotation_that_cannot_be_read_keeps_no_other_from_being_found() {
+    let world = World::new().await;
+    let spoilt = world
+        .create(ALICE, &named(public("https://e.example/"), "spoilt"))
+        .await;
+    world
+        .create(ALICE, &named(public("https://e.example/"), "whole"))
+        .await;
+    let key = format!(
+        "{}{}",
+        world.annotations.keys.annotations_begin(&world.site.tenant),
+        id(&spoilt)
+    );
+    let mut spoil = redis::cmd("HSET");
+    spoil.arg(key).arg("text").arg("no JSON");
+    world.annotations.redis.query::<()>(&spoil).await.unwrap();
+    let found = world.find(None, page("https://e.example/")).await;
+    assert_eq!(texts(&found.rows), ["whole"]);
+    assert!(world.read(id(&spoilt)).await.is_none());
+}
+
+#[test]
+fn a_page_follows_a_time_or_a_text_as_the_order_has_it() {
+    for time in [
+        "2026-11-21T11:40:01.012345+00:00",
+        "2026-11-21T11:40:01Z",
+        "1700000000000",
+    ] {
+        assert!(Sort::Updated.can_follow(time), "{time}");
+    }
+    for text in [
+        "",
+        "yesterday",
+        "2026-11-21",
+        "1e99",
+        "99999999999999999999",
+    ] {
+        assert!(!Sort::Created.can_follow(text), "{text}");
+        assert!(Sort::User.can_follow(text), "{text}");
+    }
+}
