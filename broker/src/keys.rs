@@ -363,4 +363,29 @@ mod tests {
             assert_eq!(key.matches('{').count(), 1, "{key}");
         }
     }
+
+    #[test]
+    fn all_keys_of_a_tenant_s_annotations_and_people_share_their_partition() {
+        let tenant: Tenant = "acme".parse().unwrap();
+        let keys = Keys::new("carillon");
+        let partition = annotation::topic(&tenant).partition();
+        let tag = format!("carillon:{{{}}}:", partition.tag());
+        let begins = [
+            keys.annotations_begin(&tenant),
+            keys.documents_begin(&tenant),
+            keys.addresses(&tenant),
+            keys.annotation_indexes_begin(&tenant),
+            keys.groups_begin(&tenant),
+            keys.members_begin(&tenant),
+            keys.groups_of_begin(&tenant),
+            keys.users_begin(&tenant),
+        ];
+        for (index, key) in begins.iter().enumerate() {
+            assert!(key.starts_with(&tag), "{key}");
+            for other in &begins[..index] {
+                assert!(!key.starts_with(other.as_str()), "{key} {other}");
+                assert!(!other.starts_with(key.as_str()), "{key} {other}");
+            }
+        }
+    }
 }
