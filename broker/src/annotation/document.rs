@@ -12,6 +12,12 @@ use super::uri;
 
 /// The most addresses that one annotation may claim; further ones are left out.
 pub const MAX_CLAIMS: usize = 256;
+/// The longest address of a document beside the annotation's own, in bytes;
+/// longer ones are left out.
+pub const MAX_CLAIMED: usize = 8 * 1024;
+/// The longest relation or media type of a link, in bytes; links with longer
+/// ones are left out.
+const MAX_LABEL: usize = 255;
 
 /// The kind of the claim that an annotation's own address makes.
 pub const SELF_CLAIM: &str = "self-claim";
@@ -90,7 +96,12 @@ struct Claims {
 impl Claims {
     fn add(&mut self, uri: &str, kind: &str, content_type: &str) {
         let uri = uri.trim();
-        if uri.is_empty() || MAX_CLAIMS <= self.found.len() {
+        let another = !self.found.is_empty();
+        if uri.is_empty()
+            || MAX_CLAIMS <= self.found.len()
+            || (another && MAX_CLAIMED < uri.len())
+            || MAX_LABEL < kind.len().max(content_type.len())
+        {
             return;
         }
         let normalised = uri::normalise(uri).unwrap_or_else(|_| uri.to_owned());
@@ -100,12 +111,12 @@ impl Claims {
             kind: kind.to_owned(),
             content_type: content_type.to_owned(),
         };
-        let another = self.known.insert((
+        let is_new = self.known.insert((
             claim.normalised.clone(),
             claim.kind.clone(),
             claim.content_type.clone(),
         ));
-        if another {
+        if is_new {
             self.found.push(claim);
         }
     }

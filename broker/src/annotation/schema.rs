@@ -4,13 +4,14 @@
 //! does not know is kept and given back.
 
 mod json;
-mod python;
+mod members;
 mod shape;
+mod python;
 
 use serde_json::{Map, Value};
 
 use super::WORLD;
-use shape::Shape;
+use members::SHAPE;
 
 /// The longest address, in characters. Longer ones name no page that two people
 /// could meet on.
@@ -262,95 +263,6 @@ fn object(value: Value) -> Option<Map<String, Value>> {
 fn texts(value: Value) -> Option<Vec<String>> {
     array(value).map(|items| items.into_iter().filter_map(text).collect())
 }
-
-const TEXT: Shape = Shape::Text { max: usize::MAX };
-const ID: Shape = Shape::Text { max: MAX_ID };
-const TEXTS: Shape = Shape::List { of: &TEXT };
-const PRINCIPALS: Shape = Shape::List {
-    of: &Shape::Principal,
-};
-
-const LINK: Shape = Shape::Object {
-    members: &[("href", Shape::Text { max: MAX_HREF }), ("type", TEXT)],
-    required: &["href"],
-};
-
-const SELECTOR: Shape = Shape::Object {
-    members: &[("type", TEXT)],
-    required: &["type"],
-};
-
-const DOCUMENT: Shape = Shape::Object {
-    members: &[
-        (
-            "dc",
-            Shape::Object {
-                members: &[("identifier", TEXTS)],
-                required: &[],
-            },
-        ),
-        (
-            "highwire",
-            Shape::Object {
-                members: &[("doi", TEXTS), ("pdf_url", TEXTS)],
-                required: &[],
-            },
-        ),
-        ("link", Shape::List { of: &LINK }),
-        ("version", Shape::Natural { max: MAX_VERSION }),
-    ],
-    required: &[],
-};
-
-const PERMISSIONS: Shape = Shape::Object {
-    members: &[
-        ("admin", PRINCIPALS),
-        ("delete", PRINCIPALS),
-        ("read", PRINCIPALS),
-        ("update", PRINCIPALS),
-    ],
-    required: &["read"],
-};
-
-const TARGET: Shape = Shape::Object {
-    members: &[
-        (
-            "description",
-            Shape::Text {
-                max: MAX_DESCRIPTION,
-            },
-        ),
-        ("selector", Shape::List { of: &SELECTOR }),
-    ],
-    required: &[],
-};
-
-/// The shape of what is said of an annotation.
-const SHAPE: Shape = Shape::Object {
-    members: &[
-        ("document", DOCUMENT),
-        ("group", ID),
-        (
-            "metadata",
-            Shape::Object {
-                members: &[],
-                required: &[],
-            },
-        ),
-        ("permissions", PERMISSIONS),
-        ("references", Shape::List { of: &ID }),
-        (
-            "tags",
-            Shape::List {
-                of: &Shape::Text { max: MAX_TAG },
-            },
-        ),
-        ("target", Shape::List { of: &TARGET }),
-        ("text", TEXT),
-        ("uri", Shape::Text { max: MAX_URI }),
-    ],
-    required: &[],
-};
 
 #[cfg(test)]
 mod tests;

@@ -102,7 +102,7 @@ pub fn normalise(uri: &str) -> Result<String, BadUri> {
 }
 
 /// The keys that a value of a `/uri` filter asks for, each once, in the order of
-/// the versions it names (Hypothesis real-time, filters).
+/// the versions it names (Hypothesis real-time, addresses of a page).
 ///
 /// # Errors
 /// If the address cannot be split, or exceeds a bound.

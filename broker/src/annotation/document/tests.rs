@@ -180,6 +180,27 @@ fn no_annotation_claims_without_bound() {
 }
 
 #[test]
+fn what_is_too_long_to_be_an_address_is_left_out() {
+    let text = |length: usize| "x".repeat(length);
+    assert_eq!(
+        claimed(&json!({
+            "link": [
+                {"href": "https://e.org/b", "rel": text(MAX_LABEL)},
+                {"href": "https://e.org/c", "type": text(MAX_LABEL + 1)},
+            ],
+            "highwire": {"pdf_url": [text(MAX_CLAIMED + 1)]},
+        })),
+        [""; 0]
+    );
+    let pdf = text(MAX_CLAIMED);
+    assert_eq!(
+        claimed(&json!({"highwire": {"pdf_url": [pdf]}})),
+        [format!("highwire-pdf application/pdf {pdf}")]
+    );
+    assert_eq!(claims(&text(2 * MAX_CLAIMED), None).len(), 1);
+}
+
+#[test]
 fn blank_titles_are_none() {
     let cases = [
         (json!({"title": "a"}), vec!["a"]),
