@@ -329,24 +329,22 @@ async fn a_search_looks_at_more_annotations_than_one_script_does() {
 
 #[tokio::test]
 async fn an_annotation_that_cannot_be_read_keeps_no_other_from_being_found() {
-    let world = World::new().await;
-    let spoilt = world
-        .create(ALICE, &named(public("https://e.example/"), "spoilt"))
-        .await;
-    world
-        .create(ALICE, &named(public("https://e.example/"), "whole"))
-        .await;
-    let key = format!(
-        "{}{}",
-        world.annotations.keys.annotations_begin(&world.site.tenant),
-        id(&spoilt)
-    );
-    let mut spoil = redis::cmd("HSET");
-    spoil.arg(key).arg("text").arg("no JSON");
-    world.annotations.redis.query::<()>(&spoil).await.unwrap();
-    let found = world.find(None, page("https://e.example/")).await;
-    assert_eq!(texts(&found.rows), ["whole"]);
-    assert!(world.read(id(&spoilt)).await.is_none());
+    for damage in [["HSET", "text", "no JSON"], ["HDEL", "text", "uri"]] {
+        let world = World::new().await;
+        let said = named(public("https://e.example/"), "spoilt");
+        let spoilt = world.create(ALICE, &said).await;
+        let said = named(public("https://e.example/"), "whole");
+        world.create(ALICE, &said).await;
+        let begin = world.annotations.keys.annotations_begin(&world.site.tenant);
+        let mut spoil = redis::cmd(damage[0]);
+        spoil
+            .arg(format!("{begin}{}", id(&spoilt)))
+            .arg(&damage[1..]);
+        world.annotations.redis.query::<()>(&spoil).await.unwrap();
+        let found = world.find(None, page("https://e.example/")).await;
+        assert_eq!(texts(&found.rows), ["whole"], "{damage:?}");
+        assert!(world.read(id(&spoilt)).await.is_none());
+    }
 }
 
 #[test]
