@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
+use broker::identity::AuthSettings;
 use broker::node::env::{Bytes, Env, Interval, Period};
 use broker::node::settings::Settings;
 use broker::token::Keyring;
@@ -26,6 +27,8 @@ pub struct Config {
     /// `CARILLON_TOKEN_KEYS`, required, secret: what signs recipients' tokens
     /// and `nextToken`s. The first signs, all verify, so keys can be rotated.
     pub token_keys: Option<Keyring>,
+    /// Who is asked whom a user's token names.
+    pub auth: AuthSettings,
     /// `CARILLON_API_MAX_CONNECTIONS`, default `4096`: open connections of
     /// callers; further ones wait to be accepted.
     pub max_connections: usize,
@@ -74,6 +77,7 @@ impl Config {
             admin_listen: env.get("CARILLON_API_ADMIN_LISTEN", "127.0.0.1:9102"),
             public_url: env.get("CARILLON_API_PUBLIC_URL", "ws://127.0.0.1:8080/"),
             token_keys: env.required("CARILLON_TOKEN_KEYS"),
+            auth: AuthSettings::read(env),
             max_connections: env
                 .get::<std::num::NonZeroUsize>("CARILLON_API_MAX_CONNECTIONS", "4096")
                 .get(),

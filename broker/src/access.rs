@@ -4,7 +4,6 @@
 //! Only a digest of a key is stored, and nothing else of the secret is ever
 //! kept: a lost key cannot be read back, only replaced.
 
-mod cache;
 mod scope;
 pub(crate) mod secret;
 mod store;
@@ -16,13 +15,13 @@ use subtle::ConstantTimeEq;
 
 pub use scope::{BadScopes, Operation, Scopes};
 
-use self::cache::Cache;
 use self::secret::{Prefix, Presented, Secret};
 use self::store::{Record, Store};
 use crate::bus::Bus;
 use crate::control::Control;
 use crate::error::Error;
 use crate::keys::Keys;
+use crate::recent::{KNOWN_FOR, Recent, UNKNOWN_FOR};
 use crate::time::Timestamp;
 use crate::topic::Tenant;
 use crate::topology::Redis;
@@ -114,7 +113,7 @@ pub enum AccessError {
 pub struct AccessKeys {
     store: Store,
     bus: Bus,
-    cache: Arc<Cache>,
+    recent: Arc<Recent<Record>>,
 }
 
 impl AccessKeys {
@@ -123,7 +122,7 @@ impl AccessKeys {
         Self {
             bus: Bus::new(redis.clone(), keys.clone()),
             store: Store::new(redis, keys),
-            cache: Arc::default(),
+            recent: Arc::default(),
         }
     }
 
@@ -221,7 +220,7 @@ impl AccessKeys {
             Presented::parse(Prefix::AccessKey, presented).ok_or(AccessError::Unknown)?;
         let now = Timestamp::now();
         let record = self
-            .cache
+            .recent
             .get(presented.id, Instant::now(), self.read(&presented, now))
             .await
             .map_err(AccessError::Unavailable)?;
@@ -240,7 +239,7 @@ impl AccessKeys {
     /// Forgets what is remembered of a key, because another process changed it
     /// ([`Control::KeyChanged`]).
     pub fn forget(&self, id: &str) {
-        self.cache.forget(id);
+        self.recent.forget(id);
     }
 
     async fn changed(&self, id: &str) -> Result<(), Error> {
@@ -254,7 +253,7 @@ impl AccessKeys {
         &self,
         presented: &Presented<'_>,
         now: Timestamp,
-    ) -> Result<Option<Record>, Error> {
+    ) -> Result<Option<(Record, Duration)>, Error> {
         let record = self.store.find(presented.id).await?;
         if let Some(record) = &record
             && bool::from(record.digest.ct_eq(&presented.digest))
@@ -265,7 +264,13 @@ impl AccessKeys {
             // Only for people to look at: a failure is not worth refusing the call.
             let _ = self.store.used(presented.id, now).await;
         }
-        Ok(record)
+        Ok(record.map(|record| {
+            let life = match record.disabled_at {
+                None => KNOWN_FOR,
+                Some(_) => UNKNOWN_FOR,
+            };
+            (record, life)
+        }))
     }
 }
 

@@ -3,9 +3,15 @@
 //! Whoever asks gets one of three answers: this user; nobody; or that nobody can
 //! tell at the moment, which is never taken for nobody.
 
-mod chain;
 mod settings;
+mod chain;
 mod tokens;
+mod vouched;
+mod jwt;
+mod key_set;
+mod introspection;
+mod profile;
+mod upstream;
 
 use std::sync::Arc;
 
@@ -34,3 +40,6 @@ pub struct SignedIn {
     /// From then on the token opens nothing.
     pub expires_at: Option<Timestamp>,
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,6 +25,7 @@ pub mod identity;
 pub mod annotation;
 pub mod node;
 pub mod error;
+mod recent;
 #[cfg(test)]
 mod fixture;
 

@@ -17,7 +17,8 @@ pub(crate) enum Prefix {
 }
 
 impl Prefix {
-    const fn as_str(self) -> &'static str {
+    /// As it is written.
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::AccessKey => "ck_",
             Self::AccessToken => "ct_",

@@ -233,6 +233,11 @@ impl AccessTokens {
         Ok(tokens)
     }
 
+    /// Whether the text has the form of one.
+    pub(super) fn recognise(token: &str) -> bool {
+        token.starts_with(Prefix::AccessToken.as_str())
+    }
+
     /// What this token is; nothing if it opens nothing.
     pub(super) async fn find(&self, token: &str) -> Result<Option<AccessTokenInfo>, Error> {
         let Some(presented) = Presented::parse(Prefix::AccessToken, token) else {

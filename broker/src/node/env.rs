@@ -19,9 +19,14 @@ const PREFIX: &str = "CARILLON_";
 /// Ends the name of a variable that names a file instead of holding the value.
 const FILE: &str = "_FILE";
 
-/// What the variables of one process begin with. A process accepts those of the
-/// others, so that one environment can serve them all.
-const ROLES: [&str; 3] = ["CARILLON_GATEWAY_", "CARILLON_API_", "CARILLON_WORKER_"];
+/// What the variables of one process, or of one part of some, begin with. A
+/// process accepts those of the others, so that one environment can serve them all.
+const ROLES: [&str; 4] = [
+    "CARILLON_GATEWAY_",
+    "CARILLON_API_",
+    "CARILLON_WORKER_",
+    "CARILLON_AUTH_",
+];
 
 /// Variables without a role in their name that not every process reads.
 const SHARED: [&str; 7] = [
