@@ -4,7 +4,6 @@
 //! without an id, so nothing is refused for the want of either; but only what
 //! has a numeric id is answered.
 
-use std::borrow::Cow;
 use std::fmt;
 
 use serde::Serialize;
@@ -204,13 +203,14 @@ impl<'de> Deserialize<'de> for Members<'de> {
             }
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut members = Members::default();
-                while let Some((name, value)) = map.next_entry::<Cow<'_, str>, &RawValue>()? {
-                    let member = match &*name {
-                        "type" => &mut members.kind,
-                        "messageType" => &mut members.message_type,
-                        "id" => &mut members.id,
-                        "value" => &mut members.value,
-                        "filter" => &mut members.filter,
+                // A name that is no text, such as half a character, is still JSON.
+                while let Some((name, value)) = map.next_entry::<&RawValue, &RawValue>()? {
+                    let member = match text(name).as_deref() {
+                        Some("type") => &mut members.kind,
+                        Some("messageType") => &mut members.message_type,
+                        Some("id") => &mut members.id,
+                        Some("value") => &mut members.value,
+                        Some("filter") => &mut members.filter,
                         _ => continue,
                     };
                     *member = Some(value);

@@ -1,5 +1,9 @@
 //! What clients say, and what they are answered.
 
+use rand::rngs::SmallRng;
+use rand::seq::IndexedRandom;
+use rand::{RngExt, SeedableRng};
+
 use super::*;
 
 #[test]
@@ -77,7 +81,7 @@ fn what_a_message_calls_itself_counts_before_what_is_in_it() {
     < {"type":"error","error":{"type":"invalid_data","description":"\"value\" is missing"},"ok":false,"reply_to":11}
 > {"type":"filter","id":12}
     < {"type":"error","error":{"type":"invalid_data","description":"\"filter\" is missing"},"ok":false,"reply_to":12}
-> {"type":"pong","type":"p\u0069ng","id":1,"id":13}
+> {"\ud800":"\ud800","type":"pong","t\u0079pe":"p\u0069ng","id":1,"id":13}
     < {"type":"pong","ok":true,"reply_to":13}
 "#,
     );
@@ -199,4 +203,54 @@ fn what_waits_is_bounded() {
         &mut long,
         &format!("> {text}\n> {text}\n> {text}\n    close TooMuch"),
     );
+}
+
+/// What real clients say, and pieces of it.
+const SEEDS: [&str; 6] = [
+    r#"{"type":"whoami","id":1}"#,
+    r#"{"messageType":"client_id","value":"d88b5faf13d32de94fec0ecba72c0c83","id":-0.5E+2}"#,
+    r#"{"type":"filter","id":3,"filter":{"match_policy":"include_any","clauses":[{"field":"/uri","value":["http://e.org/:v0:v1",null]}],"actions":{}}}"#,
+    r#"{"type":"\ud800\"\\","id":123456789012345678901234567890,"x":[{},[[]],true,"\u00e9"]}"#,
+    "{}[],:\"\\\u{0}\u{feff}\u{e9}\u{1f600}",
+    "null",
+];
+
+#[test]
+fn whatever_a_client_says_it_is_answered_once_or_not_at_all() {
+    let mut random = SmallRng::seed_from_u64(7);
+    let mut socket = anonymous();
+    let (mut answered, mut ended) = (0, 0);
+    for _ in 0..50_000 {
+        let mut text: Vec<char> = SEEDS.choose(&mut random).unwrap().chars().collect();
+        for _ in 0..random.random_range(0..4) {
+            let other: Vec<char> = SEEDS.choose(&mut random).unwrap().chars().collect();
+            let at = random.random_range(0..=text.len());
+            let end = (at + random.random_range(0..8)).min(text.len());
+            let from = random.random_range(0..other.len());
+            let to = (from + random.random_range(0..8)).min(other.len());
+            text.splice(at..end, other[from..to].iter().copied());
+        }
+        let text: String = text.into_iter().collect();
+        let effects = socket.dialect.receive(&text, socket.now);
+        let counted = effects.iter().filter(|e| matches!(e, Effect::Count(_)));
+        assert_eq!(counted.count(), 1, "{text}");
+        assert!(effects.len() <= 2, "{text}: {effects:?}");
+        for effect in &effects {
+            match effect {
+                Effect::Send(outgoing) => {
+                    // Numbers may be longer than any that we could read.
+                    let answer = serde_json::from_str::<&RawValue>(text_of(&outgoing.frame));
+                    assert!(answer.is_ok(), "{text}");
+                    answered += 1;
+                }
+                Effect::Close(_) => {
+                    let json = serde_json::from_str::<&RawValue>(&text);
+                    assert!(json.is_err(), "{text}");
+                    ended += 1;
+                }
+                _ => {}
+            }
+        }
+    }
+    assert!(1_000 < answered && 1_000 < ended, "{answered}, {ended}");
 }
