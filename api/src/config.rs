@@ -24,6 +24,12 @@ pub struct Config {
     /// `CARILLON_API_PUBLIC_URL`, default `ws://127.0.0.1:8080/`: how browsers
     /// reach the gateways; every `connectionUri` begins with it.
     pub public_url: PublicUrl,
+    /// `CARILLON_API_APP_URL`, default `http://127.0.0.1:8081/`: where clients
+    /// that annotate find `api/`, and the application's pages.
+    pub app_url: AppUrl,
+    /// `CARILLON_API_BOUNCER_URL`, default none: what shows an annotation on the
+    /// page that it is on; annotations link there.
+    pub bouncer_url: Option<AppUrl>,
     /// `CARILLON_TOKEN_KEYS`, required, secret: what signs recipients' tokens
     /// and `nextToken`s. The first signs, all verify, so keys can be rotated.
     pub token_keys: Option<Keyring>,
@@ -76,6 +82,8 @@ impl Config {
             listen: env.get("CARILLON_API_LISTEN", "127.0.0.1:8081"),
             admin_listen: env.get("CARILLON_API_ADMIN_LISTEN", "127.0.0.1:9102"),
             public_url: env.get("CARILLON_API_PUBLIC_URL", "ws://127.0.0.1:8080/"),
+            app_url: env.get("CARILLON_API_APP_URL", "http://127.0.0.1:8081/"),
+            bouncer_url: env.optional("CARILLON_API_BOUNCER_URL"),
             token_keys: env.required("CARILLON_TOKEN_KEYS"),
             auth: AuthSettings::read(env),
             max_connections: env
@@ -159,25 +167,62 @@ impl FromStr for PublicUrl {
     type Err = BadPublicUrl;
 
     fn from_str(text: &str) -> Result<Self, BadPublicUrl> {
-        let url = Url::parse(text).map_err(|_| BadPublicUrl)?;
-        let plain = matches!(url.scheme(), "ws" | "wss")
-            && url.host().is_some()
-            && url.query().is_none()
-            && url.fragment().is_none()
-            && url.username().is_empty()
-            && url.password().is_none();
-        if plain {
-            Ok(Self(url))
-        } else {
-            Err(BadPublicUrl)
-        }
+        plain_url(text, ["ws", "wss"]).map(Self).ok_or(BadPublicUrl)
     }
 }
 
+/// An address of one of these schemes that says nothing beyond where.
+fn plain_url(text: &str, schemes: [&str; 2]) -> Option<Url> {
+    let url = Url::parse(text).ok()?;
+    let plain = schemes.contains(&url.scheme())
+        && url.host().is_some()
+        && url.query().is_none()
+        && url.fragment().is_none()
+        && url.username().is_empty()
+        && url.password().is_none();
+    plain.then_some(url)
+}
+
 impl PublicUrl {
+    /// The address of `path` under this one.
+    pub fn under(&self, path: &str) -> String {
+        format!("{}/{path}", self.0.as_str().trim_end_matches('/'))
+    }
+
     /// The address with which the holder of `token` connects.
     pub fn with_token(&self, token: &str) -> String {
         format!("{}?token={token}", self.0)
+    }
+}
+
+/// The address under which an application has its pages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppUrl(Url);
+
+/// The text is not such an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected http://host/ or https://host/, without user, query and fragment")]
+pub struct BadAppUrl;
+
+impl FromStr for AppUrl {
+    type Err = BadAppUrl;
+
+    fn from_str(text: &str) -> Result<Self, BadAppUrl> {
+        plain_url(text, ["http", "https"])
+            .map(Self)
+            .ok_or(BadAppUrl)
+    }
+}
+
+impl AppUrl {
+    /// The address itself.
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+
+    /// The address of `path` under this one.
+    pub fn under(&self, path: &str) -> String {
+        format!("{}/{path}", self.0.as_str().trim_end_matches('/'))
     }
 }
 
@@ -205,6 +250,9 @@ mod tests {
             "a",
         ] {
             assert_eq!(url.parse::<PublicUrl>(), Err(BadPublicUrl), "{url}");
+        }
+        for url in ["ws://a/", "http://a/?b=c", "https://u@a/", "/api/"] {
+            assert_eq!(url.parse::<AppUrl>(), Err(BadAppUrl), "{url}");
         }
     }
 

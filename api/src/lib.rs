@@ -1,14 +1,16 @@
-//! The HTTP side of Carillon: GraphQL for application backends, a console, and
-//! a page to try a push in the browser.
+//! The HTTP side of Carillon: GraphQL for application backends, a console, a page
+//! to try a push in the browser, and what clients that annotate ask for.
 //!
 //! In reading order: a request comes in ([`server`], [`router`]), its document
 //! is read and measured ([`document`]), its key's scopes are checked
 //! ([`access`]), its fields resolve ([`schema`], [`cursor`]), are put in order
 //! (`order`), and what cannot be done is told in words ([`failure`]). What was asked for is counted and written
-//! down ([`account`]). It keeps no state of its own.
+//! down ([`account`]). Clients that annotate speak another language, with users'
+//! tokens ([`annotations`]). It keeps no state of its own.
 
 pub mod access;
 pub mod account;
+pub mod annotations;
 pub mod command;
 pub mod config;
 pub mod cursor;

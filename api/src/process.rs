@@ -4,18 +4,22 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use broker::access::AccessKeys;
+use broker::annotation::store::{Annotations, Links};
 use broker::census::Census;
 use broker::control::Control;
+use broker::identity::Authenticator;
 use broker::link::LinkMetrics;
 use broker::messages::Messages;
 use broker::node::{Condition, Node, admin, log};
+use broker::people::People;
 use broker::topology::Redis;
 use prometheus::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tracing::info;
 
-use crate::config::Config;
+use crate::annotations::{self, Pages, Surface};
+use crate::config::{AppUrl, Config};
 use crate::metrics::Metrics;
 use crate::router::{Endpoint, router};
 use crate::{Api, schema, server};
@@ -51,7 +55,7 @@ pub enum NotStarted {
 pub async fn run(config: Config) -> Result<ExitCode, NotStarted> {
     let settings = &config.settings;
     log::init(settings.log_format, settings.log.as_str());
-    let keyring = config.token_keys.ok_or(NotStarted::NoTokenKeys)?;
+    let keyring = config.token_keys.clone().ok_or(NotStarted::NoTokenKeys)?;
     let node = Node::new("api", settings.node.clone());
     node.on_signals();
     let registry = Registry::new();
@@ -97,6 +101,7 @@ pub async fn run(config: Config) -> Result<ExitCode, NotStarted> {
         config.limits.of_messages(),
     )
     .counting(metrics.crowded_out.clone());
+    let surface = surface(&config, &redis, &registry);
     let schema = schema::build(Api {
         messages,
         census,
@@ -117,7 +122,7 @@ pub async fn run(config: Config) -> Result<ExitCode, NotStarted> {
     node.spawn("ping", watch(redis, keys, condition, node.clone()));
     let serve = server::serve(
         listener,
-        router(endpoint),
+        router(endpoint).merge(annotations::router(surface)),
         node.clone(),
         metrics,
         config.max_connections,
@@ -133,6 +138,24 @@ pub async fn run(config: Config) -> Result<ExitCode, NotStarted> {
     node.finished().await;
     admin.abort();
     Ok(node.exit_code())
+}
+
+/// What answers clients that annotate.
+fn surface(config: &Config, redis: &Redis, registry: &Registry) -> Surface {
+    let settings = &config.settings;
+    let keys = || settings.keys.clone();
+    let app = config.app_url.as_str();
+    let bouncer = config.bouncer_url.as_ref().map(AppUrl::as_str);
+    let links = Links::new(app, bouncer);
+    Surface {
+        sites: settings.sites.clone(),
+        authenticator: Authenticator::new(redis.clone(), keys(), &config.auth),
+        annotations: Annotations::new(redis.clone(), keys(), links),
+        people: People::new(redis.clone(), keys()).with_app_url(app),
+        pages: Pages::new(config.app_url.clone(), &config.public_url),
+        metrics: annotations::Metrics::new(registry),
+        max_body: config.limits.body_bytes,
+    }
 }
 
 async fn listen(address: std::net::SocketAddr) -> Result<TcpListener, NotStarted> {

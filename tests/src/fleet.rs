@@ -10,7 +10,7 @@ use crate::binaries::binary;
 use crate::http::Http;
 use crate::process::{Process, Program};
 use crate::proxy::Proxy;
-use crate::redis::PrivateRedis;
+use crate::redis::{PrivateRedis, free_address};
 use crate::secrets::Secrets;
 
 /// The tenant whose key the fleet holds.
@@ -216,6 +216,10 @@ impl FleetBuilder {
                 &format!("ws://{}/", gateway.address()),
             );
         }
+        // Clients are told where the api is by the api itself.
+        let api = free_address();
+        run_api.set("CARILLON_API_LISTEN", &api.to_string());
+        run_api.set("CARILLON_API_APP_URL", &format!("http://{api}/"));
         let api = Process::new("api", run_api, &folder);
         api.start().await;
 

@@ -11,7 +11,7 @@ const MOST_SERIES: usize = 300;
 
 /// Labels whose values come from closed sets. Nothing that a user, a message or
 /// an address could be told by is among them.
-const LABELS: [&str; 17] = [
+const LABELS: [&str; 18] = [
     "cause",
     "condition",
     "dialect",
@@ -24,6 +24,7 @@ const LABELS: [&str; 17] = [
     "outcome",
     "reason",
     "role",
+    "route",
     "script",
     "state",
     "task",

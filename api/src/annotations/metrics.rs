@@ -1,0 +1,88 @@
+//! What is counted and timed of requests about annotations.
+
+use std::time::Instant;
+
+use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
+
+use super::route::Route;
+
+/// Upper bounds of a request's duration, in seconds.
+const SECONDS: [f64; 8] = [0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0, 10.0];
+
+/// The instruments. Cheap to clone.
+#[derive(Clone)]
+pub struct Metrics {
+    requests: IntCounterVec,
+    seconds: HistogramVec,
+}
+
+impl Metrics {
+    /// Instruments that `registry` shows.
+    ///
+    /// # Panics
+    /// If it has instruments of the same names: one registry serves one api.
+    pub fn new(registry: &Registry) -> Self {
+        let requests = IntCounterVec::new(
+            Opts::new(
+                "carillon_api_annotation_requests_total",
+                "Requests about annotations, by route, none if there is no such one, and outcome.",
+            ),
+            &["route", "outcome"],
+        )
+        .expect("the options are constants");
+        let seconds = HistogramVec::new(
+            HistogramOpts::new(
+                "carillon_api_annotation_request_seconds",
+                "Time from the headers of a request about annotations to its answer, by what it does: read, search or write.",
+            )
+            .buckets(SECONDS.to_vec()),
+            &["kind"],
+        )
+        .expect("the options are constants");
+        for route in Route::every() {
+            requests.with_label_values(&[route.label(), "ok"]);
+            seconds.with_label_values(&[kind(route)]);
+        }
+        let requests_shown = registry.register(Box::new(requests.clone()));
+        let seconds_shown = registry.register(Box::new(seconds.clone()));
+        requests_shown
+            .and(seconds_shown)
+            .expect("a registry serves one api");
+        Self { requests, seconds }
+    }
+
+    /// Notes how a request ended.
+    pub fn answered(&self, route: Option<Route>, outcome: &str, since: Instant) {
+        let label = route.map_or("none", Route::label);
+        self.requests.with_label_values(&[label, outcome]).inc();
+        if let Some(route) = route {
+            self.seconds
+                .with_label_values(&[kind(route)])
+                .observe(since.elapsed().as_secs_f64());
+        }
+    }
+}
+
+/// What a route does, for those who watch how long that takes.
+const fn kind(route: Route) -> &'static str {
+    match route {
+        Route::Search => "search",
+        Route::Index
+        | Route::Links
+        | Route::Read
+        | Route::Profile
+        | Route::OwnGroups
+        | Route::Groups
+        | Route::Group => "read",
+        Route::Create
+        | Route::Update
+        | Route::Delete
+        | Route::Flag
+        | Route::Hide
+        | Route::Unhide
+        | Route::Moderate
+        | Route::UpdateProfile
+        | Route::Leave
+        | Route::Event => "write",
+    }
+}
