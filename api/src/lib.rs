@@ -25,7 +25,10 @@ pub mod schema;
 pub mod server;
 
 use broker::census::Census;
+use broker::identity::AccessTokens;
 use broker::messages::Messages;
+use broker::people::People;
+use broker::sites::Sites;
 use broker::token::Keyring;
 
 use crate::config::{Limits, PublicUrl};
@@ -37,6 +40,12 @@ pub struct Api {
     pub messages: Messages,
     /// Asks gateways who is connected.
     pub census: Census,
+    /// Users, groups and memberships.
+    pub people: People,
+    /// Tokens that name users.
+    pub access_tokens: AccessTokens,
+    /// Where users belong.
+    pub sites: Sites,
     /// Signs tokens.
     pub keyring: Keyring,
     /// Where browsers connect.

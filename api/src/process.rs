@@ -7,7 +7,7 @@ use broker::access::AccessKeys;
 use broker::annotation::store::{Annotations, Links};
 use broker::census::Census;
 use broker::control::Control;
-use broker::identity::Authenticator;
+use broker::identity::{AccessTokens, Authenticator};
 use broker::link::LinkMetrics;
 use broker::messages::Messages;
 use broker::node::{Condition, Node, admin, log};
@@ -105,6 +105,9 @@ pub async fn run(config: Config) -> Result<ExitCode, NotStarted> {
     let schema = schema::build(Api {
         messages,
         census,
+        people: surface.people.clone(),
+        access_tokens: AccessTokens::new(redis.clone(), settings.keys.clone()),
+        sites: settings.sites.clone(),
         keyring,
         public_url: config.public_url.clone(),
         limits: config.limits.clone(),

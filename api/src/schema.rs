@@ -3,6 +3,7 @@
 
 mod input;
 mod mutation;
+mod people;
 mod query;
 mod scalar;
 mod types;
@@ -11,15 +12,24 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_graphql::parser::types::{TypeKind, TypeSystemDefinition};
-use async_graphql::{Context, EmptySubscription, Schema, parser};
+use async_graphql::{Context, EmptySubscription, MergedObject, Schema, parser};
 use broker::access::Operation;
 use broker::topic::Tenant;
 
 use crate::Api;
 use crate::access::{Caller, Gate};
 
-pub use mutation::Mutation;
-pub use query::Query;
+use self::mutation::PushMutation;
+use self::people::{PeopleMutation, PeopleQuery};
+use self::query::PushQuery;
+
+/// What can be asked.
+#[derive(Default, MergedObject)]
+pub struct Query(PushQuery, PeopleQuery);
+
+/// What can be done.
+#[derive(Default, MergedObject)]
+pub struct Mutation(PushMutation, PeopleMutation);
 
 /// The schema, ready to execute requests that carry their [`Caller`].
 pub type ApiSchema = Schema<Query, Mutation, EmptySubscription>;
@@ -60,7 +70,7 @@ pub fn root_fields(operation: Operation) -> BTreeSet<String> {
 
 fn bare() -> async_graphql::SchemaBuilder<Query, Mutation, EmptySubscription> {
     // Suggestions would tell a caller of fields that its key has no scope for.
-    Schema::build(Query, Mutation, EmptySubscription).disable_suggestions()
+    Schema::build(Query::default(), Mutation::default(), EmptySubscription).disable_suggestions()
 }
 
 fn api<'a>(ctx: &Context<'a>) -> &'a Api {

@@ -1,4 +1,4 @@
-//! What can be done.
+//! What can be done with messages and recipients.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,11 +27,12 @@ use crate::metrics::Kind;
 /// Most pushes in one `pushMessages`.
 const MAX_PUSHES: usize = 100;
 
-/// The root of mutations.
-pub struct Mutation;
+/// The mutations of recipient push.
+#[derive(Default)]
+pub(super) struct PushMutation;
 
 #[Object]
-impl Mutation {
+impl PushMutation {
     /// Registers a recipient to which messages can be pushed, and returns where
     /// it connects. Registering again leaves earlier tokens valid.
     async fn register_recipient(

@@ -1,4 +1,4 @@
-//! What can be asked.
+//! What can be asked about messages and recipients.
 
 use async_graphql::{Context, ID, Object};
 use broker::message::MessageId;
@@ -13,11 +13,12 @@ use super::{api, tenant};
 use crate::cursor::Listing;
 use crate::failure::Failure;
 
-/// The root of queries.
-pub struct Query;
+/// The queries of recipient push.
+#[derive(Default)]
+pub(super) struct PushQuery;
 
 #[Object]
-impl Query {
+impl PushQuery {
     /// Returns the API version.
     async fn version(&self) -> Option<&'static str> {
         Some(env!("CARGO_PKG_VERSION"))

@@ -188,17 +188,21 @@ impl AccessTokens {
         })
     }
 
-    /// Ends a token, and with it the sockets that were opened with it. `false`:
-    /// this tenant has no such token, or no longer.
+    /// Ends a token, and with it the sockets that were opened with it. Returns
+    /// what it was; `None`: this tenant has no such token, or no longer.
     ///
     /// # Errors
     /// If Redis fails. The token may be ended then.
-    pub async fn revoke(&self, tenant: &Tenant, id: &str) -> Result<bool, Error> {
-        let Some((_, found)) = self.read(id).await? else {
-            return Ok(false);
+    pub async fn revoke(
+        &self,
+        tenant: &Tenant,
+        id: &str,
+    ) -> Result<Option<AccessTokenInfo>, Error> {
+        let Some(found) = self.find_by_id(id).await? else {
+            return Ok(None);
         };
         if found.tenant != *tenant {
-            return Ok(false);
+            return Ok(None);
         }
         let word = SignedOut {
             token: Some(id.into()),
@@ -212,7 +216,7 @@ impl AccessTokens {
         self.redis
             .query::<()>(cmd("ZREM").arg(listed).arg(id))
             .await?;
-        Ok(gone)
+        Ok(Some(found).filter(|_| gone))
     }
 
     /// The tokens of a user that open something, oldest first.

@@ -12,6 +12,8 @@ mod keys;
 mod lists;
 #[path = "api/pages.rs"]
 mod pages;
+#[path = "api/people.rs"]
+mod people;
 #[path = "api/process.rs"]
 mod process;
 #[path = "api/pushes.rs"]

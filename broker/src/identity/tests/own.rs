@@ -132,14 +132,15 @@ async fn a_revoked_token_is_told_to_the_sockets_it_opened() {
     told.subscribe(channel).await.unwrap();
 
     let globex = "globex".parse().unwrap();
-    assert!(!tokens.revoke(&globex, &made.id).await.unwrap());
-    assert!(tokens.revoke(tenant, &made.id).await.unwrap());
+    assert_eq!(tokens.revoke(&globex, &made.id).await.unwrap(), None);
+    let revoked = tokens.revoke(tenant, &made.id).await.unwrap();
+    assert_eq!(&*revoked.unwrap().id, made.id);
     let heard = told.on_message().next().await.unwrap();
     let event = Event::parse(heard.get_payload_bytes()).unwrap();
     assert_eq!(&*event.kind, SIGNED_OUT);
     let word: SignedOut = serde_json::from_str(event.body.get()).unwrap();
     assert_eq!(word.token.as_deref(), Some(&*made.id));
-    assert!(!tokens.revoke(tenant, &made.id).await.unwrap());
+    assert_eq!(tokens.revoke(tenant, &made.id).await.unwrap(), None);
 
     assert_eq!(authenticator.again(&jo).await.unwrap(), None);
     let found = authenticator.signed_in(&world.site, &made.token).await;
