@@ -48,7 +48,7 @@ pub struct Config {
     /// `CARILLON_GATEWAY_FRAMES_PER_SECOND`, default `50`: frames a client may
     /// send, fragments included, averaged over five seconds; more ends the
     /// connection (1008). One that acknowledges many messages counts again for
-    /// every 64.
+    /// every 64, a long one for every 8 KiB.
     pub frames_per_second: u32,
     /// `CARILLON_GATEWAY_MAX_QUEUE`, default `1MiB`: bytes kept for a client
     /// that does not read; more ends the connection (1013).

@@ -30,6 +30,10 @@ const BURST: u32 = 5;
 /// frame, so that one client cannot keep the store busy for all others.
 const ERRANDS_PER_FRAME: usize = 64;
 
+/// A message counts as a frame, and again each time it has as many bytes more: to
+/// make sense of a long one is work, too.
+const BYTES_PER_FRAME: usize = 8 << 10;
+
 /// The two clocks of a moment.
 #[derive(Clone, Copy, Debug)]
 pub struct Now {
@@ -96,7 +100,12 @@ impl Session {
         now: Now,
     ) -> Vec<Effect> {
         self.heard(now);
-        if !self.allowance.take(limits.frames_per_second, now.steady) {
+        let bytes = match received {
+            Received::Text(text) => text.len(),
+            Received::Binary(bytes) => bytes.len(),
+            Received::Ping(_) | Received::Pong(_) | Received::Fragment | Received::Close(_) => 0,
+        };
+        if !self.may_send(1 + bytes / BYTES_PER_FRAME, limits, now) {
             return vec![Effect::Close(CloseReason::TooMuch)];
         }
         match received {
@@ -104,10 +113,8 @@ impl Session {
                 let effects = self.dialect.receive(text, now.wall);
                 let errands = effects.iter().filter(|e| matches!(e, Effect::Ask(_)));
                 let more = errands.count() / ERRANDS_PER_FRAME;
-                for _ in 0..more {
-                    if !self.allowance.take(limits.frames_per_second, now.steady) {
-                        return vec![Effect::Close(CloseReason::TooMuch)];
-                    }
+                if !self.may_send(more, limits, now) {
+                    return vec![Effect::Close(CloseReason::TooMuch)];
                 }
                 self.count(effects)
             }
@@ -129,6 +136,11 @@ impl Session {
             }
             Received::Pong(_) | Received::Fragment => Vec::new(),
         }
+    }
+
+    /// Whether the client may send so many frames now, which then count.
+    fn may_send(&mut self, frames: usize, limits: &SessionLimits, now: Now) -> bool {
+        (0..frames).all(|_| self.allowance.take(limits.frames_per_second, now.steady))
     }
 
     /// Bytes came, whatever they mean.
@@ -364,6 +376,19 @@ mod tests {
             session.receive(&Received::Text(""), &LIMITS, later(now, 1)),
             []
         );
+    }
+
+    #[test]
+    fn a_long_message_counts_as_several_whether_it_is_text_or_not() {
+        let now = start();
+        let long = "x".repeat(BYTES_PER_FRAME * 9);
+        for received in [Received::Text(&long), Received::Binary(long.as_bytes())] {
+            let dialect = Script(vec![]);
+            let mut session = Session::new(Box::new(dialect), &LIMITS, now);
+            let ends = |effects: &[Effect]| matches!(effects, [Effect::Close(_)]);
+            let taken = (0..100).take_while(|_| !ends(&session.receive(&received, &LIMITS, now)));
+            assert!(taken.count() <= 5, "of 50 frames each takes ten");
+        }
     }
 
     #[test]
