@@ -81,7 +81,13 @@ impl<V> Recent<V> {
             return entry.clone();
         }
         if CAPACITY <= entries.len() {
-            entries.retain(|_, entry| fresh(entry));
+            // What is not there goes first: anybody can ask for that, and who
+            // was let in a moment ago must not be forgotten for it.
+            let there = |entry: &Entry<V>| {
+                let known = entry.get();
+                known.is_none_or(|known| now < known.until && matches!(known.answer, Ok(Some(_))))
+            };
+            entries.retain(|_, entry| there(entry));
             // To free a single place would mean such a walk for every call.
             if CAPACITY / 2 <= entries.len() {
                 entries.clear();
@@ -159,8 +165,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn made_up_names_cannot_fill_the_memory() {
+    async fn made_up_names_cannot_fill_the_memory_nor_push_others_out() {
         let (recent, now) = (Recent::<u8>::default(), Instant::now());
+        let known = async { Ok(Some((1, KNOWN_FOR))) };
+        recent.get("known", now, known).await.unwrap();
         for n in 0..3 * CAPACITY {
             recent
                 .get(&n.to_string(), now, async { Ok(None) })
@@ -168,5 +176,7 @@ mod tests {
                 .unwrap();
             assert!(recent.entries.lock().unwrap().len() <= CAPACITY);
         }
+        let answer = recent.get("known", now, async { panic!("it is known") });
+        assert_eq!(answer.await.unwrap().as_deref(), Some(&1));
     }
 }

@@ -19,6 +19,9 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 const MAX_BODY: usize = 64 * 1024;
 /// Questions under way at the same time. Made-up tokens are questions too.
 const AT_ONCE: usize = 32;
+/// How long to wait until one may begin. It does not count as a failure: who
+/// asks about many tokens must not have it given a rest.
+const PLACE_TIMEOUT: Duration = Duration::from_millis(250);
 /// Failures in a row after which it is given a rest.
 const FAILURES: u32 = 5;
 /// How long a rest is. After it, one question tells whether it is over.
@@ -78,14 +81,14 @@ impl Upstream {
     ) -> Result<Reply, Error> {
         let client = self.client.as_ref();
         let client = client.ok_or(Error::Provider("there is no HTTPS here"))?;
+        let place = tokio::time::timeout(PLACE_TIMEOUT, self.places.acquire());
+        let _place = place
+            .await
+            .map_err(|_| Error::Provider("too many ask at the same time"))?;
         if !self.begins(Instant::now()) {
             return Err(Error::Provider("its failures are being waited out"));
         }
-        let asked = async {
-            let _place = self.places.acquire().await;
-            self.answer(question(client)).await
-        };
-        let answer = tokio::time::timeout(TIMEOUT, asked)
+        let answer = tokio::time::timeout(TIMEOUT, self.answer(question(client)))
             .await
             .unwrap_or(Err(Error::Provider("no answer came in time")));
         self.ended(answer.is_ok(), Instant::now());

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use serde_json::{Value, json};
 
 use super::stub::Stub;
@@ -183,7 +185,7 @@ async fn a_slow_issuer_is_waited_for_a_second_and_then_given_a_rest() {
     let world = World::new();
     let stub = Stub::saying(&active()).await;
     let authenticator = world.authenticator(&introspection(&stub.url));
-    stub.hangs();
+    stub.holds();
     let start = Instant::now();
     let tokens: Vec<_> = (0..10).map(|n| format!("token-{n}")).collect();
     let asked = tokens
@@ -195,10 +197,32 @@ async fn a_slow_issuer_is_waited_for_a_second_and_then_given_a_rest() {
     assert!(Duration::from_millis(900) < waited, "{waited:?}");
     assert!(waited < Duration::from_secs(4), "{waited:?}");
 
-    stub.says(200, &active());
+    stub.releases();
     let times = stub.times();
     assert!(is_undecided(&authenticator, &world, "one more").await);
     assert_eq!(stub.times(), times, "it is left alone");
+}
+
+#[tokio::test]
+async fn many_made_up_tokens_wait_in_vain_but_do_not_make_the_issuer_rest() {
+    let world = World::new();
+    let stub = Stub::saying(&active()).await;
+    let authenticator = world.authenticator(&introspection(&stub.url));
+    stub.holds();
+    let tokens: Vec<_> = (0..100).map(|n| format!("token-{n}")).collect();
+    let asked = tokens.iter();
+    let asked = asked.map(|token| authenticator.signed_in(&world.site, token));
+    let mut answers: FuturesUnordered<_> = asked.collect();
+    for _ in 32..100 {
+        assert!(answers.next().await.unwrap().is_err());
+    }
+    assert_eq!(stub.times(), 32);
+    stub.releases();
+    while let Some(answer) = answers.next().await {
+        assert!(answer.unwrap().is_some());
+    }
+    let found = authenticator.signed_in(&world.site, TOKEN).await;
+    assert!(found.unwrap().is_some());
 }
 
 #[tokio::test]

@@ -5,18 +5,21 @@ use std::sync::{Arc, Mutex};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// Listens until it is dropped.
 pub(super) struct Stub {
     pub(super) url: String,
     shared: Arc<Mutex<Shared>>,
+    /// Whether answers are let out.
+    gate: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
 
 struct Shared {
-    /// A status and a body; nothing to leave who asks waiting.
-    says: Option<(u16, String)>,
+    /// A status and a body.
+    says: (u16, String),
     heard: Vec<String>,
 }
 
@@ -26,26 +29,37 @@ impl Stub {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/asked", listener.local_addr().unwrap());
         let shared = Arc::new(Mutex::new(Shared {
-            says: Some((200, body.to_string())),
+            says: (200, body.to_string()),
             heard: Vec::new(),
         }));
+        let (gate, watched) = watch::channel(true);
         let serving = shared.clone();
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(answer(stream, serving.clone()));
+                tokio::spawn(answer(stream, serving.clone(), watched.clone()));
             }
         });
-        Self { url, shared, task }
+        Self {
+            url,
+            shared,
+            gate,
+            task,
+        }
     }
 
     /// From now on it says this.
     pub(super) fn says(&self, status: u16, body: &(impl ToString + ?Sized)) {
-        self.shared.lock().unwrap().says = Some((status, body.to_string()));
+        self.shared.lock().unwrap().says = (status, body.to_string());
     }
 
-    /// From now on it takes requests and answers none.
-    pub(super) fn hangs(&self) {
-        self.shared.lock().unwrap().says = None;
+    /// From now on it takes requests and keeps its answers back.
+    pub(super) fn holds(&self) {
+        self.gate.send_replace(false);
+    }
+
+    /// Lets out what it kept back, and all answers from now on.
+    pub(super) fn releases(&self) {
+        self.gate.send_replace(true);
     }
 
     /// The requests so far.
@@ -72,23 +86,23 @@ impl Drop for Stub {
     }
 }
 
-async fn answer(mut stream: TcpStream, shared: Arc<Mutex<Shared>>) {
+async fn answer(
+    mut stream: TcpStream,
+    shared: Arc<Mutex<Shared>>,
+    mut gate: watch::Receiver<bool>,
+) {
     let mut request = Vec::new();
     while !complete(&request) {
         if stream.read_buf(&mut request).await.unwrap_or(0) == 0 {
             return;
         }
     }
-    let says = {
-        let mut shared = shared.lock().unwrap();
-        shared.heard.push(String::from_utf8(request).unwrap());
-        shared.says.clone()
-    };
-    let Some((status, body)) = says else {
-        // Until who asks gives up.
-        let _ = stream.read_u8().await;
+    let heard = String::from_utf8(request).unwrap();
+    shared.lock().unwrap().heard.push(heard);
+    if gate.wait_for(|open| *open).await.is_err() {
         return;
-    };
+    }
+    let (status, body) = shared.lock().unwrap().says.clone();
     let head = format!(
         "HTTP/1.1 {status} x\r\ncontent-length: {}\r\nlocation: /elsewhere\r\nconnection: close\r\n\r\n",
         body.len()
