@@ -28,6 +28,8 @@ mod hostile;
 mod links;
 #[path = "all/metrics.rs"]
 mod metrics;
+#[path = "all/providers.rs"]
+mod providers;
 #[path = "all/sockets.rs"]
 mod sockets;
 #[path = "all/model.rs"]
