@@ -6,7 +6,8 @@
 //! ([`access`]), its fields resolve ([`schema`], [`cursor`]), are put in order
 //! (`order`), and what cannot be done is told in words ([`failure`]). What was asked for is counted and written
 //! down ([`account`]). Clients that annotate speak another language, with users'
-//! tokens ([`annotations`]). It keeps no state of its own.
+//! tokens ([`annotations`]); what annotation systems report comes in by `ingest`.
+//! It keeps no state of its own.
 
 pub mod access;
 pub mod account;
@@ -16,6 +17,7 @@ pub mod config;
 pub mod cursor;
 pub mod document;
 pub mod failure;
+mod ingest;
 pub mod metrics;
 mod order;
 pub mod page;

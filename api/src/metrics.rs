@@ -68,12 +68,45 @@ impl Auth {
     }
 }
 
+/// What became of an event of an annotation system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ingested {
+    /// It was published.
+    Published,
+    /// It had been published before.
+    Repeated,
+    /// It is not what can be published.
+    Refused,
+    /// Nobody knows.
+    Unknown,
+}
+
+impl Ingested {
+    const EVERY: [Self; 4] = [
+        Self::Published,
+        Self::Repeated,
+        Self::Refused,
+        Self::Unknown,
+    ];
+
+    /// Its name, in answers and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Published => "published",
+            Self::Repeated => "repeated",
+            Self::Refused => "refused",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
 /// The instruments of one api. Cheap to clone.
 #[derive(Clone)]
 pub struct Metrics {
     requests: IntCounterVec,
     request_seconds: HistogramVec,
     auth: IntCounterVec,
+    ingested: [IntCounter; 4],
     pushed: [IntCounter; 2],
     publish_seconds: [Histogram; 2],
     /// Open connections of callers.
@@ -112,6 +145,11 @@ impl Metrics {
         for verdict in Auth::EVERY {
             auth.with_label_values(&[verdict.label()]);
         }
+        let ingested = counters(
+            "ingest_events_total",
+            "Events of annotation systems, by the way they came and outcome: published, repeated, refused, or unknown because Redis failed.",
+            &["source", "outcome"],
+        );
         let pushed = counters(
             "messages_pushed_total",
             "Messages stored and published, by kind. Repeats under an idempotency key are counted again.",
@@ -141,10 +179,11 @@ impl Metrics {
             "Pending messages cancelled by pushes through this api because their recipient had too many.",
         )
         .expect("the options are constants");
-        let all: [Box<dyn Collector>; 8] = [
+        let all: [Box<dyn Collector>; 9] = [
             Box::new(requests.clone()),
             Box::new(request_seconds.clone()),
             Box::new(auth.clone()),
+            Box::new(ingested.clone()),
             Box::new(pushed.clone()),
             Box::new(publish_seconds.clone()),
             Box::new(connections.clone()),
@@ -161,6 +200,8 @@ impl Metrics {
             requests,
             request_seconds,
             auth,
+            ingested: Ingested::EVERY
+                .map(|outcome| ingested.with_label_values(&["http", outcome.as_str()])),
             pushed: kinds.map(|kind| pushed.with_label_values(&[kind])),
             publish_seconds: kinds.map(|kind| publish_seconds.with_label_values(&[kind])),
             connections,
@@ -172,6 +213,11 @@ impl Metrics {
     /// Counts how an access key was judged.
     pub fn judged(&self, auth: Auth) {
         self.auth.with_label_values(&[auth.label()]).inc();
+    }
+
+    /// Counts an event of an annotation system.
+    pub fn ingested(&self, outcome: Ingested) {
+        self.ingested[outcome as usize].inc();
     }
 
     /// Counts a root field of the schema by its outcome.

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use broker::access::AccessKeys;
+use broker::annotation::ingest::Ingest;
 use broker::annotation::store::{Annotations, Links};
 use broker::census::Census;
 use broker::control::Control;
@@ -116,6 +117,7 @@ pub async fn run(config: Config) -> Result<ExitCode, NotStarted> {
     let endpoint = Endpoint::new(
         schema,
         access_keys,
+        Ingest::new(redis.clone(), settings.keys.clone()),
         metrics.clone(),
         config.limits.body_bytes,
         node.name(),

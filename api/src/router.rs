@@ -10,25 +10,27 @@ use std::time::{Duration, Instant};
 
 use async_graphql::{Request, Response as Answer, Variables};
 use axum::Router;
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Path, State};
 use axum::http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
-use axum::routing::get;
+use axum::routing::{get, post};
 use broker::access::{AccessError, AccessKeys, Identity, Operation};
-use serde::Deserialize;
+use broker::annotation::ingest::Ingest;
+use serde::{Deserialize, Serialize};
 use tracing::error;
 
 use crate::access::{Caller, no_key};
 use crate::account::Accounts;
 use crate::failure::{Code, Failure};
+use crate::ingest;
 use crate::metrics::{Auth, Metrics};
 use crate::page;
 use crate::schema::ApiSchema;
 
 /// How long a request may take, its body included.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 static API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -37,7 +39,10 @@ static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub struct Endpoint {
     schema: ApiSchema,
     access_keys: AccessKeys,
-    metrics: Metrics,
+    /// Publishes what annotation systems report.
+    pub(crate) ingest: Ingest,
+    /// What requests are counted in.
+    pub(crate) metrics: Metrics,
     max_body: usize,
     accounts: Accounts,
     /// What this process is called; request ids begin with it.
@@ -50,6 +55,7 @@ impl Endpoint {
     pub fn new(
         schema: ApiSchema,
         access_keys: AccessKeys,
+        ingest: Ingest,
         metrics: Metrics,
         max_body: usize,
         node: &str,
@@ -57,6 +63,7 @@ impl Endpoint {
         Self {
             schema,
             access_keys,
+            ingest,
             accounts: Accounts::new(metrics.clone()),
             metrics,
             max_body,
@@ -72,6 +79,7 @@ pub fn router(endpoint: Endpoint) -> Router {
         .route("/", get(try_it))
         .route("/graphql", get(console).post(graphql))
         .route("/assets/{name}", get(asset))
+        .route("/ingest/annotations", post(ingest::annotations))
         .fallback(async || page::plain(StatusCode::NOT_FOUND))
         .with_state(Arc::new(endpoint))
 }
@@ -132,7 +140,7 @@ async fn graphql(
 impl Endpoint {
     /// What the request is called: as the caller calls it, if that is short and
     /// plain, else by our own count.
-    fn name(&self, headers: &HeaderMap) -> Arc<str> {
+    pub(crate) fn name(&self, headers: &HeaderMap) -> Arc<str> {
         let given = headers.get(&REQUEST_ID).and_then(|id| id.to_str().ok());
         let plain = |id: &&str| {
             (1..=64).contains(&id.len())
@@ -168,7 +176,8 @@ impl Endpoint {
         Ok((answer, operation))
     }
 
-    async fn identify(&self, headers: &HeaderMap) -> Result<Identity, Refusal> {
+    /// Whose access key came with the request.
+    pub(crate) async fn identify(&self, headers: &HeaderMap) -> Result<Identity, Refusal> {
         let unauthenticated = || Refusal {
             status: StatusCode::UNAUTHORIZED,
             failure: no_key(),
@@ -204,7 +213,8 @@ impl Endpoint {
         }
     }
 
-    async fn read(&self, headers: &HeaderMap, body: Body) -> Result<Request, Refusal> {
+    /// The whole body, which must be said to be JSON.
+    pub(crate) async fn json(&self, headers: &HeaderMap, body: Body) -> Result<Bytes, Refusal> {
         let json = headers.get(CONTENT_TYPE).is_some_and(|kind| {
             let kind = kind.as_bytes();
             let end = kind.iter().position(|&b| b == b';').unwrap_or(kind.len());
@@ -219,7 +229,7 @@ impl Endpoint {
                 "the body must have the content type application/json",
             ));
         }
-        let body = to_bytes(body, self.max_body).await.map_err(|_| {
+        to_bytes(body, self.max_body).await.map_err(|_| {
             Refusal::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 Code::Limited,
@@ -228,7 +238,11 @@ impl Endpoint {
                     self.max_body
                 ),
             )
-        })?;
+        })
+    }
+
+    async fn read(&self, headers: &HeaderMap, body: Body) -> Result<Request, Refusal> {
+        let body = self.json(headers, body).await?;
         if body.trim_ascii_start().first() == Some(&b'[') {
             return Err(Refusal::bad(
                 "one request at a time: the body must be an object",
@@ -268,20 +282,20 @@ struct Posted {
 }
 
 /// Why a request was not executed.
-struct Refusal {
-    status: StatusCode,
-    failure: Failure,
+pub(crate) struct Refusal {
+    pub(crate) status: StatusCode,
+    pub(crate) failure: Failure,
 }
 
 impl Refusal {
-    fn new(status: StatusCode, code: Code, message: impl Into<String>) -> Self {
+    pub(crate) fn new(status: StatusCode, code: Code, message: impl Into<String>) -> Self {
         Self {
             status,
             failure: Failure::new(code, message),
         }
     }
 
-    fn bad(message: impl Into<String>) -> Self {
+    pub(crate) fn bad(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, Code::BadUserInput, message)
     }
 
@@ -290,7 +304,8 @@ impl Refusal {
     }
 }
 
-fn respond(status: StatusCode, answer: &Answer, request_id: &str) -> Response {
+/// An answer in JSON.
+pub(crate) fn respond(status: StatusCode, answer: &impl Serialize, request_id: &str) -> Response {
     let body = serde_json::to_vec(answer).expect("an answer is a tree of JSON values");
     Response::builder()
         .status(status)

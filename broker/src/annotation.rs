@@ -10,6 +10,7 @@ pub mod schema;
 pub mod readers;
 pub mod view;
 pub mod store;
+pub mod ingest;
 
 pub use readers::ViewerClass;
 

@@ -298,6 +298,24 @@ impl Keys {
         self.user(tenant, "")
     }
 
+    /// String: that this event of an annotation system was published.
+    pub fn ingested(&self, tenant: &Tenant, event: &str) -> String {
+        let (tag, event) = (self.of_people(tenant), topic::encode(event));
+        format!("{tag}:ingested:{tenant}:{event}")
+    }
+
+    /// Stream: where annotation systems of a tenant add events. Those of all
+    /// tenants share a slot, so that one blocking command reads them all, and a
+    /// tag that producers need not compute.
+    pub fn intake(&self, tenant: &Tenant) -> String {
+        format!("{}:{{in}}:{tenant}", self.prefix)
+    }
+
+    /// Stream: what was added there and cannot be published, with the reasons.
+    pub fn dead_letters(&self, tenant: &Tenant) -> String {
+        format!("{}:{{in}}:dead:{tenant}", self.prefix)
+    }
+
     /// People and groups live where their tenant's annotations do, so that one
     /// script decides about an annotation and who may read it.
     fn of_people(&self, tenant: &Tenant) -> String {

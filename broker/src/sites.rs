@@ -1,6 +1,6 @@
 //! Which host name leads to which tenant, for protocols whose clients name none.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -53,6 +53,12 @@ impl Sites {
         let named = host.and_then(|host| self.by_host.get(&*name_of(host)));
         let at = named.or_else(|| self.by_host.get(ANY))?;
         self.in_order.get(*at)
+    }
+
+    /// The tenants that have sites, each once, by name.
+    pub fn tenants(&self) -> BTreeSet<Tenant> {
+        let tenants = self.in_order.iter().map(|site| site.tenant.clone());
+        tenants.collect()
     }
 
     /// The first site of this tenant.
@@ -156,6 +162,8 @@ mod tests {
         let first = sites.of_tenant(&"one".parse().unwrap()).unwrap();
         assert_eq!(&*first.authority, "a.example");
         assert_eq!(sites.of_tenant(&"three".parse().unwrap()), None);
+        let tenants: Vec<_> = sites.tenants().iter().map(Tenant::to_string).collect();
+        assert_eq!(tenants, ["one", "two"]);
     }
 
     #[test]

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use deadpool::Runtime;
 use deadpool::managed::{Object, Pool, PoolError, TimeoutType};
 use prometheus::Registry;
+use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Cmd, FromRedisValue, Pipeline, RedisError, ScriptInvocation};
 use tokio::sync::RwLock;
 
@@ -253,6 +254,24 @@ impl Redis {
     /// Where and as whom a subscription connects, for [`crate::link`].
     pub(crate) fn connection_info(&self) -> redis::ConnectionInfo {
         self.inner.client.get_connection_info().clone()
+    }
+
+    /// A connection of one's own, for a command that waits in Redis: on a lane
+    /// it would hold up everybody's. It is given up if Redis says nothing for
+    /// `patience`.
+    ///
+    /// # Errors
+    /// If Redis cannot be reached.
+    pub(crate) async fn own_connection(
+        &self,
+        patience: Duration,
+    ) -> Result<MultiplexedConnection, Error> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(CONNECT_TIMEOUT))
+            .set_response_timeout(Some(patience));
+        let client = &self.inner.client;
+        let connection = client.get_multiplexed_async_connection_with_config(&config);
+        Ok(Box::pin(connection).await?)
     }
 
     /// Runs one command.

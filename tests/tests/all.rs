@@ -24,6 +24,8 @@ mod full;
 mod harness;
 #[path = "all/hostile.rs"]
 mod hostile;
+#[path = "all/ingest.rs"]
+mod ingest;
 #[path = "all/links.rs"]
 mod links;
 #[path = "all/metrics.rs"]

@@ -25,6 +25,10 @@ pub struct Config {
     /// `CARILLON_WORKER_TRIM_INTERVAL`, default `60s`: how often what is past its
     /// retention is removed. Nobody reads it any more, so this is only memory.
     pub trim_interval: Duration,
+    /// `CARILLON_WORKER_CLAIM_AFTER`, default `30s`: how long after it was taken
+    /// an entry of an ingest stream that is still there is taken over from a
+    /// worker that must have died. Longer than publishing a batch takes.
+    pub claim_after: Duration,
     /// `CARILLON_RETENTION`, default `30d`: how long after its creation a message
     /// can be read. The same for api, gateway and worker, or some would remove
     /// what others still show.
@@ -45,6 +49,7 @@ impl Config {
         };
         let sweep_interval = period("CARILLON_WORKER_SWEEP_INTERVAL", "1s");
         let trim_interval = period("CARILLON_WORKER_TRIM_INTERVAL", "60s");
+        let claim_after = period("CARILLON_WORKER_CLAIM_AFTER", "30s");
         let retention = period("CARILLON_RETENTION", "30d");
         Self {
             settings,
@@ -54,6 +59,7 @@ impl Config {
                 .get::<Period>("CARILLON_WORKER_SWEEP_GRACE", "5s")
                 .into(),
             trim_interval,
+            claim_after,
             retention,
         }
     }

@@ -1,11 +1,14 @@
-//! The process that ends what expired and forgets what is past its retention.
+//! The process that ends what expired, forgets what is past its retention, and
+//! publishes what annotation systems add to their streams.
 //!
 //! Any number of workers run at once: each step is one script, so they share
-//! the work and never do it twice. None holds anything that others wait for.
+//! the work and never do it twice. What one has taken and does not finish,
+//! another takes over.
 
 use std::time::Duration;
 
 use broker::Error;
+use broker::annotation::ingest::Intake;
 use broker::keys::Keys;
 use broker::messages::{Limits, Messages};
 use broker::node::{Condition, Node};
@@ -14,6 +17,7 @@ use prometheus::Registry;
 use tokio::time::sleep;
 
 pub mod config;
+mod ingest;
 mod metrics;
 mod sweep;
 mod trim;
@@ -42,6 +46,8 @@ pub fn start(config: &Config, node: &Node, registry: &Registry) -> Result<(), Er
         ..Limits::default()
     };
     let messages = Messages::new(redis.clone(), keys.clone(), limits);
+    let tenants = config.settings.sites.tenants();
+    let intake = Intake::new(redis.clone(), keys.clone(), node.name(), tenants);
     let metrics = Metrics::register(registry);
     let condition = node.condition("redis");
 
@@ -53,7 +59,8 @@ pub fn start(config: &Config, node: &Node, registry: &Registry) -> Result<(), Er
         own.running();
         let sweep = sweep::run(&messages, &redis, &config, &metrics, &condition, &own);
         let trim = trim::run(&messages, &config, &metrics, &own);
-        tokio::join!(sweep, trim);
+        let ingest = ingest::run(intake, &config, &metrics, &own);
+        tokio::join!(sweep, trim, ingest);
     });
     Ok(())
 }

@@ -1,7 +1,10 @@
 //! What a worker counts.
 
+use broker::annotation::ingest::{DEAD_LETTERS, Handled, Outcome};
 use prometheus::core::Collector;
-use prometheus::{Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, Opts, Registry};
+use prometheus::{
+    Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+};
 
 /// A worker's metrics.
 #[derive(Clone)]
@@ -24,6 +27,20 @@ pub(crate) struct Metrics {
     pub trimmed_globals: IntCounter,
     /// Trims that failed.
     pub trims_failed: IntCounter,
+    /// Entries of the ingest streams, taken or not.
+    pub ingest_pending: IntGauge,
+    /// How long the oldest of them has been there.
+    pub ingest_lag: Gauge,
+    /// Entries taken over from other workers.
+    pub ingest_claimed: IntCounter,
+    /// Entries dropped because too many waited.
+    pub ingest_dropped: IntCounter,
+    /// Entries that were published, now or before.
+    pub ingest_published: IntCounter,
+    pub ingest_repeated: IntCounter,
+    /// Rounds of taking and publishing that failed.
+    pub ingests_failed: IntCounter,
+    dead_letters: IntCounterVec,
 }
 
 impl Metrics {
@@ -54,10 +71,43 @@ impl Metrics {
             "What was removed past its retention, by kind: message, global.",
             "kind",
         );
+        let ingest_pending = IntGauge::new(
+            "carillon_worker_ingest_pending",
+            "Entries of the ingest streams that are not published yet, at the last look.",
+        );
+        let ingest_lag = Gauge::new(
+            "carillon_worker_ingest_lag_seconds",
+            "How long the oldest of these entries had been there at the last look.",
+        );
+        let ingest_claimed = IntCounter::new(
+            "carillon_worker_ingest_claimed_total",
+            "Entries of ingest streams taken over from workers that did not finish them.",
+        );
+        let ingest_dropped = IntCounter::new(
+            "carillon_worker_ingest_dropped_total",
+            "Entries of ingest streams dropped unpublished because too many waited.",
+        );
+        let ingested = IntCounterVec::new(
+            Opts::new(
+                "carillon_worker_ingest_events_total",
+                "Events taken from ingest streams, by outcome: published, or repeated because they had been published before.",
+            ),
+            &["source", "outcome"],
+        );
+        let ingested = registered(registry, ingested);
+        let dead_letters = counters(
+            registry,
+            "carillon_worker_dead_letters_total",
+            "Entries of ingest streams moved to the dead letters, by what is wrong with them.",
+            "why",
+        );
+        for why in DEAD_LETTERS {
+            dead_letters.with_label_values(&[why]);
+        }
         let failed = counters(
             registry,
             "carillon_worker_failures_total",
-            "Sweeps and trims that failed and are tried again at the next tick.",
+            "Sweeps, trims and rounds of ingest that failed and are tried again.",
             "task",
         );
         Self {
@@ -70,6 +120,27 @@ impl Metrics {
             trimmed_messages: trimmed.with_label_values(&["message"]),
             trimmed_globals: trimmed.with_label_values(&["global"]),
             trims_failed: failed.with_label_values(&["trim"]),
+            ingest_pending: registered(registry, ingest_pending),
+            ingest_lag: registered(registry, ingest_lag),
+            ingest_claimed: registered(registry, ingest_claimed),
+            ingest_dropped: registered(registry, ingest_dropped),
+            ingest_published: ingested.with_label_values(&["redis", "published"]),
+            ingest_repeated: ingested.with_label_values(&["redis", "repeated"]),
+            ingests_failed: failed.with_label_values(&["ingest"]),
+            dead_letters,
+        }
+    }
+
+    /// Counts what became of entries.
+    pub(crate) fn handled(&self, handled: &Handled) {
+        for outcome in &handled.outcomes {
+            match outcome {
+                Outcome::Published => self.ingest_published.inc(),
+                Outcome::Repeated => self.ingest_repeated.inc(),
+            }
+        }
+        for why in &handled.dead {
+            self.dead_letters.with_label_values(&[why]).inc();
         }
     }
 }

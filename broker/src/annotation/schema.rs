@@ -3,7 +3,7 @@
 //! Both are JSON of one shape; a change says only what changes. What the shape
 //! does not know is kept and given back.
 
-mod json;
+pub(super) mod json;
 mod members;
 mod shape;
 mod python;

@@ -11,7 +11,7 @@ const MOST_SERIES: usize = 300;
 
 /// Labels whose values come from closed sets. Nothing that a user, a message or
 /// an address could be told by is among them.
-const LABELS: [&str; 18] = [
+const LABELS: [&str; 19] = [
     "cause",
     "condition",
     "dialect",
@@ -26,6 +26,7 @@ const LABELS: [&str; 18] = [
     "role",
     "route",
     "script",
+    "source",
     "state",
     "task",
     "version",

@@ -11,7 +11,7 @@ const MAX_PATH: usize = 200;
 ///
 /// JSON can spell halves of characters, `\ud83d`, which are no text. Clients
 /// that cut a text between the halves send them, and are told where.
-pub(super) fn read(json: &[u8]) -> Result<Value, Invalid> {
+pub(in crate::annotation) fn read(json: &[u8]) -> Result<Value, Invalid> {
     let json = std::str::from_utf8(json).map_err(|_| Invalid::NotJson)?;
     let halves = halves(json)?;
     if halves.is_empty() {

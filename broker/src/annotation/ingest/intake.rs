@@ -1,0 +1,397 @@
+//! The streams to which annotation systems add reports, and how workers share
+//! what is in them.
+//!
+//! An entry stays in its stream until it was published, or moved to the dead
+//! letters. Who takes one and dies leaves it to whoever looks next; as reports
+//! are published once, it does not matter how far the first had come.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{Cmd, Script, cmd};
+
+use super::{Ingest, MAX_REPORT, Outcome, Report};
+use crate::error::Error;
+use crate::keys::Keys;
+use crate::time::Timestamp;
+use crate::topic::Tenant;
+use crate::topology::Redis;
+
+/// The consumer group that all workers are in.
+const GROUP: &str = "workers";
+/// Entries taken at once of each tenant.
+const BATCH: usize = 32;
+/// How long one look waits for entries. A worker that leaves lets it end, so
+/// that nothing is taken that it does not handle.
+const WAIT: Duration = Duration::from_millis(500);
+/// How long Redis may say nothing to it.
+const PATIENCE: Duration = Duration::from_millis(1500);
+/// An entry that was taken so often is given up: its takers died of it.
+pub const MAX_DELIVERIES: u64 = 5;
+/// What a stream holds while nobody takes anything; the oldest is dropped for more.
+const MAX_WAITING: usize = 100_000;
+/// How many dead letters are kept of each tenant, about, and for how long.
+const MAX_DEAD: usize = 1000;
+/// What a dead letter keeps of the field `type`, in bytes.
+const MAX_KIND: usize = 64;
+const DEAD_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How long Redis remembers a worker that takes nothing any more.
+const WORKER_LIFE: Duration = Duration::from_secs(3600);
+
+/// Every kind of what is wrong with dead letters.
+pub const DEAD_LETTERS: [&str; 5] = ["deliveries", "entry", "invalid", "json", "size"];
+
+static SETTLE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("settle.lua")));
+static TIDY: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("tidy.lua")));
+
+/// What annotation systems of these tenants add, as one worker takes it.
+pub struct Intake {
+    redis: Redis,
+    keys: Keys,
+    ingest: Ingest,
+    worker: String,
+    /// By the keys of their streams.
+    tenants: HashMap<String, Tenant>,
+    reading: Option<MultiplexedConnection>,
+}
+
+/// What was added to a stream.
+#[derive(Debug)]
+pub struct Entry {
+    tenant: Tenant,
+    id: String,
+    /// What its field `type` says.
+    kind: Option<Vec<u8>>,
+    /// What its field `data` holds.
+    data: Option<Vec<u8>>,
+}
+
+/// An entry whose taker has not been heard of since.
+#[derive(Clone, Debug)]
+pub struct Left {
+    tenant: Tenant,
+    id: String,
+    /// How often it was taken.
+    deliveries: u64,
+}
+
+/// What became of entries.
+#[derive(Debug, Default)]
+pub struct Handled {
+    /// Of those that could be read.
+    pub outcomes: Vec<Outcome>,
+    /// The kinds of what is wrong with the others.
+    pub dead: Vec<&'static str>,
+}
+
+/// What waits in all streams.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// How many entries, taken or not.
+    pub entries: u64,
+    /// How long the oldest of them has been there.
+    pub lag: Duration,
+}
+
+/// An entry as Redis tells it; without fields if it was removed meanwhile.
+type Told = (String, Option<Vec<Vec<u8>>>);
+/// The key of a stream, and entries of it.
+type OfStream = (String, Vec<Told>);
+
+impl Intake {
+    /// Takes what the systems of `tenants` add, as `worker`.
+    pub fn new(
+        redis: Redis,
+        keys: Keys,
+        worker: &str,
+        tenants: impl IntoIterator<Item = Tenant>,
+    ) -> Self {
+        let tenants = tenants.into_iter();
+        Self {
+            ingest: Ingest::new(redis.clone(), keys.clone()),
+            tenants: tenants.map(|t| (keys.intake(&t), t)).collect(),
+            worker: worker.to_owned(),
+            reading: None,
+            redis,
+            keys,
+        }
+    }
+
+    /// Whether there is anybody to take from.
+    pub fn is_idle(&self) -> bool {
+        self.tenants.is_empty()
+    }
+
+    /// Waits a moment for entries that nobody has taken, and takes some. Those
+    /// of one tenant are in the order in which they were added.
+    ///
+    /// # Errors
+    /// If Redis fails.
+    pub async fn next(&mut self) -> Result<Vec<Entry>, Error> {
+        let mut command = cmd("XREADGROUP");
+        command.arg("GROUP").arg(GROUP).arg(&self.worker);
+        command.arg("COUNT").arg(BATCH);
+        command.arg("BLOCK").arg(WAIT.as_millis() as u64);
+        command.arg("STREAMS");
+        for key in self.tenants.keys() {
+            command.arg(key);
+        }
+        for _ in &self.tenants {
+            command.arg(">");
+        }
+        let mut connection = match self.reading.take() {
+            Some(connection) => connection,
+            None => self.redis.own_connection(PATIENCE).await?,
+        };
+        let answer = command.query_async::<Option<Vec<OfStream>>>(&mut connection);
+        match answer.await {
+            Ok(streams) => {
+                self.reading = Some(connection);
+                Ok(self.entries(streams.unwrap_or_default()))
+            }
+            // The streams are new, or Redis has lost them.
+            Err(error) if error.code() == Some("NOGROUP") => {
+                self.reading = Some(connection);
+                self.begin().await?;
+                Ok(Vec::new())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn entries(&self, streams: Vec<OfStream>) -> Vec<Entry> {
+        let of = |(key, entries): OfStream| {
+            let tenant = self.tenants.get(&key)?;
+            Some(entries.into_iter().map(|told| Entry::new(tenant, told)))
+        };
+        streams.into_iter().filter_map(of).flatten().collect()
+    }
+
+    /// Makes the groups that are missing; they begin with what is there already.
+    async fn begin(&self) -> Result<(), Error> {
+        for key in self.tenants.keys() {
+            let mut command = cmd("XGROUP");
+            command.arg("CREATE").arg(key).arg(GROUP).arg(0);
+            match self.redis.query::<()>(command.arg("MKSTREAM")).await {
+                Err(Error::Redis(error)) if error.code() == Some("BUSYGROUP") => {}
+                result => result?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Entries that somebody took `idle` ago and has not finished.
+    ///
+    /// # Errors
+    /// If Redis fails.
+    pub async fn left(&self, idle: Duration) -> Result<Vec<Left>, Error> {
+        let mut found = Vec::new();
+        for (key, tenant) in &self.tenants {
+            let mut command = cmd("XPENDING");
+            command.arg(key).arg(GROUP).arg("IDLE").arg(millis(idle));
+            command.arg("-").arg("+").arg(BATCH);
+            let pending: Vec<(String, String, u64, u64)> = match self.redis.query(&command).await {
+                Err(Error::Redis(error)) if error.code() == Some("NOGROUP") => continue,
+                result => result?,
+            };
+            found.extend(pending.into_iter().map(|(id, _, _, deliveries)| Left {
+                tenant: tenant.clone(),
+                id,
+                deliveries,
+            }));
+        }
+        Ok(found)
+    }
+
+    /// Takes one over; nothing if somebody else did, or it is gone.
+    ///
+    /// # Errors
+    /// If Redis fails.
+    pub async fn claim(&self, left: &Left, idle: Duration) -> Result<Option<Entry>, Error> {
+        let mut command = cmd("XCLAIM");
+        command.arg(self.keys.intake(&left.tenant)).arg(GROUP);
+        command.arg(&self.worker).arg(millis(idle)).arg(&left.id);
+        let mut claimed: Vec<Option<Told>> = self.redis.query(&command).await?;
+        let claimed = claimed.pop().flatten();
+        Ok(claimed.map(|told| Entry::new(&left.tenant, told)))
+    }
+
+    /// Gives up an entry that was taken too often, if so it was.
+    ///
+    /// # Errors
+    /// If Redis fails.
+    pub async fn give_up(&self, left: &Left, entry: &Entry) -> Result<Option<Handled>, Error> {
+        if left.deliveries < MAX_DELIVERIES {
+            return Ok(None);
+        }
+        let why = Letter {
+            entry,
+            why: "deliveries",
+            words: format!(
+                "expected a worker to survive it; {} did not",
+                left.deliveries
+            ),
+        };
+        self.settle(&left.tenant, &[], &[why]).await?;
+        Ok(Some(Handled {
+            dead: vec!["deliveries"],
+            ..Handled::default()
+        }))
+    }
+
+    /// Publishes entries, and ends them. May be repeated with the same if it
+    /// fails.
+    ///
+    /// # Errors
+    /// If Redis fails. They are then still there.
+    pub async fn handle(&self, entries: &[Entry]) -> Result<Handled, Error> {
+        let mut handled = Handled::default();
+        for of_tenant in entries.chunk_by(|one, other| one.tenant == other.tenant) {
+            let tenant = &of_tenant[0].tenant;
+            let (mut reports, mut ids, mut letters) = (Vec::new(), Vec::new(), Vec::new());
+            for entry in of_tenant {
+                match entry.read() {
+                    Ok(report) => {
+                        ids.push(entry.id.as_str());
+                        reports.push(report);
+                    }
+                    Err(letter) => letters.push(letter),
+                }
+            }
+            let reports: Vec<&Report> = reports.iter().collect();
+            let progress = self.ingest.publish(tenant, &reports).await;
+            if let Some(error) = progress.failed {
+                return Err(error);
+            }
+            self.settle(tenant, &ids, &letters).await?;
+            handled.outcomes.extend(progress.outcomes);
+            handled.dead.extend(letters.iter().map(|letter| letter.why));
+        }
+        Ok(handled)
+    }
+
+    async fn settle(
+        &self,
+        tenant: &Tenant,
+        published: &[&str],
+        dead: &[Letter<'_>],
+    ) -> Result<(), Error> {
+        let mut call = SETTLE.prepare_invoke();
+        call.key(self.keys.intake(tenant))
+            .key(self.keys.dead_letters(tenant))
+            .arg(GROUP)
+            .arg(MAX_DEAD)
+            .arg(published.len())
+            .arg(published);
+        for Letter { entry, why, words } in dead {
+            let kept = |field: &Option<Vec<u8>>, most| {
+                let field = field.as_deref().unwrap_or_default();
+                field[..field.len().min(most)].to_vec()
+            };
+            call.arg(&entry.id).arg(*why).arg(words);
+            call.arg(kept(&entry.kind, MAX_KIND));
+            call.arg(kept(&entry.data, MAX_REPORT));
+        }
+        self.redis.invoke(&call).await
+    }
+
+    /// What waits.
+    ///
+    /// # Errors
+    /// If Redis fails.
+    pub async fn backlog(&self) -> Result<Backlog, Error> {
+        let mut backlog = Backlog::default();
+        let now = self.redis.time().await?;
+        for key in self.tenants.keys() {
+            let mut both = redis::pipe();
+            both.cmd("XLEN").arg(key);
+            both.add_command(first(key));
+            let (entries, oldest): (u64, Vec<Told>) = self.redis.pipeline(&both).await?;
+            backlog.entries += entries;
+            if let Some(at) = oldest.first().and_then(|(id, _)| added_at(id)) {
+                backlog.lag = backlog.lag.max(now.since(at));
+            }
+        }
+        Ok(backlog)
+    }
+
+    /// Bounds the streams and forgets what is long past; says how many entries
+    /// were dropped that nobody had published.
+    ///
+    /// # Errors
+    /// If Redis fails.
+    pub async fn tidy(&self) -> Result<u64, Error> {
+        let oldest = self.redis.time().await? - DEAD_LIFE;
+        let mut dropped = 0;
+        for (key, tenant) in &self.tenants {
+            let mut call = TIDY.prepare_invoke();
+            call.key(key)
+                .key(self.keys.dead_letters(tenant))
+                .arg(GROUP)
+                .arg(MAX_WAITING)
+                .arg(oldest.millis().max(0))
+                .arg(millis(WORKER_LIFE));
+            dropped += self.redis.invoke::<u64>(&call).await?;
+        }
+        Ok(dropped)
+    }
+}
+
+/// An entry that cannot be published, and why.
+struct Letter<'a> {
+    entry: &'a Entry,
+    why: &'static str,
+    words: String,
+}
+
+impl Entry {
+    fn new(tenant: &Tenant, (id, fields): Told) -> Self {
+        let fields = fields.unwrap_or_default();
+        let (mut kind, mut data) = (None, None);
+        let mut fields = fields.into_iter();
+        while let (Some(name), Some(value)) = (fields.next(), fields.next()) {
+            match &*name {
+                b"type" => kind = Some(value),
+                b"data" => data = Some(value),
+                _ => {}
+            }
+        }
+        Self {
+            tenant: tenant.clone(),
+            id,
+            kind,
+            data,
+        }
+    }
+
+    fn read(&self) -> Result<Report, Letter<'_>> {
+        let letter = |why, words: &dyn ToString| Letter {
+            entry: self,
+            why,
+            words: words.to_string(),
+        };
+        let Some(data) = &self.data else {
+            return Err(letter("entry", &"expected the fields type and data"));
+        };
+        let kind = self.kind.as_deref().map(std::str::from_utf8).transpose();
+        let kind = kind.map_err(|_| letter("entry", &"type: expected UTF-8"))?;
+        Report::read(data, kind).map_err(|refused| letter(refused.why.label(), &refused.why))
+    }
+}
+
+fn first(key: &str) -> Cmd {
+    let mut command = cmd("XRANGE");
+    command.arg(key).arg("-").arg("+").arg("COUNT").arg(1);
+    command
+}
+
+fn added_at(id: &str) -> Option<Timestamp> {
+    let millis = id.split('-').next()?.parse().ok()?;
+    Some(Timestamp::from_millis(millis))
+}
+
+fn millis(period: Duration) -> u64 {
+    period.as_millis().try_into().unwrap_or(u64::MAX)
+}

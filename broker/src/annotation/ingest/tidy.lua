@@ -1,0 +1,17 @@
+-- Bounds what nobody took, and forgets workers and dead letters of long ago.
+-- KEYS intake dead-letters
+-- ARGV group, most entries, oldest dead letter (ms), how long a worker without entries is kept (ms)
+-- Returns how many entries were dropped.
+local group, most, oldest, idle = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+local dropped = redis.call('XTRIM', KEYS[1], 'MAXLEN', most)
+redis.call('XTRIM', KEYS[2], 'MINID', oldest)
+for _, flat in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], group)) do
+  local worker = {}
+  for i = 1, #flat, 2 do
+    worker[flat[i]] = flat[i + 1]
+  end
+  if worker.pending == 0 and idle < worker.idle then
+    redis.call('XGROUP', 'DELCONSUMER', KEYS[1], group, worker.name)
+  end
+end
+return dropped

@@ -1,0 +1,166 @@
+//! The stream of a tenant: workers share it, die, and lose nothing.
+
+use std::collections::BTreeMap;
+
+use redis::cmd;
+use serde_json::Value;
+use tests::{Fleet, until};
+
+use super::{Ear, TEXT, acme, add, ingest, report};
+
+/// How many entries are left.
+async fn waiting(fleet: &Fleet) -> u64 {
+    let length = cmd("XLEN").arg(fleet.keys().intake(&acme())).clone();
+    fleet.commands().query(&length).await.unwrap()
+}
+
+#[tokio::test]
+async fn workers_that_are_killed_lose_no_event_and_repeat_none() {
+    const EVENTS: usize = 2000;
+    let fleet = Fleet::of(0, 2)
+        .env("CARILLON_WORKER_CLAIM_AFTER", "300ms")
+        .start()
+        .await;
+    let key = fleet.keys().intake(&acme());
+    let mut ear = Ear::on(&fleet, &acme()).await;
+    let mut some = redis::pipe();
+    for n in 0..EVENTS {
+        let data = report(&format!("a{n}")).to_string();
+        let entry = some.cmd("XADD").arg(&key).arg("*");
+        entry
+            .arg("type")
+            .arg("annotation")
+            .arg("data")
+            .arg(data)
+            .ignore();
+    }
+    // As a worker would leave them that was killed before it published them.
+    let mut taken = cmd("XREADGROUP");
+    taken
+        .arg("GROUP")
+        .arg("workers")
+        .arg("killed")
+        .arg("COUNT")
+        .arg(50);
+    taken.arg("STREAMS").arg(&key).arg(">");
+    let commands = fleet.commands();
+    fleet.worker(1).freeze();
+    fleet.worker(0).freeze();
+    commands.pipeline::<()>(&some).await.unwrap();
+    let _: redis::Value = commands.query(&taken).await.unwrap();
+    fleet.worker(0).thaw();
+    until("some are published", async || {
+        waiting(&fleet).await < EVENTS as u64
+    })
+    .await;
+    fleet.worker(0).kill();
+    fleet.worker(1).thaw();
+    until("all are published", async || waiting(&fleet).await == 0).await;
+
+    let mut times = BTreeMap::new();
+    for id in ear.heard(&fleet).await {
+        *times.entry(id).or_insert(0) += 1;
+    }
+    assert_eq!(times.len(), EVENTS);
+    assert!(times.values().all(|n| *n == 1));
+    let claimed = "carillon_worker_ingest_claimed_total";
+    assert!(1.0 <= fleet.worker(1).metric(claimed).await);
+    let again = ingest(&fleet, &[report("a7")]).await;
+    assert_eq!(again, ["repeated"]);
+}
+
+#[tokio::test]
+async fn what_cannot_be_published_is_kept_with_its_reason_and_blocks_nothing() {
+    let fleet = Fleet::of(0, 1).start().await;
+    let mut ear = Ear::on(&fleet, &acme()).await;
+    fleet.secrets().keep(TEXT);
+    let mut bad = report("bad");
+    bad["annotation"]["user"] = Value::from(TEXT);
+    let bad = bad.to_string();
+    add(&fleet, "annotation", b"\xff\x00").await;
+    add(&fleet, "annotation", bad.as_bytes()).await;
+    add(&fleet, "greeting", br#"{"id":"x"}"#).await;
+    add(&fleet, "annotation", "[".repeat(300_000).as_bytes()).await;
+    add(&fleet, "annotation", report("a1").to_string().as_bytes()).await;
+    until("all are looked at", async || waiting(&fleet).await == 0).await;
+    assert_eq!(ear.heard(&fleet).await, ["a1"]);
+
+    let key = fleet.keys().dead_letters(&acme());
+    let range = cmd("XRANGE").arg(key).arg("-").arg("+").clone();
+    let dead: Vec<(String, BTreeMap<String, Vec<u8>>)> =
+        fleet.commands().query(&range).await.unwrap();
+    let field = |at: usize, name: &str| String::from_utf8_lossy(&dead[at].1[name]).into_owned();
+    let why: Vec<_> = (0..dead.len()).map(|at| field(at, "why")).collect();
+    assert_eq!(why, ["json", "invalid", "invalid", "size"]);
+    assert_eq!(
+        field(1, "error"),
+        "annotation.user: expected acct:<name>@<authority>, at most 256 bytes"
+    );
+    assert_eq!(
+        (field(1, "data"), field(1, "type")),
+        (bad, "annotation".to_owned())
+    );
+    assert_eq!(field(2, "error"), "type: expected annotation or membership");
+    for (why, count) in [("json", 1), ("invalid", 2), ("size", 1), ("deliveries", 0)] {
+        let series = format!("carillon_worker_dead_letters_total{{why=\"{why}\"}}");
+        assert_eq!(fleet.worker(0).metric(&series).await as u64, count, "{why}");
+    }
+}
+
+#[tokio::test]
+async fn events_that_were_added_while_no_worker_ran_are_published() {
+    let fleet = Fleet::of(0, 1).start().await;
+    let mut ear = Ear::on(&fleet, &acme()).await;
+    let status = fleet.worker(0).terminate().await;
+    assert!(status.success());
+    add(&fleet, "annotation", report("a1").to_string().as_bytes()).await;
+    assert_eq!(waiting(&fleet).await, 1);
+    fleet.worker(0).start().await;
+    until("it is published", async || waiting(&fleet).await == 0).await;
+    assert_eq!(ear.heard(&fleet).await, ["a1"]);
+}
+
+#[tokio::test]
+async fn a_user_of_redis_may_add_for_its_tenant_and_do_nothing_else() {
+    let fleet = Fleet::of(0, 1).start().await;
+    let mut ear = Ear::on(&fleet, &acme()).await;
+    let rule = super::examples::PAGE
+        .lines()
+        .find(|line| line.contains("%W~"))
+        .expect("the page has it");
+    let mut set = redis::Cmd::new();
+    for word in rule.split(' ') {
+        set.arg(word);
+    }
+    fleet.commands().query::<()>(&set).await.unwrap();
+    let url = fleet
+        .redis()
+        .url()
+        .replace("redis://", "redis://notes:secret@");
+    let notes = broker::topology::Redis::open(&url.parse().unwrap()).unwrap();
+    let add = |key: &str| {
+        let mut add = cmd("XADD");
+        add.arg(key).arg("*").arg("type").arg("annotation");
+        add.arg("data").arg(report("a1").to_string());
+        add
+    };
+    let own = fleet.keys().intake(&acme());
+    let other = fleet.keys().intake(&"other".parse().unwrap());
+    notes.query::<String>(&add(&own)).await.unwrap();
+    until("it is published", async || waiting(&fleet).await == 0).await;
+    assert_eq!(ear.heard(&fleet).await, ["a1"]);
+    assert!(notes.query::<String>(&add(&other)).await.is_err());
+    for command in [
+        cmd("XRANGE").arg(&own).arg("-").arg("+"),
+        cmd("PUBLISH")
+            .arg("carillon:c:acme:channel:annotations")
+            .arg("0-0 {}"),
+        cmd("XADD")
+            .arg(fleet.keys().dead_letters(&acme()))
+            .arg("*")
+            .arg("a")
+            .arg("b"),
+    ] {
+        assert!(notes.query::<redis::Value>(command).await.is_err());
+    }
+}

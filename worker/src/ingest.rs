@@ -1,0 +1,91 @@
+//! Publishing what annotation systems add to their streams.
+
+use std::time::Duration;
+
+use broker::Error;
+use broker::annotation::ingest::{Entry, Intake};
+use broker::node::{Node, Phase};
+use tokio::time::{Instant, sleep};
+use tracing::{info, warn};
+
+use crate::config::Config;
+use crate::metrics::Metrics;
+
+/// Pause after a failure.
+const RETRY: Duration = Duration::from_millis(500);
+/// Looks for what other workers left, and at what waits, per time after which
+/// they count as dead.
+const LOOKS: u32 = 3;
+
+/// Takes and publishes until the node drains. What was taken is published
+/// first, unless Redis fails: given back it would wait for as long as if this
+/// worker had died.
+pub(crate) async fn run(mut intake: Intake, config: &Config, metrics: &Metrics, node: &Node) {
+    if intake.is_idle() {
+        return;
+    }
+    let mut taken = Vec::new();
+    let mut look_at = Instant::now();
+    let mut tidy_at = Instant::now() + config.trim_interval;
+    let mut failing = false;
+    while node.phase() < Phase::Draining {
+        let round = async {
+            if taken.is_empty() {
+                taken = intake.next().await?;
+            }
+            publish(&intake, &taken, metrics).await?;
+            taken.clear();
+            if look_at <= Instant::now() {
+                take_over(&intake, config.claim_after, metrics).await?;
+                look_at = Instant::now() + config.claim_after / LOOKS;
+            }
+            if tidy_at <= Instant::now() {
+                metrics.ingest_dropped.inc_by(intake.tidy().await?);
+                tidy_at = Instant::now() + config.trim_interval;
+            }
+            Ok::<(), Error>(())
+        };
+        match round.await {
+            Ok(()) => {
+                if failing {
+                    info!("ingest works again");
+                }
+                failing = false;
+            }
+            Err(error) => {
+                metrics.ingests_failed.inc();
+                if !failing {
+                    warn!(%error, "ingest failed and is tried again");
+                }
+                failing = true;
+                node.until_drain(sleep(RETRY)).await;
+            }
+        }
+    }
+}
+
+async fn publish(intake: &Intake, entries: &[Entry], metrics: &Metrics) -> Result<(), Error> {
+    let handled = intake.handle(entries).await?;
+    metrics.handled(&handled);
+    Ok(())
+}
+
+/// Publishes what others have taken and not finished: one by one, so that an
+/// entry that a worker dies of is not held against those beside it. Then looks
+/// at what waits.
+async fn take_over(intake: &Intake, idle: Duration, metrics: &Metrics) -> Result<(), Error> {
+    for left in intake.left(idle).await? {
+        let Some(entry) = intake.claim(&left, idle).await? else {
+            continue;
+        };
+        metrics.ingest_claimed.inc();
+        match intake.give_up(&left, &entry).await? {
+            Some(given_up) => metrics.handled(&given_up),
+            None => publish(intake, std::slice::from_ref(&entry), metrics).await?,
+        }
+    }
+    let backlog = intake.backlog().await?;
+    metrics.ingest_pending.set(backlog.entries as i64);
+    metrics.ingest_lag.set(backlog.lag.as_secs_f64());
+    Ok(())
+}
