@@ -1,12 +1,14 @@
 //! Who is asked whom a token names.
 
-use std::fmt;
+mod values;
+
 use std::str::FromStr;
 use std::time::Duration;
 
 use jsonwebtoken::Algorithm;
 use url::Url;
 
+use self::values::{Given, Hidden, HttpUrl, Signature};
 use crate::node::env::{Env, Interval, List};
 use crate::topic::Tenant;
 
@@ -213,84 +215,6 @@ impl FromStr for Link {
             .into_iter()
             .find(|link| link.as_str() == text)
             .ok_or(BadLink)
-    }
-}
-
-/// A way of signing by a key that only the provider has.
-struct Signature(Algorithm);
-
-/// The text is none that we verify.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected RS256, ES256 or EdDSA")]
-struct BadSignature;
-
-impl FromStr for Signature {
-    type Err = BadSignature;
-
-    fn from_str(text: &str) -> Result<Self, BadSignature> {
-        match text {
-            "RS256" => Ok(Self(Algorithm::RS256)),
-            "ES256" => Ok(Self(Algorithm::ES256)),
-            "EdDSA" => Ok(Self(Algorithm::EdDSA)),
-            _ => Err(BadSignature),
-        }
-    }
-}
-
-/// What may be left out.
-struct Given<T>(Option<T>);
-
-impl<T: FromStr> FromStr for Given<T> {
-    type Err = T::Err;
-
-    fn from_str(text: &str) -> Result<Self, T::Err> {
-        match text {
-            "" => Ok(Self(None)),
-            text => text.parse().map(|value| Self(Some(value))),
-        }
-    }
-}
-
-/// Where something is asked.
-struct HttpUrl(Url);
-
-/// The text is no such address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected https://host/path (or http://), without user and fragment")]
-struct BadHttpUrl;
-
-impl FromStr for HttpUrl {
-    type Err = BadHttpUrl;
-
-    fn from_str(text: &str) -> Result<Self, BadHttpUrl> {
-        let url = Url::parse(text).map_err(|_| BadHttpUrl)?;
-        let plain = matches!(url.scheme(), "http" | "https")
-            && url.fragment().is_none()
-            && url.username().is_empty()
-            && url.password().is_none();
-        if plain {
-            Ok(Self(url))
-        } else {
-            Err(BadHttpUrl)
-        }
-    }
-}
-
-/// A text that is never shown.
-#[derive(Clone)]
-pub(super) struct Hidden(pub(super) String);
-
-impl fmt::Debug for Hidden {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("hidden")
-    }
-}
-
-impl FromStr for Hidden {
-    type Err = std::convert::Infallible;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(Self(text.to_owned()))
     }
 }
 

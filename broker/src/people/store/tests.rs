@@ -4,9 +4,12 @@ use futures_util::StreamExt;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::annotation::WORLD;
 use crate::event::Event;
 use crate::fixture;
-use crate::people::{GroupKind, MEMBERSHIP, MembershipAction, MembershipChange};
+use crate::people::{
+    Group, GroupDraft, GroupKind, GroupPatch, MEMBERSHIP, MembershipAction, MembershipChange, Role,
+};
 
 const JO: &str = "acct:jo@example.org";
 const ANN: &str = "acct:ann@example.org";
