@@ -5,6 +5,8 @@
 //! letters. Who takes one and dies leaves it to whoever looks next; as reports
 //! are published once, it does not matter how far the first had come.
 
+mod entry;
+
 use std::collections::HashMap;
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -12,6 +14,8 @@ use std::time::Duration;
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, Script, cmd};
 
+pub use self::entry::{DEAD_LETTERS, Entry};
+use self::entry::{Letter, Told, kept};
 use super::{Ingest, MAX_REPORT, Outcome, Report};
 use crate::error::Error;
 use crate::keys::Keys;
@@ -34,14 +38,11 @@ pub const MAX_DELIVERIES: u64 = 5;
 const MAX_WAITING: usize = 100_000;
 /// How many dead letters are kept of each tenant, about, and for how long.
 const MAX_DEAD: usize = 1000;
+const DEAD_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
 /// What a dead letter keeps of the field `type`, in bytes.
 const MAX_KIND: usize = 64;
-const DEAD_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How long Redis remembers a worker that takes nothing any more.
 const WORKER_LIFE: Duration = Duration::from_secs(3600);
-
-/// Every kind of what is wrong with dead letters.
-pub const DEAD_LETTERS: [&str; 5] = ["deliveries", "entry", "invalid", "json", "size"];
 
 static SETTLE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("settle.lua")));
 static TIDY: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("tidy.lua")));
@@ -55,17 +56,6 @@ pub struct Intake {
     /// By the keys of their streams.
     tenants: HashMap<String, Tenant>,
     reading: Option<MultiplexedConnection>,
-}
-
-/// What was added to a stream.
-#[derive(Debug)]
-pub struct Entry {
-    tenant: Tenant,
-    id: String,
-    /// What its field `type` says.
-    kind: Option<Vec<u8>>,
-    /// What its field `data` holds.
-    data: Option<Vec<u8>>,
 }
 
 /// An entry whose taker has not been heard of since.
@@ -95,8 +85,6 @@ pub struct Backlog {
     pub lag: Duration,
 }
 
-/// An entry as Redis tells it; without fields if it was removed meanwhile.
-type Told = (String, Option<Vec<Vec<u8>>>);
 /// The key of a stream, and entries of it.
 type OfStream = (String, Vec<Told>);
 
@@ -286,13 +274,9 @@ impl Intake {
             .arg(published.len())
             .arg(published);
         for Letter { entry, why, words } in dead {
-            let kept = |field: &Option<Vec<u8>>, most| {
-                let field = field.as_deref().unwrap_or_default();
-                field[..field.len().min(most)].to_vec()
-            };
             call.arg(&entry.id).arg(*why).arg(words);
-            call.arg(kept(&entry.kind, MAX_KIND));
-            call.arg(kept(&entry.data, MAX_REPORT));
+            call.arg(kept(entry.kind.as_deref(), MAX_KIND));
+            call.arg(kept(entry.data.as_deref(), MAX_REPORT));
         }
         self.redis.invoke(&call).await
     }
@@ -336,48 +320,6 @@ impl Intake {
             dropped += self.redis.invoke::<u64>(&call).await?;
         }
         Ok(dropped)
-    }
-}
-
-/// An entry that cannot be published, and why.
-struct Letter<'a> {
-    entry: &'a Entry,
-    why: &'static str,
-    words: String,
-}
-
-impl Entry {
-    fn new(tenant: &Tenant, (id, fields): Told) -> Self {
-        let fields = fields.unwrap_or_default();
-        let (mut kind, mut data) = (None, None);
-        let mut fields = fields.into_iter();
-        while let (Some(name), Some(value)) = (fields.next(), fields.next()) {
-            match &*name {
-                b"type" => kind = Some(value),
-                b"data" => data = Some(value),
-                _ => {}
-            }
-        }
-        Self {
-            tenant: tenant.clone(),
-            id,
-            kind,
-            data,
-        }
-    }
-
-    fn read(&self) -> Result<Report, Letter<'_>> {
-        let letter = |why, words: &dyn ToString| Letter {
-            entry: self,
-            why,
-            words: words.to_string(),
-        };
-        let Some(data) = &self.data else {
-            return Err(letter("entry", &"expected the fields type and data"));
-        };
-        let kind = self.kind.as_deref().map(std::str::from_utf8).transpose();
-        let kind = kind.map_err(|_| letter("entry", &"type: expected UTF-8"))?;
-        Report::read(data, kind).map_err(|refused| letter(refused.why.label(), &refused.why))
     }
 }
 

@@ -4,10 +4,12 @@
 //! Clients of the protocol read these members without asking whether they are
 //! there.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
+use super::Invalid;
 use super::members::Members;
-use super::{Annotation, Audience, Invalid, MAX_ITEMS, Readable, WORLD};
+use crate::annotation::schema::MAX_ITEMS;
+use crate::annotation::{Audience, Readable, WORLD};
 
 /// Members that are what clients take them for, if they are there.
 pub(super) fn check(annotation: &Members<'_>) -> Result<(), Invalid> {
@@ -37,7 +39,11 @@ pub(super) fn check(annotation: &Members<'_>) -> Result<(), Invalid> {
 }
 
 /// The annotation with all that clients rely on.
-pub(super) fn complete(annotation: &Members<'_>, shared: bool, group: &Audience) -> Annotation {
+pub(super) fn complete(
+    annotation: &Members<'_>,
+    shared: bool,
+    group: &Audience,
+) -> Map<String, Value> {
     let mut whole = annotation.all().clone();
     let mut unless_said = |name: &str, value: Value| {
         let member = whole.entry(name).or_insert(Value::Null);

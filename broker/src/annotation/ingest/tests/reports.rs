@@ -4,7 +4,9 @@ use serde_json::{Value, json};
 
 use super::super::*;
 use super::least;
-use crate::annotation::ViewerClass;
+use crate::annotation::schema::MAX_ITEMS;
+use crate::annotation::{Change, Moderation, Readable, ViewerClass};
+use crate::people::{MembershipAction, Role};
 
 /// The same with other members; null takes one away. Names with dots lead into
 /// objects.
