@@ -12,7 +12,7 @@ pub enum Error {
     Redis(#[from] redis::RedisError),
     /// No connection could be had in time.
     #[error("redis: no connection: {0}")]
-    Pool(#[from] deadpool::managed::PoolError<redis::RedisError>),
+    Pool(#[from] deadpool_redis::PoolError),
     /// Redis is arranged in a way that this version does not serve.
     #[error("this version serves a standalone Redis only, not {0}")]
     Topology(String),

@@ -2,8 +2,8 @@
 //!
 //! Callers share a few multiplexed connections ("lanes"), each checked out of a
 //! pool: the pool connects and checks, sharing makes concurrent commands travel
-//! together. A lane that failed, or whose connection has ended, is dropped and
-//! checked out anew. Subscriptions never use a lane (see [`crate::link`]).
+//! together. A lane that failed is dropped, and all are checked out anew when a
+//! connection has ended. Subscriptions never use a lane (see [`crate::link`]).
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,14 +11,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use deadpool::Runtime;
-use deadpool::managed::{Object, Pool, PoolError, TimeoutType};
+use deadpool_redis::{Manager, Pool, PoolError, Runtime, TimeoutType};
 use prometheus::Registry;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Cmd, FromRedisValue, Pipeline, RedisError, ScriptInvocation};
+use redis::{
+    AsyncConnectionConfig, Cmd, FromRedisValue, Pipeline, ProtocolVersion, RedisError,
+    ScriptInvocation,
+};
 use tokio::sync::RwLock;
 
-use self::lane::{Connect, Connection};
+use self::lane::{Ended, Lane, Slot};
 use self::metrics::{Counted, Metrics};
 use crate::error::Error;
 use crate::keys::{Keys, PARTITIONS};
@@ -169,42 +171,12 @@ pub struct Redis {
 }
 
 struct Inner {
-    pool: Pool<Connect>,
+    pool: Pool,
     client: redis::Client,
     lanes: [RwLock<Slot>; LANES],
     next: AtomicUsize,
+    ended: Ended,
     metrics: Metrics,
-}
-
-/// The place of a lane.
-#[derive(Default)]
-struct Slot {
-    lane: Option<Lane>,
-    /// When the last attempt to connect failed.
-    failed_at: Option<Instant>,
-}
-
-/// One connection that callers share, kept checked out of the pool.
-struct Lane {
-    connection: Object<Connect>,
-    /// Tells this connection from the ones before and after it.
-    generation: usize,
-}
-
-impl Slot {
-    /// The connection and its generation, if there is one that has not ended.
-    fn usable(&self) -> Option<(usize, Connection)> {
-        let lane = self.lane.as_ref()?;
-        let connection: &Connection = &lane.connection;
-        (!connection.is_over()).then(|| (lane.generation, connection.clone()))
-    }
-
-    /// Lets go of the connection. The pool does not get it back.
-    fn clear(&mut self) {
-        if let Some(lane) = self.lane.take() {
-            drop(Object::take(lane.connection));
-        }
-    }
 }
 
 impl Redis {
@@ -217,16 +189,20 @@ impl Redis {
             return Err(Error::Topology(format!("{settings:?}")));
         };
         let client = redis::Client::open(url.as_str())?;
-        let metrics = Metrics::new();
-        let connect = Connect {
-            client: client.clone(),
-            config: AsyncConnectionConfig::new().set_response_timeout(Some(RESPONSE_TIMEOUT)),
-            open: metrics.connections.clone(),
-        };
-        let pool = Pool::builder(connect)
+        let ended = Ended::default();
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(CONNECT_TIMEOUT))
+            .set_response_timeout(Some(RESPONSE_TIMEOUT))
+            .set_push_sender(ended.listener());
+        let info = client.get_connection_info().clone();
+        // The version that tells of ends; whatever the URL says.
+        let as_whom = info.redis_settings().clone();
+        let as_whom = as_whom.set_protocol(ProtocolVersion::RESP3);
+        let manager = Manager::new_with_config(info.set_redis_settings(as_whom), config)?;
+        let pool = Pool::builder(manager)
             .max_size(LANES)
             .runtime(Runtime::Tokio1)
-            .create_timeout(Some(CONNECT_TIMEOUT))
+            .create_timeout(Some(CONNECT_TIMEOUT * 2))
             .wait_timeout(Some(CONNECT_TIMEOUT))
             .recycle_timeout(Some(CONNECT_TIMEOUT))
             .build()
@@ -238,7 +214,8 @@ impl Redis {
                 client,
                 lanes,
                 next: AtomicUsize::new(0),
-                metrics,
+                ended,
+                metrics: Metrics::new(),
             }),
         })
     }
@@ -291,7 +268,7 @@ impl Redis {
         let _under_way = Counted::new(&self.inner.metrics.under_way);
         let (lane, generation, mut connection) = self.lane().await?;
         let began = Instant::now();
-        let result = command.query_async(&mut connection.commands).await;
+        let result = command.query_async(&mut connection).await;
         self.timed(script, began);
         self.settle(lane, generation, result).await
     }
@@ -313,7 +290,7 @@ impl Redis {
         let _under_way = Counted::new(&self.inner.metrics.under_way);
         let (lane, generation, mut connection) = self.lane().await?;
         let began = Instant::now();
-        let result = commands.query_async(&mut connection.commands).await;
+        let result = commands.query_async(&mut connection).await;
         self.timed(script, began);
         self.settle(lane, generation, result).await
     }
@@ -329,7 +306,7 @@ impl Redis {
         let _under_way = Counted::new(&self.inner.metrics.under_way);
         let (lane, generation, mut connection) = self.lane().await?;
         let began = Instant::now();
-        let result = script.invoke_async(&mut connection.commands).await;
+        let result = script.invoke_async(&mut connection).await;
         self.timed(OTHER_SCRIPT, began);
         self.settle(lane, generation, result).await
     }
@@ -389,30 +366,33 @@ impl Redis {
         Ok(())
     }
 
-    async fn lane(&self) -> Result<(usize, usize, Connection), Error> {
+    async fn lane(&self) -> Result<(usize, usize, MultiplexedConnection), Error> {
         self.connected_lane().await.inspect_err(|_| {
             self.inner.metrics.unconnected();
         })
     }
 
-    async fn connected_lane(&self) -> Result<(usize, usize, Connection), Error> {
+    async fn connected_lane(&self) -> Result<(usize, usize, MultiplexedConnection), Error> {
         let asked_at = Instant::now();
         let at = self.inner.next.fetch_add(1, Ordering::Relaxed);
         let index = at % LANES;
         let slot = &self.inner.lanes[index];
-        if let Some((generation, connection)) = slot.read().await.usable() {
+        if let Some((generation, connection)) = slot.read().await.usable(&self.inner.ended) {
             return Ok((index, generation, connection));
         }
         let mut slot = slot.write().await;
-        if let Some((generation, connection)) = slot.usable() {
+        if let Some((generation, connection)) = slot.usable(&self.inner.ended) {
             return Ok((index, generation, connection));
         }
-        slot.clear();
+        // Back to the pool, which may know better than to hand it out again.
+        slot.lane = None;
         // Who waited for an attempt that failed shares what came of it: each
         // trying for itself, the last of a thousand would wait for minutes.
         if slot.failed_at.is_some_and(|at| asked_at <= at) {
             return Err(PoolError::Timeout(TimeoutType::Wait).into());
         }
+        // Counted first: what ends while the pool is at work may be this very one.
+        let ended = self.inner.ended.count();
         // Connecting is rare and its future large: unboxed, every command would
         // carry it.
         let connection = match Box::pin(self.inner.pool.get()).await {
@@ -422,10 +402,12 @@ impl Redis {
                 return Err(error.into());
             }
         };
-        let own = connection.clone();
+        let own = connection.as_ref().clone();
         slot.lane = Some(Lane {
             connection,
             generation: at,
+            ended,
+            _open: Counted::new(&self.inner.metrics.connections),
         });
         Ok((index, at, own))
     }
@@ -445,11 +427,7 @@ impl Redis {
         self.inner.metrics.failed(&error);
         let demoted = matches!(error.code(), Some("READONLY" | "MASTERDOWN"));
         if error.is_io_error() || error.is_timeout() || error.is_unrecoverable_error() || demoted {
-            let mut slot = self.inner.lanes[lane].write().await;
-            let same = |lane: &Lane| lane.generation == generation;
-            if slot.lane.as_ref().is_some_and(same) {
-                slot.clear();
-            }
+            self.inner.lanes[lane].write().await.discard(generation);
         }
         Err(error.into())
     }

@@ -1,77 +1,73 @@
-//! A connection for commands that is known to be over as soon as it is.
+//! A connection that callers share, and when it is not to be trusted any more.
 //!
-//! A task moves its bytes, and ends when Redis ends the connection. Who looks
-//! before use whether it has ended says nothing to a dead connection after an
-//! outage, and so never has to guess whether a command that failed was heard.
+//! Redis may end a connection at any time. Over RESP3 the client says so at
+//! once, though not of which connection; so when one has ended, every lane goes
+//! back to the pool, which asks Redis through it before it hands it out again.
+//! Nothing is said to a dead connection after an outage, and nobody has to guess
+//! whether a command that failed was heard.
 
-use std::io;
+use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
-use deadpool::managed::{Manager, Metrics, RecycleError, RecycleResult};
-use prometheus::IntGauge;
-use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, ConnectionAddr, RedisError};
-use tokio::net::TcpStream;
-use tokio_util::task::AbortOnDropHandle;
+use redis::aio::{AsyncPushSender, MultiplexedConnection};
+use redis::{PushInfo, PushKind};
 
 use super::metrics::Counted;
 
-/// Makes connections for the pool.
-pub(super) struct Connect {
-    pub client: Client,
-    pub config: AsyncConnectionConfig,
-    /// Counts connections while they are open.
-    pub open: IntGauge,
-}
+/// How many of this process's connections for commands Redis has ended.
+#[derive(Clone, Default)]
+pub(super) struct Ended(Arc<AtomicUsize>);
 
-/// A connection that callers share. Clones are the same connection, which is
-/// closed with the last of them.
-#[derive(Clone)]
-pub(super) struct Connection {
-    pub commands: MultiplexedConnection,
-    bytes: Arc<AbortOnDropHandle<()>>,
-}
-
-impl Connection {
-    /// Whether it has ended, so that nothing it is told reaches Redis.
-    pub(super) fn is_over(&self) -> bool {
-        self.bytes.is_finished()
-    }
-}
-
-impl Manager for Connect {
-    type Type = Connection;
-    type Error = RedisError;
-
-    async fn create(&self) -> Result<Connection, RedisError> {
-        let info = self.client.get_connection_info();
-        let ConnectionAddr::Tcp(host, port) = info.addr() else {
-            return Err(io::Error::from(io::ErrorKind::Unsupported).into());
-        };
-        // Names are looked up anew each time: a failover may have moved them.
-        let stream = TcpStream::connect((host.as_str(), *port)).await?;
-        stream.set_nodelay(true)?;
-        let (commands, bytes) = MultiplexedConnection::new_with_config(
-            info.redis_settings(),
-            stream,
-            self.config.clone(),
-        )
-        .await?;
-        let open = Counted::new(&self.open);
-        let bytes = tokio::spawn(async move {
-            bytes.await;
-            drop(open);
-        });
-        Ok(Connection {
-            commands,
-            bytes: Arc::new(AbortOnDropHandle::new(bytes)),
-        })
+impl Ended {
+    pub(super) fn count(&self) -> usize {
+        self.0.load(Ordering::Acquire)
     }
 
-    async fn recycle(&self, used: &mut Connection, _: &Metrics) -> RecycleResult<RedisError> {
-        if used.is_over() {
-            return Err(RecycleError::message("the connection is over"));
+    /// To be told what connections say beside their replies.
+    pub(super) fn listener(&self) -> impl AsyncPushSender {
+        let ended = Arc::clone(&self.0);
+        move |push: PushInfo| {
+            if push.kind == PushKind::Disconnection {
+                ended.fetch_add(1, Ordering::Release);
+            }
+            Ok::<_, Infallible>(())
         }
-        Ok(())
+    }
+}
+
+/// The place of a lane.
+#[derive(Default)]
+pub(super) struct Slot {
+    pub lane: Option<Lane>,
+    /// When the last attempt to connect failed.
+    pub failed_at: Option<Instant>,
+}
+
+/// One connection that callers share, kept checked out of the pool.
+pub(super) struct Lane {
+    pub connection: deadpool_redis::Connection,
+    /// Tells this connection from the ones before and after it.
+    pub generation: usize,
+    /// How many connections had ended before the pool handed this one out.
+    pub ended: usize,
+    pub _open: Counted,
+}
+
+impl Slot {
+    /// The connection and its generation, if there is one, and none has ended
+    /// since it was checked.
+    pub(super) fn usable(&self, ended: &Ended) -> Option<(usize, MultiplexedConnection)> {
+        let lane = self.lane.as_ref()?;
+        (lane.ended == ended.count()).then(|| (lane.generation, lane.connection.as_ref().clone()))
+    }
+
+    /// Lets go of the connection if it is of this generation. The pool does not
+    /// get it back.
+    pub(super) fn discard(&mut self, generation: usize) {
+        if let Some(lane) = self.lane.take_if(|lane| lane.generation == generation) {
+            drop(deadpool_redis::Connection::take(lane.connection));
+        }
     }
 }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 const PROCESSES: [&str; 3] = ["gateway", "api", "worker"];
 
 /// What speaks to Redis.
-const REDIS: [&str; 2] = ["redis", "deadpool"];
+const REDIS: [&str; 2] = ["redis", "deadpool-redis"];
 
 /// What no deciding code names: what waits, what opens sockets, what tells time.
 const IMPURE: [&str; 10] = [

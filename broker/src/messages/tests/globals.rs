@@ -259,7 +259,8 @@ async fn a_copy_made_at_the_end_of_a_global_message_can_still_be_acknowledged() 
     let mut first = redis::cmd("ZRANGE");
     first.arg(store.keys.expiring(copy.id.partition));
     first.arg(&["0", "0", "WITHSCORES"]);
-    let (_, due): (String, i64) = store.redis.query(&first).await.unwrap();
+    let due: Vec<(String, i64)> = store.redis.query(&first).await.unwrap();
+    let due = due[0].1;
     let left = Timestamp::from_millis(due).since(copy.id.created_at());
     assert!((59..=60).contains(&left.as_secs()), "{left:?}");
     let marked = store.messages.mark(&[store.mark(&copy)]).await.unwrap();
