@@ -237,6 +237,11 @@ impl Shard {
                 Due::Closed => self.remove(key),
             }
         }
+        let conns = &self.conns;
+        self.timers.tidy(|key| {
+            let conn = conns.get(key.slot as usize);
+            conn.is_some_and(|conn| conn.turn == key.turn)
+        });
         self.drain_some(now);
     }
 
