@@ -94,13 +94,18 @@ async fn serve(
     let berths = threads::berths(&config, &wants, &errands, &metrics.shard);
     let berths = berths.map_err(StartError::Shard)?;
     let inboxes: Vec<_> = berths.iter().map(Berth::inbox).collect();
+    let outlets = threads::outlets(node, &inboxes, &metrics.shard);
+    let watched = outlets.clone();
     let (aside, asides) = mpsc::channel(ASIDES);
     let link = Link::new(
         redis,
         keys,
         node.name(),
         config.probe_interval,
-        threads::outlets(node, &inboxes, &metrics.shard),
+        outlets
+            .into_iter()
+            .map(|outlet| Box::new(outlet) as _)
+            .collect(),
         vec![keys.control_channel()],
         aside,
         link_metrics,
@@ -155,6 +160,7 @@ async fn serve(
     let accept = router::serve(listener, front, accepting.clone().cancelled_owned());
     node.spawn("accept", accept);
     let ended = threads::start(node, berths).map_err(StartError::Shard)?;
+    node.spawn("shard watch", threads::watch(node.clone(), watched));
     node.running();
 
     node.draining().await;

@@ -1,7 +1,7 @@
 //! How the async side reaches a shard.
 
-use std::io;
 use std::net::TcpStream;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -59,6 +59,8 @@ pub struct Listening {
 pub struct Inbox {
     mail: Mutex<Vec<Mail>>,
     waker: Waker,
+    /// How often the shard has got something done.
+    progress: AtomicU64,
 }
 
 impl Inbox {
@@ -67,6 +69,7 @@ impl Inbox {
         Self {
             mail: Mutex::default(),
             waker,
+            progress: AtomicU64::new(0),
         }
     }
 
@@ -77,17 +80,30 @@ impl Inbox {
         all.push(mail);
         drop(all);
         if first {
-            self.wake()
-                .expect("the shard's waker outlives everyone who wakes it");
+            self.wake();
         }
+    }
+
+    /// Wakes the shard, so that it makes [progress](Self::progress) even if there
+    /// is nothing for it to do.
+    pub fn wake(&self) {
+        self.waker
+            .wake()
+            .expect("the shard's waker outlives everyone who wakes it");
+    }
+
+    /// Grows whenever the shard has got something done, at least once a turn.
+    pub fn progress(&self) -> u64 {
+        self.progress.load(Ordering::Relaxed)
+    }
+
+    /// The shard has got something done.
+    pub(super) fn progressed(&self) {
+        self.progress.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Takes all mail, in order.
     pub(super) fn take(&self) -> Vec<Mail> {
         std::mem::take(&mut *self.mail.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn wake(&self) -> io::Result<()> {
-        self.waker.wake()
     }
 }

@@ -41,6 +41,7 @@ impl Shard {
             let (frames, bytes, dropped) = self.written[protocol as usize].take_counts();
             self.metrics.sent(protocol, frames, bytes, dropped);
         }
+        self.inbox.progressed();
         let written_at = Timestamp::now();
         for at in self.published.drain(..) {
             let late = written_at.since(at);
