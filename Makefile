@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test check fmt lint docs need-redis need-python need-browser bench conformance faults fuzz
+.PHONY: help run annotate test check fmt lint docs need-redis need-python need-browser bench conformance faults fuzz
 
 export CARGO_TERM_COLOR ?= auto
 FUZZ_TARGETS := codec push_reader
@@ -9,6 +9,9 @@ help: ## Show this list
 
 run: need-redis need-python ## Run a whole cluster here: Redis, api, worker, two gateways
 	@exec python3 deploy/local/run.py
+
+annotate: need-python ## Beside make run: show live annotations, from HTTP to a socket
+	@exec python3 deploy/local/annotate.py
 
 test: need-redis need-browser ## Run all tests, against a Redis that they start themselves
 	cargo build --workspace --bins
