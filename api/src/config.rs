@@ -56,6 +56,10 @@ pub struct Limits {
     pub recipients: usize,
     /// `CARILLON_API_MAX_BODY`, default `2MiB`: longest request body.
     pub body_bytes: usize,
+    /// `CARILLON_API_MAX_ANNOTATION_BYTES`, default `256KiB`: longest body of a
+    /// request about annotations. Each gateway with a reader holds what was
+    /// annotated once per event, and each reader's queue must have room for it.
+    pub annotation_bytes: usize,
     /// `CARILLON_MAX_PENDING`, default `1000`: messages that wait for one
     /// recipient; the oldest is cancelled for one more.
     pub pending: usize,
@@ -94,6 +98,7 @@ impl Config {
                 message_bytes: bytes(env, "CARILLON_API_MAX_MESSAGE_BYTES", "64KiB"),
                 recipients: env.get("CARILLON_API_MAX_RECIPIENTS", "1000"),
                 body_bytes: bytes(env, "CARILLON_API_MAX_BODY", "2MiB"),
+                annotation_bytes: bytes(env, "CARILLON_API_MAX_ANNOTATION_BYTES", "256KiB"),
                 pending: env
                     .get::<std::num::NonZeroUsize>("CARILLON_MAX_PENDING", "1000")
                     .get(),

@@ -159,7 +159,7 @@ fn surface(config: &Config, redis: &Redis, registry: &Registry) -> Surface {
         people: People::new(redis.clone(), keys()).with_app_url(app),
         pages: Pages::new(config.app_url.clone(), &config.public_url),
         metrics: annotations::Metrics::new(registry),
-        max_body: config.limits.body_bytes,
+        max_body: config.limits.annotation_bytes,
     }
 }
 

@@ -4,6 +4,8 @@
 
 #[path = "all/annotation_sockets.rs"]
 mod annotation_sockets;
+#[path = "all/annotations.rs"]
+mod annotations;
 #[path = "all/api.rs"]
 mod api;
 #[path = "all/configuration.rs"]

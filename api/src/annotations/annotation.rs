@@ -36,9 +36,15 @@ impl Surface {
         // Whose it is comes first: others learn nothing, not even what is wrong
         // with what they sent.
         let found = self.annotations.annotation(caller.site, id).await?;
-        found
+        let kept = found
             .filter(|stored| stored.notification.author == user.userid)
             .ok_or(Refusal::Absent)?;
+        // Changes add members that stay; without an end to that, one annotation
+        // could grow until its readers' queues have no room for it.
+        let together = kept.notification.annotation.get().len() + body.len();
+        if 2 * self.max_body < together {
+            return Err(Refusal::TooLarge(self.max_body));
+        }
         let changed = self
             .annotations
             .update(
@@ -159,7 +165,7 @@ fn status_in(member: &str, said: &Value) -> Result<Moderation, Refusal> {
 }
 
 fn missing(member: &str) -> Refusal {
-    Refusal::bad(member, format!("'{member}' is a required property"))
+    Refusal::Invalid(format!("'{member}' is a required property"))
 }
 
 #[cfg(test)]
@@ -182,8 +188,8 @@ mod tests {
         for (said, fault) in [
             ("", "Expected a valid JSON payload"),
             ("[]", "expected an object"),
-            (r#"{"annotation_updated":"t"}"#, "moderation_status: "),
-            (r#"{"moderation_status":"SPAM"}"#, "annotation_updated: "),
+            (r#"{"annotation_updated":"t"}"#, "'moderation_status' is"),
+            (r#"{"moderation_status":"SPAM"}"#, "'annotation_updated' is"),
             (
                 r#"{"moderation_status":1,"annotation_updated":"t"}"#,
                 "moderation_status: is not one of",

@@ -51,8 +51,11 @@ pub(super) enum Refusal {
     /// What the request builds on has changed.
     #[error("{0}")]
     Conflict(String),
-    /// The body is longer than so many bytes, or broke off.
-    #[error("The body must arrive whole and have at most {0} bytes")]
+    /// The body is longer than so many bytes, or broke off; or the annotation
+    /// would have more than twice as many.
+    #[error(
+        "The body must arrive whole and have at most {0} bytes, the annotation at most twice as many"
+    )]
     TooLarge(usize),
     /// The caller comes from somewhere else than browsers do.
     #[error("A preflight must have the headers Origin and Access-Control-Request-Method")]
