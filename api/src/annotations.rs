@@ -1,10 +1,10 @@
 //! What clients that annotate ask over HTTP (Hypothesis real-time, from HTTP to
 //! the streamer).
 //!
-//! In reading order: a request is led to its route ([`route`]), its sender is
-//! recognised (here), it is answered ([`annotation`], [`search`], [`group`],
-//! [`profile`], [`pages`]), and the answer, or why there is none, is put in
-//! words ([`answer`]) and counted ([`metrics`]). Who may not do something is told
+//! In reading order: a request is led to its route (`route`), its sender is
+//! recognised (here), it is answered (`annotation`, `search`, `group`,
+//! `profile`, `pages`), and the answer, or why there is none, is put in
+//! words (`answer`) and counted (`metrics`). Who may not do something is told
 //! that there is no such thing.
 
 mod route;

@@ -1,7 +1,10 @@
 //! Requests that mean harm, or are badly broken: each is refused in words, and
 //! the api serves on.
 
-use super::{ABSENT, api, failure, get, path_of, shared};
+use serde_json::json;
+use tests::Fleet;
+
+use super::{ABSENT, api, ask, failure, get, path_of, shared};
 
 #[tokio::test]
 async fn a_body_that_is_no_annotation_is_refused_whatever_it_is() {
@@ -122,4 +125,28 @@ async fn headers_that_cannot_be_read_name_nobody() {
             (200, &serde_json::Value::Null)
         );
     }
+}
+
+#[tokio::test]
+async fn an_annotation_does_not_grow_until_it_ends_its_readers_connections() {
+    let fleet = Fleet::of(0, 0)
+        .env("CARILLON_API_MAX_ANNOTATION_BYTES", "10KiB")
+        .start()
+        .await;
+    let ada = fleet.person("ada").await;
+    let long = shared("https://a.example/", &"x".repeat(11 << 10));
+    let answer = ask(&fleet, "POST", "/api/annotations", Some(&ada), Some(&long)).await;
+    assert_eq!(answer.0, 413);
+    let made = fleet
+        .annotate(&ada, shared("https://a.example/", "what it was"))
+        .await;
+    let mut statuses = Vec::new();
+    for member in ["one", "two", "three"] {
+        let more = json!({ member: "x".repeat(9 << 10) });
+        let answer = ask(&fleet, "PATCH", &path_of(&made), Some(&ada), Some(&more)).await;
+        statuses.push(answer.0);
+    }
+    assert_eq!(statuses, [200, 200, 413]);
+    let (_, kept) = get(&fleet, &path_of(&made), Some(&ada)).await;
+    assert_eq!((&kept["text"], kept.get("three")), (&made["text"], None));
 }
