@@ -24,6 +24,7 @@ use crate::errands::Errands;
 use crate::metrics::Metrics;
 use crate::router::Front;
 use crate::shard::Berth;
+use crate::shard::inbox::Inbox;
 use crate::{control, descriptors, health, leaving, router, threads};
 
 /// Control frames waiting to be looked at; more are dropped and counted by the link.
@@ -135,27 +136,7 @@ async fn serve(
     node.spawn("errands", running);
     node.spawn("marks", marking);
 
-    let capacity = capacity(&config);
-    let limit = i64::try_from(capacity.connections).unwrap_or(i64::MAX);
-    metrics.admission.limit.set(limit);
-    let keyring = config
-        .token_keys
-        .expect("a gateway without keys does not start");
-    let front = Arc::new(Front {
-        node: node.clone(),
-        keyring,
-        messages,
-        sites: config.common.sites.clone(),
-        authenticator,
-        origins: config.origins,
-        strict: config.hypothesis_strict,
-        admission: Admission::new(capacity),
-        trusted_proxies: config.trusted_proxies,
-        shards: inboxes.clone(),
-        max_handshakes: config.max_handshakes,
-        handshake_timeout: config.handshake_timeout,
-        metrics: metrics.admission.clone(),
-    });
+    let front = front(&config, node, messages, authenticator, &inboxes, &metrics);
     let accepting = CancellationToken::new();
     let accept = router::serve(listener, front, accepting.clone().cancelled_owned());
     node.spawn("accept", accept);
@@ -174,6 +155,43 @@ async fn serve(
         ended,
     );
     leaving::watch_remaining(draining, &metrics).await;
+    settle(&errands).await;
+    ending.cancel();
+    Ok(())
+}
+
+/// What requests are answered from.
+fn front(
+    config: &Config,
+    node: &Node,
+    messages: Messages,
+    authenticator: Authenticator,
+    inboxes: &[Arc<Inbox>],
+    metrics: &Metrics,
+) -> Arc<Front> {
+    let capacity = capacity(config);
+    let limit = i64::try_from(capacity.connections).unwrap_or(i64::MAX);
+    metrics.admission.limit.set(limit);
+    let keyring = config.token_keys.clone();
+    Arc::new(Front {
+        node: node.clone(),
+        keyring: keyring.expect("a gateway without keys does not start"),
+        messages,
+        sites: config.common.sites.clone(),
+        authenticator,
+        origins: config.origins.clone(),
+        strict: config.hypothesis_strict,
+        admission: Admission::new(capacity),
+        trusted_proxies: config.trusted_proxies.clone(),
+        shards: inboxes.to_vec(),
+        max_handshakes: config.max_handshakes,
+        handshake_timeout: config.handshake_timeout,
+        metrics: metrics.admission.clone(),
+    })
+}
+
+/// Waits until the deliveries of a drained node are noted, but not for ever.
+async fn settle(errands: &Errands) {
     errands.finish();
     if tokio::time::timeout(MARKS_TIMEOUT, errands.all_settled())
         .await
@@ -181,8 +199,6 @@ async fn serve(
     {
         warn!("not all deliveries could be noted; their messages will be sent again");
     }
-    ending.cancel();
-    Ok(())
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
