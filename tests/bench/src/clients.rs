@@ -46,6 +46,8 @@ pub(crate) struct Clients {
     poll: Poll,
     events: Events,
     sockets: Vec<Client>,
+    /// How many of them are open.
+    open: usize,
     buffer: Vec<u8>,
     /// By number of the push: how many sockets have still to get it.
     awaited: Vec<u32>,
@@ -83,12 +85,16 @@ struct Client {
 enum Stage {
     Connecting,
     Asked,
+    /// It said what it wants and waits for the first frame, which proves that
+    /// the server has taken note.
+    Greeting,
     Open,
 }
 
 impl Clients {
     /// Opens `sockets_per_topic` sockets for each topic at `server`; `path` says
-    /// what to ask for to get a topic.
+    /// what to ask for to get a topic, `greeting` what to send then, which is
+    /// answered by one frame; nothing, and the socket is open without.
     ///
     /// # Panics
     /// If the server does not open all of them.
@@ -97,11 +103,13 @@ impl Clients {
         topics: usize,
         sockets_per_topic: usize,
         path: impl Fn(usize) -> String,
+        greeting: impl Fn(usize) -> Vec<u8>,
     ) -> Self {
         let mut clients = Self {
             poll: Poll::new().expect("epoll is there"),
             events: Events::with_capacity(4096),
             sockets: Vec::with_capacity(topics * sockets_per_topic),
+            open: 0,
             buffer: vec![0; READ],
             awaited: Vec::new(),
             topics: vec![Progress::default(); topics],
@@ -113,9 +121,8 @@ impl Clients {
             faults: Faults::default(),
         };
         let count = topics * sockets_per_topic;
-        let mut open = 0;
-        while open < count {
-            while clients.len() < count.min(open + OPENING) {
+        while clients.open < count {
+            while clients.len() < count.min(clients.open + OPENING) {
                 // Sockets of a topic are spread over the whole, as in life.
                 clients.connect(server, clients.len() % topics);
             }
@@ -123,13 +130,14 @@ impl Clients {
             let ready: Vec<usize> = clients.events.iter().map(|event| event.token().0).collect();
             assert!(
                 !ready.is_empty(),
-                "{open} of {count} sockets opened, then nothing happened"
+                "{} of {count} sockets opened, then nothing happened",
+                clients.open
             );
             for at in ready {
                 match clients.sockets[at].stage {
                     Stage::Connecting => clients.ask(server, at, &path(at % topics)),
-                    Stage::Asked => open += usize::from(clients.read_answer(at)),
-                    Stage::Open => clients.read(at),
+                    Stage::Asked => clients.read_answer(at, &greeting(at % topics)),
+                    Stage::Greeting | Stage::Open => clients.read(at),
                 }
             }
         }
@@ -179,8 +187,8 @@ impl Clients {
             .expect("a socket can be watched");
     }
 
-    /// Reads the answer to the upgrade; says whether it is complete.
-    fn read_answer(&mut self, at: usize) -> bool {
+    /// Reads the answer to the upgrade, and greets once it is complete.
+    fn read_answer(&mut self, at: usize, greeting: &[u8]) {
         let client = &mut self.sockets[at];
         let mut answer = std::mem::take(&mut client.partial);
         match client.stream.read(&mut self.buffer) {
@@ -190,14 +198,20 @@ impl Clients {
         }
         let Some(end) = answer.windows(4).position(|four| four == b"\r\n\r\n") else {
             client.partial = answer;
-            return false;
+            return;
         };
         let head = String::from_utf8_lossy(&answer[..end]);
         assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
-        client.stage = Stage::Open;
+        if greeting.is_empty() {
+            client.stage = Stage::Open;
+            self.open += 1;
+        } else {
+            client.stage = Stage::Greeting;
+            let sent = client.stream.write_all(greeting);
+            sent.expect("a new socket takes some bytes");
+        }
         let early = answer.split_off(end + 4);
         self.frames(at, &early);
-        true
     }
 
     /// How many sockets are open.
@@ -338,6 +352,11 @@ impl Clients {
 
     fn arrived(&mut self, at: usize, payload: &[u8]) {
         let client = &mut self.sockets[at];
+        if let Stage::Greeting = client.stage {
+            client.stage = Stage::Open;
+            self.open += 1;
+            return;
+        }
         let marker = match Marker::read(payload) {
             Some(marker) if marker.topic == client.topic => marker,
             _ => {
@@ -389,6 +408,22 @@ fn split(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     };
     let (payload, rest) = rest.split_at_checked(length)?;
     Some((first & 0x0F, payload, rest))
+}
+
+/// A text frame as a client sends it. An empty mask is allowed.
+pub(crate) fn text(payload: &str) -> Vec<u8> {
+    let mut frame = vec![0x81];
+    match u8::try_from(payload.len()) {
+        Ok(length @ ..126) => frame.push(0x80 | length),
+        _ => {
+            let length = u16::try_from(payload.len()).expect("clients say little");
+            frame.push(0x80 | 126);
+            frame.extend(length.to_be_bytes());
+        }
+    }
+    frame.extend([0; 4]);
+    frame.extend(payload.as_bytes());
+    frame
 }
 
 fn request(server: SocketAddr, path: &str) -> Vec<u8> {

@@ -2,6 +2,8 @@
 
 /// Length of every payload, in bytes.
 pub(crate) const PAYLOAD: usize = 200;
+/// Where it begins, among whatever it is sent in.
+const SIGN: u8 = b'#';
 
 /// One push.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,13 +27,16 @@ impl Marker {
             number,
             due,
         } = self;
-        let mut text = format!("{topic:08x}{place:08x}{number:08x}{due:016x}");
+        let sign = char::from(SIGN);
+        let mut text = format!("{sign}{topic:08x}{place:08x}{number:08x}{due:016x}");
         text.extend(std::iter::repeat_n('.', PAYLOAD - text.len()));
         text
     }
 
-    /// Reads what [`Marker::write`] wrote.
-    pub(crate) fn read(payload: &[u8]) -> Option<Self> {
+    /// Reads what [`Marker::write`] wrote, wherever it stands in a frame.
+    pub(crate) fn read(frame: &[u8]) -> Option<Self> {
+        let start = frame.iter().position(|&byte| byte == SIGN)? + 1;
+        let payload = &frame[start..];
         let field = |from: usize, to: usize| {
             let text = std::str::from_utf8(payload.get(from..to)?).ok()?;
             u64::from_str_radix(text, 16).ok()
@@ -61,6 +66,8 @@ mod tests {
         let payload = marker.write();
         assert_eq!(payload.len(), PAYLOAD);
         assert_eq!(Marker::read(payload.as_bytes()), Some(marker));
+        let frame = format!(r#"{{"text":"{payload}"}}"#);
+        assert_eq!(Marker::read(frame.as_bytes()), Some(marker));
         assert_eq!(Marker::read(b"short"), None);
     }
 }

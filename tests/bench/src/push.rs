@@ -35,6 +35,11 @@ pub(crate) fn recipient(topic: usize) -> Arc<str> {
     format!("bench-{topic:05}").into()
 }
 
+/// The page that a topic's number stands for.
+pub(crate) fn page(topic: usize) -> String {
+    format!("https://bench.example/{topic:05}")
+}
+
 impl Pusher {
     /// Orders the limit program to send.
     pub(crate) fn limit(server: SocketAddr) -> Self {
@@ -73,16 +78,33 @@ impl Pusher {
 
     /// Pushes through the api, one recipient per call, over [`CONNECTIONS`].
     pub(crate) fn api(server: SocketAddr, access_key: String) -> Self {
-        Self::tasks(|mut pushes| async move {
+        Self::calls(server, access_key, call)
+    }
+
+    /// Annotates through the api, one page per call, over [`CONNECTIONS`].
+    pub(crate) fn annotator(server: SocketAddr, token: String) -> Self {
+        Self::calls(server, token, annotate)
+    }
+
+    /// Makes a call of the api for each, which presents this secret.
+    fn calls<F>(
+        server: SocketAddr,
+        secret: String,
+        call: impl Fn(Arc<Http>, Arc<str>, Marker) -> F + Send + 'static,
+    ) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        Self::tasks(move |mut pushes| async move {
             let http = Arc::new(Http::to(server));
             let free = Arc::new(Semaphore::new(CONNECTIONS));
-            let key: Arc<str> = access_key.into();
+            let secret: Arc<str> = secret.into();
             while let Some(marker) = pushes.recv().await {
                 let permit = Arc::clone(&free).acquire_owned().await;
-                let (http, key) = (Arc::clone(&http), Arc::clone(&key));
+                let call = call(Arc::clone(&http), Arc::clone(&secret), marker);
                 tokio::spawn(async move {
                     let _permit = permit;
-                    call(&http, &key, marker).await;
+                    call.await;
                 });
             }
         })
@@ -117,7 +139,7 @@ impl Pusher {
     }
 }
 
-async fn call(http: &Http, access_key: &str, marker: Marker) {
+async fn call(http: Arc<Http>, access_key: Arc<str>, marker: Marker) {
     let query = "mutation($input: MessageInput!) {
         pushMessage(input: $input) { item { id status } error { message } } }";
     let input = json!({
@@ -127,11 +149,30 @@ async fn call(http: &Http, access_key: &str, marker: Marker) {
     let body = json!({ "query": query, "variables": { "input": input } }).to_string();
     let headers = [
         ("content-type", "application/json"),
-        ("x-api-key", access_key),
+        ("x-api-key", &*access_key),
     ];
     let response = http
         .request("POST", "/graphql", &headers, body.as_bytes())
         .await;
     let text = response.expect("the api answers").text();
     assert!(text.contains(r#""error":null"#), "{text}");
+}
+
+async fn annotate(http: Arc<Http>, token: Arc<str>, marker: Marker) {
+    let body = json!({
+        "uri": page(marker.topic as usize),
+        "text": marker.write(),
+        "permissions": { "read": ["group:__world__"] },
+    });
+    let bearer = format!("Bearer {token}");
+    let headers = [
+        ("content-type", "application/json"),
+        ("authorization", &*bearer),
+    ];
+    let body = body.to_string();
+    let response = http
+        .request("POST", "/api/annotations", &headers, body.as_bytes())
+        .await;
+    let response = response.expect("the api answers");
+    assert_eq!(response.status, 200, "{}", response.text());
 }

@@ -22,14 +22,25 @@ const PROBES: usize = 1000;
 pub(crate) struct Scenario {
     /// Its short name.
     pub name: &'static str,
-    /// Recipients.
+    /// What the sockets speak.
+    pub protocol: Protocol,
+    /// Recipients, or annotated pages.
     pub topics: usize,
-    /// Sockets of each recipient.
+    /// Sockets of each.
     pub sockets: usize,
     /// What happens.
     pub load: Load,
     /// A sentence about it.
     pub what: &'static str,
+}
+
+/// What the sockets of a scenario speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    /// Recipient push: a topic is a recipient.
+    Push,
+    /// That of Hypothesis: a topic is a page, every socket has a filter on one.
+    Hypothesis,
 }
 
 /// What happens in a scenario.
@@ -65,6 +76,8 @@ pub(crate) enum Producer {
     Many,
     /// An application, through the api.
     Api,
+    /// A client of the Hypothesis protocol, through the api.
+    Annotator,
 }
 
 /// What was seen.
@@ -117,9 +130,10 @@ impl fmt::Display for Figures {
     }
 }
 
-const SCENARIOS: [Scenario; 7] = [
+const SCENARIOS: [Scenario; 11] = [
     Scenario {
         name: "A1",
+        protocol: Protocol::Push,
         topics: 1,
         sockets: 5000,
         load: Load::Window {
@@ -130,6 +144,7 @@ const SCENARIOS: [Scenario; 7] = [
     },
     Scenario {
         name: "A16",
+        protocol: Protocol::Push,
         topics: 1,
         sockets: 5000,
         load: Load::Window {
@@ -140,6 +155,7 @@ const SCENARIOS: [Scenario; 7] = [
     },
     Scenario {
         name: "B",
+        protocol: Protocol::Push,
         topics: 10_000,
         sockets: 1,
         load: Load::Window {
@@ -150,6 +166,7 @@ const SCENARIOS: [Scenario; 7] = [
     },
     Scenario {
         name: "B5k",
+        protocol: Protocol::Push,
         topics: 10_000,
         sockets: 1,
         load: Load::Rate {
@@ -161,6 +178,7 @@ const SCENARIOS: [Scenario; 7] = [
     },
     Scenario {
         name: "E",
+        protocol: Protocol::Push,
         topics: 1000,
         sockets: 10,
         load: Load::Window {
@@ -171,6 +189,7 @@ const SCENARIOS: [Scenario; 7] = [
     },
     Scenario {
         name: "api5k",
+        protocol: Protocol::Push,
         topics: 10_000,
         sockets: 1,
         load: Load::Rate {
@@ -182,12 +201,56 @@ const SCENARIOS: [Scenario; 7] = [
     },
     Scenario {
         name: "C",
+        protocol: Protocol::Push,
         topics: 19_000,
         sockets: 1,
         load: Load::Idle,
         what: "19,000 idle sockets, a recipient each; all leave and return, twice",
     },
+    Scenario {
+        name: "H100",
+        protocol: Protocol::Hypothesis,
+        topics: 100,
+        sockets: 1,
+        load: ANNOTATIONS,
+        what: "100 sockets of the Hypothesis protocol, each with a filter on a page of its own, \
+               100 annotations/s through the api, each matching one of them",
+    },
+    Scenario {
+        name: "H10k",
+        protocol: Protocol::Hypothesis,
+        topics: 10_000,
+        sockets: 1,
+        load: ANNOTATIONS,
+        what: "the same with 10,000 sockets: still one match for each annotation",
+    },
+    Scenario {
+        name: "H1",
+        protocol: Protocol::Hypothesis,
+        topics: 1,
+        sockets: 10_000,
+        load: Load::Window {
+            in_flight: 1,
+            pushes: 50,
+        },
+        what: "10,000 sockets of the Hypothesis protocol on one page, one annotation in flight",
+    },
+    Scenario {
+        name: "HC",
+        protocol: Protocol::Hypothesis,
+        topics: 10_000,
+        sockets: 1,
+        load: Load::Idle,
+        what: "10,000 idle sockets of the Hypothesis protocol, a filter each; all leave and return, twice",
+    },
 ];
+
+/// What people write while others look on.
+const ANNOTATIONS: Load = Load::Rate {
+    per_second: 100,
+    pushes: 2000,
+    api: true,
+};
 
 /// All scenarios, in the order of the table.
 pub(crate) fn every() -> impl Iterator<Item = Scenario> {
@@ -209,14 +272,17 @@ impl Scenario {
 
     /// Who can run it: the limit program has neither memory nor an api to speak of.
     pub(crate) fn subjects(&self) -> &'static [Subject] {
-        match self.load {
-            Load::Idle | Load::Rate { api: true, .. } => &[Subject::Gateway],
-            _ => &[Subject::Limit, Subject::Gateway],
+        match (self.protocol, self.load) {
+            (Protocol::Push, Load::Window { .. } | Load::Rate { api: false, .. }) => {
+                &[Subject::Limit, Subject::Gateway]
+            }
+            _ => &[Subject::Gateway],
         }
     }
 
     fn producer(&self) -> Producer {
         match self.load {
+            _ if self.protocol == Protocol::Hypothesis => Producer::Annotator,
             Load::Rate { api: true, .. } => Producer::Api,
             _ if self.topics == 1 => Producer::OneByOne,
             _ => Producer::Many,
@@ -232,13 +298,15 @@ impl fmt::Display for Scenario {
 
 /// Runs a scenario once, against a subject of its own.
 pub(crate) fn run(scenario: &Scenario, subject: Subject) -> Figures {
-    let running = Running::start(subject);
+    let running = Running::start(subject, scenario.protocol);
     let open = || {
         let path = |topic| running.path(topic);
-        Clients::open(running.address(), scenario.topics, scenario.sockets, path)
+        let greeting = |topic| running.greeting(topic);
+        let (topics, sockets) = (scenario.topics, scenario.sockets);
+        Clients::open(running.address(), topics, sockets, path, greeting)
     };
     if let Load::Idle = scenario.load {
-        return idle(&running, open);
+        return idle(&running, scenario.producer(), open);
     }
     let mut clients = open();
     let mut pusher = running.pusher(scenario.producer());
@@ -338,7 +406,7 @@ fn free(clients: &Clients, mut choose: impl FnMut() -> usize) -> usize {
     }
 }
 
-fn idle(running: &Running, open: impl Fn() -> Clients) -> Figures {
+fn idle(running: &Running, producer: Producer, open: impl Fn() -> Clients) -> Figures {
     let pid = running.pid();
     let (empty, descriptors) = (settled(pid), open_files(pid));
     let cpu = procfs::cpu(pid);
@@ -354,7 +422,7 @@ fn idle(running: &Running, open: impl Fn() -> Clients) -> Figures {
         clients = open();
     }
     let last = settled(pid);
-    let mut pusher = running.pusher(Producer::Many);
+    let mut pusher = running.pusher(producer);
     window(&mut clients, &mut pusher, 100, PROBES, |n| {
         n * (count / PROBES)
     });

@@ -12,10 +12,12 @@ use broker::token::{Keyring, RecipientToken};
 use broker::topic::Tenant;
 use tests::Fleet;
 use tests::fleet::{TENANT, TOKEN_KEYS};
+use tests::hypothesis::page_filter;
 use tokio::runtime::Runtime;
 
+use crate::clients::text;
 use crate::push::{self, Pusher};
-use crate::scenario::Producer;
+use crate::scenario::{Producer, Protocol};
 
 /// How long a token lasts: longer than any run.
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -42,13 +44,14 @@ impl fmt::Display for Subject {
 pub(crate) enum Running {
     /// The limit program.
     Limit(Child, SocketAddr),
-    /// A fleet of one gateway, and what signs the tokens it accepts.
-    Gateway(Box<Fleet>, Keyring),
+    /// A fleet of one gateway, what its sockets speak, and what signs the tokens
+    /// it accepts.
+    Gateway(Box<Fleet>, Protocol, Keyring),
 }
 
 impl Running {
     /// Starts it.
-    pub(crate) fn start(subject: Subject) -> Self {
+    pub(crate) fn start(subject: Subject, protocol: Protocol) -> Self {
         match subject {
             Subject::Limit => {
                 let address = tests::redis::free_address();
@@ -67,12 +70,17 @@ impl Running {
                     .env("CARILLON_LOG", "info")
                     .env("CARILLON_GATEWAY_ACCEPT_RATE", "100000")
                     // Leaves descriptors for 19,000 sockets where there are 20,000.
-                    .env("CARILLON_GATEWAY_MAX_HANDSHAKES", "512")
-                    .start();
+                    .env("CARILLON_GATEWAY_MAX_HANDSHAKES", "512");
+                let fleet = match protocol {
+                    Protocol::Push => fleet,
+                    // Pings of quiet sockets would hide what events cost.
+                    Protocol::Hypothesis => fleet.env("CARILLON_GATEWAY_HEARTBEAT", "1h"),
+                };
+                let fleet = fleet.start();
                 let runtime = Runtime::new().expect("threads can be started");
                 let fleet = runtime.block_on(fleet);
                 let keyring = TOKEN_KEYS.parse().expect("the fleet's keys are valid");
-                Self::Gateway(Box::new(fleet), keyring)
+                Self::Gateway(Box::new(fleet), protocol, keyring)
             }
         }
     }
@@ -97,7 +105,8 @@ impl Running {
     pub(crate) fn path(&self, topic: usize) -> String {
         match self {
             Self::Limit(..) => format!("/{topic}"),
-            Self::Gateway(_, keyring) => {
+            Self::Gateway(_, Protocol::Hypothesis, _) => "/ws".to_owned(),
+            Self::Gateway(_, Protocol::Push, keyring) => {
                 let now = Timestamp::now();
                 let token = keyring.sign(&RecipientToken {
                     tenant: tenant(),
@@ -114,6 +123,17 @@ impl Running {
         }
     }
 
+    /// What a socket sends to get a topic, if its path does not say it.
+    pub(crate) fn greeting(&self, topic: usize) -> Vec<u8> {
+        match self {
+            Self::Gateway(_, Protocol::Hypothesis, _) => {
+                let filter = page_filter(&[&push::page(topic)]).to_string();
+                [text(&filter), text(r#"{"type":"ping","id":1}"#)].concat()
+            }
+            _ => Vec::new(),
+        }
+    }
+
     /// Somebody who pushes.
     pub(crate) fn pusher(&self, producer: Producer) -> Pusher {
         match self {
@@ -125,6 +145,11 @@ impl Running {
                     Producer::Many => Pusher::store(messages(), tenant(), false),
                     Producer::Api => {
                         Pusher::api(fleet.api().address(), fleet.access_key().to_owned())
+                    }
+                    Producer::Annotator => {
+                        let runtime = Runtime::new().expect("threads can be started");
+                        let token = runtime.block_on(fleet.person("annotator"));
+                        Pusher::annotator(fleet.api().address(), token)
                     }
                 }
             }
