@@ -16,7 +16,7 @@ pub mod variables;
 mod wire;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use json::Json;
 pub use play::{Outcome, Played, play, play_all};
@@ -59,35 +59,48 @@ impl Level {
     }
 }
 
-/// The cases of all `.json` files in a folder, or of one file, in the order of
-/// their names.
+/// What was found where cases were looked for.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    /// The cases, in the order of their files' names.
+    pub cases: Vec<Case>,
+    /// Files that hold something else, such as cases of a form not played here.
+    pub others: Vec<PathBuf>,
+}
+
+/// Reads all `.json` files of a folder, or one file.
 ///
 /// # Errors
-/// If a file cannot be read, in words.
-pub fn read(place: &Path) -> Result<Vec<Case>, String> {
-    let told = |error: &dyn std::fmt::Display| format!("{}: {error}", place.display());
-    if place.is_file() {
-        let text = fs::read_to_string(place).map_err(|error| told(&error))?;
-        let file = Json::parse(&text).map_err(|error| told(&error))?;
-        let Some(Json::Array(cases)) = file.get("cases") else {
-            return Err(told(&"there are no cases in it"));
-        };
-        let cases = cases.iter().map(Case::read);
-        return cases
-            .collect::<Result<_, _>>()
-            .map_err(|error| told(&error));
+/// If one cannot be read or has a mistake, in words.
+pub fn read(place: &Path) -> Result<Found, String> {
+    let mut files = vec![place.to_owned()];
+    if place.is_dir() {
+        let entries = fs::read_dir(place).map_err(|error| told(place, &error))?;
+        let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+        files = paths
+            .filter(|path| path.extension().is_some_and(|end| end == "json"))
+            .collect();
+        files.sort();
     }
-    let entries = fs::read_dir(place).map_err(|error| told(&error))?;
-    let mut files: Vec<_> = entries
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.extension().is_some_and(|end| end == "json"))
-        .collect();
-    files.sort();
-    if files.is_empty() {
-        return Err(told(&"there are no .json files in it"));
+    let mut found = Found::default();
+    for file in files {
+        let text = fs::read_to_string(&file).map_err(|error| told(&file, &error))?;
+        let json = Json::parse(&text).map_err(|error| told(&file, &error))?;
+        match (json.get("meta"), json.get("cases")) {
+            (Some(_), Some(Json::Array(cases))) => {
+                let cases = cases.iter().map(Case::read).collect::<Result<Vec<_>, _>>();
+                found
+                    .cases
+                    .extend(cases.map_err(|error| told(&file, &error))?);
+            }
+            _ => found.others.push(file),
+        }
     }
-    let cases: Result<Vec<_>, _> = files.iter().map(|file| read(file)).collect();
-    Ok(cases?.concat())
+    Ok(found)
+}
+
+fn told(file: &Path, error: &dyn std::fmt::Display) -> String {
+    format!("{}: {error}", file.display())
 }
 
 impl Case {

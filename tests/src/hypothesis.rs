@@ -9,8 +9,11 @@ use crate::socket::{Socket, Upgrade};
 /// Whose users the people of a fleet are.
 pub const AUTHORITY: &str = "example.org";
 
-/// The whole name of a user of [`AUTHORITY`].
+/// The whole name of a user of [`AUTHORITY`]; a whole name stays as it is.
 pub fn userid(name: &str) -> String {
+    if name.starts_with("acct:") {
+        return name.to_owned();
+    }
     format!("acct:{name}@{AUTHORITY}")
 }
 

@@ -8,6 +8,8 @@ mod annotation_sockets;
 mod annotations;
 #[path = "all/api.rs"]
 mod api;
+#[path = "all/cases.rs"]
+mod cases;
 #[path = "all/configuration.rs"]
 mod configuration;
 #[path = "all/delivery.rs"]

@@ -15,15 +15,22 @@ async fn main() -> ExitCode {
         println!("usage: conformance FOLDER");
         return ExitCode::from(2);
     };
-    let cases = match cases::read(Path::new(place)) {
-        Ok(cases) => cases,
+    let found = match cases::read(Path::new(place)) {
+        Ok(found) => found,
         Err(error) => {
             println!("{error}");
             return ExitCode::from(2);
         }
     };
+    for file in &found.others {
+        println!("{} holds no cases of a known form.", file.display());
+    }
+    if found.cases.is_empty() {
+        println!("There is nothing to play in {place}.");
+        return ExitCode::from(2);
+    }
     let (mut passed, mut failed, mut skipped) = (0, 0, Vec::new());
-    for (case, outcome) in cases::play_all(&cases).await {
+    for (case, outcome) in cases::play_all(&found.cases).await {
         match outcome {
             Outcome::Passed => passed += 1,
             Outcome::Skipped => skipped.push(case.id.as_str()),

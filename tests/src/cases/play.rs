@@ -5,6 +5,7 @@ use std::panic::AssertUnwindSafe;
 
 use futures_util::{FutureExt as _, StreamExt as _};
 
+use super::json::Json;
 use super::people::gather;
 use super::stage::Stage;
 use super::variables::Variables;
@@ -95,10 +96,26 @@ fn story(case: &Case, failed: usize, failure: &str) -> String {
     let mut story = format!("{} ({}): {}", case.id, case.level.name(), case.title);
     for (n, step) in case.steps.iter().enumerate().take(failed + 1) {
         let mark = if n == failed { "FAILED" } else { "ok" };
-        story.push_str(&format!("\n  {:>2}. {mark:<6} {step}", n + 1));
+        story.push_str(&format!("\n  {:>2}. {mark:<6} {}", n + 1, line(step)));
     }
     for line in failure.lines() {
         story.push_str(&format!("\n             {line}"));
     }
     story
+}
+
+/// A step in one line: its op and its socket, then the rest of it as written.
+fn line(step: &Json) -> String {
+    let Json::Object(members) = step else {
+        return step.to_string();
+    };
+    let mut rest = members.clone();
+    let mut words: Vec<String> = ["op", "socket"]
+        .iter()
+        .filter_map(|name| rest.remove(*name)?.as_str().map(str::to_owned))
+        .collect();
+    if !rest.is_empty() {
+        words.push(Json::Object(rest).to_string());
+    }
+    words.join(" ")
 }
