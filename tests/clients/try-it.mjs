@@ -7,19 +7,11 @@
 // and says what did not happen if anything did not.
 
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, readFileSync } from "node:fs";
+import { mkdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { chromium } from "playwright-core";
+import { launch } from "./browser.mjs";
 
-const BROWSERS = [
-  process.env.BROWSER_PATH,
-  "/usr/bin/chromium",
-  "/usr/bin/chromium-browser",
-  "/usr/bin/google-chrome",
-  "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
-  "/Applications/Chromium.app/Contents/MacOS/Chromium",
-];
 const PATIENCE = 15_000;
 
 const [clusterFile, folder = defaultFolder()] = process.argv.slice(2);
@@ -257,11 +249,7 @@ async function pushed(page, text, status) {
 }
 
 mkdirSync(folder, { recursive: true });
-const executablePath = BROWSERS.find((path) => path && existsSync(path));
-assert.ok(executablePath, "no Chromium is installed; BROWSER_PATH may name one");
-// Root cannot use Chromium's sandbox; the pages are our own.
-const args = process.getuid?.() === 0 ? ["--no-sandbox"] : [];
-const browser = await chromium.launch({ executablePath, args });
+const browser = await launch();
 let failed = 0;
 for (const [name, step] of Object.entries(steps)) {
   try {

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use broker::keys::Keys;
 use broker::topology::Redis;
 
+use crate::balancer::Balancer;
 use crate::binaries::binary;
 use crate::http::Http;
 use crate::process::{Process, Program};
@@ -32,6 +33,7 @@ pub struct Fleet {
     redis: PrivateRedis,
     proxy: Proxy,
     gateways: Vec<Process>,
+    _balancer: Option<Balancer>,
     api: Process,
     workers: Vec<Process>,
     access_key: String,
@@ -47,6 +49,7 @@ pub struct FleetBuilder {
     workers: usize,
     env: Vec<(String, String)>,
     behind_proxy: &'static [&'static str],
+    balanced: bool,
 }
 
 impl Fleet {
@@ -62,6 +65,7 @@ impl Fleet {
             workers,
             env: Vec::new(),
             behind_proxy: &[],
+            balanced: false,
         }
     }
 
@@ -156,6 +160,13 @@ impl FleetBuilder {
         self
     }
 
+    /// Names all gateways by one address, as those behind a load balancer are:
+    /// a client that comes back there finds one that lives.
+    pub fn balanced(mut self) -> Self {
+        self.balanced = true;
+        self
+    }
+
     /// Starts everything and waits until all are ready.
     ///
     /// # Panics
@@ -210,11 +221,12 @@ impl FleetBuilder {
             process.start().await;
         }
         let mut run_api = program("api", "api");
-        if let Some(gateway) = gateways.first() {
-            run_api.set(
-                "CARILLON_API_PUBLIC_URL",
-                &format!("ws://{}/", gateway.address()),
-            );
+        let addresses = gateways.iter().map(Process::address).collect();
+        let balancer = self.balanced.then(|| Balancer::before(addresses));
+        let first = gateways.first().map(Process::address);
+        let public = balancer.as_ref().map(Balancer::address).or(first);
+        if let Some(address) = public {
+            run_api.set("CARILLON_API_PUBLIC_URL", &format!("ws://{address}/"));
         }
         // Clients are told where the api is by the api itself.
         let api = free_address();
@@ -230,6 +242,7 @@ impl FleetBuilder {
             redis,
             proxy,
             gateways,
+            _balancer: balancer,
             api,
             workers,
             access_key: String::new(),

@@ -11,6 +11,7 @@
 mod binaries;
 mod undertaker;
 
+pub mod balancer;
 pub mod cases;
 pub mod fleet;
 pub mod graphql;

@@ -10,6 +10,8 @@ mod annotations;
 mod api;
 #[path = "all/cases.rs"]
 mod cases;
+#[path = "all/clients.rs"]
+mod clients;
 #[path = "all/configuration.rs"]
 mod configuration;
 #[path = "all/delivery.rs"]

@@ -1,8 +1,5 @@
 //! The pages, as a server sees them and in a real browser.
 
-use std::path::Path;
-use std::process::{Command, Stdio};
-
 use serde_json::json;
 use tests::Fleet;
 
@@ -56,30 +53,12 @@ async fn everything_a_page_needs_comes_from_the_api() {
     }
 }
 
-/// Needs node, Chromium and the packages of `tests/clients`; `make need-browser`
-/// fetches what is missing.
 #[tokio::test]
 async fn a_person_can_try_a_push_in_a_browser() {
     let fleet = Fleet::start().await;
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let target = root.parent().unwrap().join("target");
-    let cluster = target.join(format!("cluster-{}.json", std::process::id()));
     let facts = json!({
         "api": format!("http://{}", fleet.api().address()),
         "accessKey": fleet.access_key(),
     });
-    std::fs::write(&cluster, facts.to_string()).unwrap();
-    let output = Command::new("node")
-        .arg(root.join("clients/try-it.mjs"))
-        .args([&cluster, &target.join("screenshots")])
-        .stdin(Stdio::null())
-        .output();
-    std::fs::remove_file(&cluster).unwrap();
-    let output = output.expect("node is installed");
-    assert!(
-        output.status.success(),
-        "{}\n{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
+    crate::clients::drive("try-it.mjs", &facts);
 }

@@ -1,0 +1,50 @@
+//! Programs of others, unmodified, against a whole cluster.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+use tests::Fleet;
+use tests::hypothesis::userid;
+
+/// Runs one of the scripts in `tests/clients`, which is told these facts.
+///
+/// Needs node, Chromium and the packages of `tests/clients`; `make need-browser`
+/// fetches what is missing.
+pub(crate) fn drive(script: &str, facts: &Value) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let target = root.parent().unwrap().join("target");
+    let cluster = target.join(format!("cluster-{}-{script}.json", std::process::id()));
+    std::fs::write(&cluster, facts.to_string()).unwrap();
+    let output = Command::new("node")
+        .arg(root.join("clients").join(script))
+        .args([&cluster, &target.join("screenshots")])
+        .stdin(Stdio::null())
+        .output();
+    std::fs::remove_file(&cluster).unwrap();
+    let output = output.expect("node is installed");
+    assert!(
+        output.status.success(),
+        "{}\n{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[tokio::test]
+async fn the_published_client_of_hypothesis_lives_through_drains_and_kills() {
+    let fleet = Fleet::of(3, 1).balanced().start().await;
+    let reader = fleet.person("reader").await;
+    let writer = fleet.person("writer").await;
+    let gateways: Vec<_> = fleet.gateways().iter().map(tests::Process::pid).collect();
+    drive(
+        "hypothesis.mjs",
+        &json!({
+            "api": format!("http://{}/api/", fleet.api().address()),
+            "reader": reader,
+            "readerId": userid("reader"),
+            "writer": writer,
+            "gateways": gateways,
+        }),
+    );
+}
