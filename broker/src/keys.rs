@@ -293,6 +293,11 @@ impl Keys {
         format!("{}:ix:{tenant}:", self.of_people(tenant))
     }
 
+    /// The index of what is in a group.
+    pub(crate) fn annotations_of_group(&self, tenant: &Tenant, id: &str) -> String {
+        format!("{}g:{id}", self.annotation_indexes_begin(tenant))
+    }
+
     /// What the keys of all users of a tenant begin with.
     pub(crate) fn users_begin(&self, tenant: &Tenant) -> String {
         self.user(tenant, "")

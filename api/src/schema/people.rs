@@ -241,7 +241,7 @@ fn refused(user: &'static str, group: &'static str) -> impl Fn(Refused) -> Failu
         Refused::BadUserid(error) => Failure::bad(user, error),
         Refused::BadGroupId(error) => Failure::bad(group, error),
         Refused::Exists if group.is_empty() => Failure::bad(user, refused),
-        Refused::Exists => Failure::bad(group, refused),
+        Refused::Exists | Refused::Used => Failure::bad(group, refused),
         Refused::Deleted => Failure::bad(user, refused),
         Refused::NoGroup => Failure::new(Code::NotFound, format!("{group}: {refused}")),
         Refused::NoMember => Failure::new(Code::NotFound, format!("{user}: {refused}")),

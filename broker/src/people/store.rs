@@ -40,6 +40,9 @@ pub enum Refused {
     /// There is one of this id.
     #[error("exists already")]
     Exists,
+    /// A group of this id was removed, and what was shared with it is still kept.
+    #[error("was a group's whose annotations are still kept")]
+    Used,
     /// There is no such group.
     #[error("there is no such group")]
     NoGroup,
@@ -202,6 +205,7 @@ impl People {
             "done" => Ok(true),
             "same" => Ok(false),
             "exists" => Err(Refused::Exists),
+            "used" => Err(Refused::Used),
             "no group" => Err(Refused::NoGroup),
             "no member" => Err(Refused::NoMember),
             "deleted" => Err(Refused::Deleted),

@@ -1,11 +1,13 @@
 -- Makes a group, whose creator enters it as its owner.
--- KEYS group groups user-of-creator
+-- KEYS group groups user-of-creator annotations-of-group
 -- ARGV ... id creator most field value ...
 -- Returns how it went.
-local group, groups, user = unpack(KEYS)
+local group, groups, user, annotations = unpack(KEYS)
 local id, creator, most = unpack(ARGV, 7, 9)
 if redis.call('EXISTS', group) == 1 then
   return 'exists'
+elseif redis.call('EXISTS', annotations) == 1 then
+  return 'used'
 elseif redis.call('HGET', user, 'deleted') then
   return 'deleted'
 elseif tonumber(most) <= redis.call('HLEN', place.groups_of .. creator) then

@@ -1,5 +1,5 @@
 -- Removes a group. Clients are not told, but no gateway goes on taking its
--- members for members: the id may be given again.
+-- members for members: the id may be given again if nothing was shared there.
 -- KEYS group members groups
 -- ARGV ... group
 -- Returns how it went.

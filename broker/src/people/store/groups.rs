@@ -78,6 +78,7 @@ impl People {
             call.key(self.keys.group(tenant, &id))
                 .key(self.keys.groups(tenant))
                 .key(self.keys.user(tenant, creator))
+                .key(self.keys.annotations_of_group(tenant, &id))
                 .arg(&id)
                 .arg(creator)
                 .arg(MAX_GROUPS);
@@ -117,7 +118,8 @@ impl People {
         self.group(tenant, id).await?.ok_or(Refused::NoGroup)
     }
 
-    /// Removes a group. What was shared with it is read by nobody any more.
+    /// Removes a group. What was shared with it is read by nobody any more: its
+    /// id is not given again while any of that is kept.
     ///
     /// # Errors
     /// See [`Refused`].

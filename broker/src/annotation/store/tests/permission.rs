@@ -205,3 +205,38 @@ async fn readers_of_a_group_that_is_gone_read_nothing_of_it() {
         assert_eq!(world.seen(userid, id(&made)).await, None, "{userid:?}");
     }
 }
+
+#[tokio::test]
+async fn what_a_group_wrote_is_not_left_to_another_of_its_id() {
+    let world = World::new().await;
+    world.group("g", GroupKind::Private, false, &[ALICE]).await;
+    let secret = world
+        .create(ALICE, &shared("https://e.example/", "g"))
+        .await;
+    let tenant = &world.site.tenant;
+    world.people.delete_group(tenant, "g").await.unwrap();
+    let again = GroupDraft {
+        id: Some("g".to_owned()),
+        name: "Another".to_owned(),
+        kind: GroupKind::Open,
+        pre_moderated: false,
+        scopes: Vec::new(),
+        enforce_scope: false,
+        creator: MALLORY.into(),
+    };
+    let made = world.people.create_group(&world.site, &again).await;
+    assert_eq!(world.seen(None, id(&secret)).await, None);
+    assert_eq!(world.seen(Some(MALLORY), id(&secret)).await, None);
+    made.unwrap_err();
+
+    let by = world.user(ALICE).await;
+    let deleted = world
+        .annotations
+        .delete(&world.site, id(&secret), &by, None);
+    deleted.await.unwrap();
+    world
+        .people
+        .create_group(&world.site, &again)
+        .await
+        .unwrap();
+}
