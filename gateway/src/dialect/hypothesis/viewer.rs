@@ -64,6 +64,10 @@ impl Viewer {
         if let Some(role) = change.role {
             let at = memberships.partition_point(|(group, _)| *group < change.group);
             memberships.insert(at, (Arc::clone(&change.group), role));
+        } else if self.vouched.contains(&change.group) {
+            // What the token said is older.
+            let vouched = self.vouched.iter().filter(|group| **group != change.group);
+            self.vouched = vouched.cloned().collect();
         }
         self.memberships = memberships.into();
         if self.reading == Reading::Asked {

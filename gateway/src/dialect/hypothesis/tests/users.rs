@@ -169,3 +169,33 @@ woken
         ),
     );
 }
+
+#[test]
+fn a_group_that_was_left_is_not_entered_again_because_the_token_said_so() {
+    let groups = "g1=member g2=member";
+    let viewer = SignedIn {
+        vouched: ["g1", "g2"].map(Arc::from).into(),
+        ..signed_in(groups)
+    };
+    let mut ada = conversation(Some(viewer), false);
+    check(
+        &mut ada,
+        &format!(
+            "
+open
+    + acme:channel:annotations
+    + acme:user:{ADA}
+subscribed annotations
+subscribed user
+    ask identity
+identity {groups}
+"
+        ),
+    );
+    ada.publish("membership", &membership("left", "g1"));
+    let effects = ada.dialect.notice(Notice::Gap(&ada.user), ada.now);
+    let [Effect::Ask(Errand::Identity(known))] = &*effects else {
+        panic!("{effects:?}")
+    };
+    assert_eq!(&*known.vouched, [Arc::from("g2")]);
+}
