@@ -6,6 +6,10 @@ use serde_json::{Map, Value};
 use crate::annotation::document::{self, Claim};
 use crate::annotation::schema::{Draft, Patch, Target};
 
+/// The longest title that is kept, in characters: it is shown with every
+/// annotation of its document, whoever made it.
+const MAX_TITLE: usize = 1000;
+
 /// What every annotation says of itself, which no further member may override.
 const OURS: [&str; 21] = [
     "actions",
@@ -104,10 +108,15 @@ pub(super) fn claims(claims: &[Claim]) -> Vec<&str> {
     three
 }
 
-/// The title that a document is said to have, if it is.
+/// The title that a document is said to have, if it is; its beginning, if it is
+/// long.
 pub(super) fn title(document: Option<&Value>) -> String {
     let titles = document::title(document);
-    titles.first().map(json).unwrap_or_default()
+    let beginning = |title: &String| title.chars().take(MAX_TITLE).collect::<String>();
+    titles
+        .first()
+        .map(|title| json(&beginning(title)))
+        .unwrap_or_default()
 }
 
 /// The version that a document is said to have; 0 for none.

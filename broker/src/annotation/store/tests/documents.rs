@@ -271,3 +271,16 @@ async fn changes_at_once_of_address_and_document_all_come_to_pass() {
         assert_eq!(own.collect::<Vec<_>>(), [format!("httpx://e.example/{n}")]);
     }
 }
+
+#[tokio::test]
+async fn a_title_is_as_long_as_it_can_be_shown_with_every_annotation() {
+    let world = World::new().await;
+    let title = "ü".repeat(2000);
+    let said = with(
+        public("https://e.example/"),
+        json!({"document": {"title": title}}),
+    );
+    let stored = world.create(ALICE, &said).await;
+    let expected = "ü".repeat(1000);
+    assert_eq!(form(&stored)["document"], json!({"title": [expected]}));
+}
