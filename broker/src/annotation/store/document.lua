@@ -5,7 +5,8 @@
 local MOST, LONGEST = 200, 2048
 
 local function document(normalised)
-  return redis.call('HGET', place.uris, normalised)
+  -- Under '' is a number, but of no address.
+  return normalised ~= '' and redis.call('HGET', place.uris, normalised)
 end
 
 local function addresses(doc)
