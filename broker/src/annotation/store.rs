@@ -43,6 +43,10 @@ const MAX_REFERENCES: usize = 100;
 const MAX_EXTRA: usize = 100;
 /// Users whose flags are kept: each stands in every event of the annotation.
 const MAX_FLAGGERS: usize = 1000;
+/// How many annotations one script reads at most, and after how many bytes it
+/// reads no further: a few milliseconds of Redis, for which everybody else waits.
+const READ_AT_ONCE: usize = 200;
+const BYTES_AT_ONCE: usize = 512 * 1024;
 /// How often a change is tried that others keep forestalling.
 const ATTEMPTS: usize = 5;
 
@@ -148,7 +152,7 @@ impl Annotations {
     /// If Redis fails.
     pub async fn annotation(&self, site: &Site, id: &str) -> Result<Option<Stored>, Error> {
         if is_id(id) {
-            Ok(self.read(site, &[id]).await?.pop())
+            Ok(self.read(site, &[id], 1).await?.pop())
         } else {
             Ok(None)
         }
@@ -276,20 +280,34 @@ impl Annotations {
         self.change(&call).await
     }
 
-    /// Those of these that there are, in the order given. One that cannot be read
-    /// is logged by its id and left out: it must not keep the others from anybody.
-    async fn read(&self, site: &Site, ids: &[impl AsRef<str>]) -> Result<Vec<Stored>, Error> {
-        let call = self.call(&READ, site).list(ids);
-        let found: Vec<Option<String>> = self.redis.invoke(call.invocation()).await?;
-        let mut read = Vec::with_capacity(found.len());
-        for (id, body) in ids.iter().zip(found) {
-            match body.as_deref().map(stored) {
-                Some(Ok(stored)) => read.push(stored),
-                Some(Err(error)) => {
-                    let id = id.as_ref();
-                    warn!(%error, id, "a stored annotation cannot be read and is left out");
+    /// Those of these that there are, in the order given, until they come to
+    /// `room` bytes. One that cannot be read is logged by its id and left out: it
+    /// must not keep the others from anybody.
+    async fn read(
+        &self,
+        site: &Site,
+        mut ids: &[impl AsRef<str>],
+        room: usize,
+    ) -> Result<Vec<Stored>, Error> {
+        let (mut read, mut bytes) = (Vec::new(), 0);
+        while !ids.is_empty() && bytes < room {
+            let some = &ids[..ids.len().min(READ_AT_ONCE)];
+            let most = BYTES_AT_ONCE.to_string();
+            let call = self.call(&READ, site).arg(most).list(some);
+            let found: Vec<Option<String>> = self.redis.invoke(call.invocation()).await?;
+            let looked_at = some.get(..found.len()).filter(|some| !some.is_empty());
+            let looked_at = looked_at.ok_or(Error::Corrupt("answer"))?;
+            ids = &ids[looked_at.len()..];
+            for (id, body) in looked_at.iter().zip(found) {
+                bytes += body.as_ref().map_or(0, String::len);
+                match body.as_deref().map(stored) {
+                    Some(Ok(stored)) => read.push(stored),
+                    Some(Err(error)) => {
+                        let id = id.as_ref();
+                        warn!(%error, id, "a stored annotation cannot be read and is left out");
+                    }
+                    None => {}
                 }
-                None => {}
             }
         }
         Ok(read)

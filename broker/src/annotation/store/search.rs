@@ -20,6 +20,9 @@ use row::{Page, Row};
 
 /// The most that one page holds.
 const MAX_LIMIT: usize = 200;
+/// After how many bytes a page ends early, and the replies to it: anybody may ask
+/// for the longest there are.
+const MAX_BYTES: usize = 4 * 1024 * 1024;
 /// The most values of one condition.
 const MAX_VALUES: usize = 32;
 /// The most annotations that a search looks at: the newest of those that meet
@@ -50,7 +53,7 @@ pub struct Search {
     pub sort: Sort,
     /// The greatest first.
     pub descending: bool,
-    /// How many, at most 200.
+    /// How many, at most 200; fewer if they come to 4 MiB before.
     pub limit: usize,
     /// After leaving out so many.
     pub offset: usize,
@@ -86,7 +89,8 @@ pub struct Found {
     pub total: u64,
     /// The page.
     pub rows: Vec<Stored>,
-    /// The replies to it, oldest first, if they were to be separate.
+    /// The replies to it, oldest first, if they were to be separate; 1,000 or 4 MiB
+    /// at most.
     pub replies: Vec<Stored>,
 }
 
@@ -250,17 +254,15 @@ impl Annotations {
         Ok(rows.into_iter().map(|row| row.id).collect())
     }
 
-    /// Those of these that there are and that the viewer may see by now.
+    /// Those of these that there are and that the viewer may see by now, until
+    /// they are as long as a page may be.
     async fn visible(
         &self,
         site: &Site,
         ids: &[String],
         viewer: Option<&SignedIn>,
     ) -> Result<Vec<Stored>, Error> {
-        let mut found = Vec::with_capacity(ids.len());
-        for some in ids.chunks(MAX_LIMIT) {
-            found.extend(self.read(site, some).await?);
-        }
+        let mut found = self.read(site, ids, MAX_BYTES).await?;
         found.retain(|stored| stored.class_for(viewer).is_some());
         Ok(found)
     }

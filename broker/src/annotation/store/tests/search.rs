@@ -367,3 +367,39 @@ fn a_page_follows_a_time_or_a_text_as_the_order_has_it() {
         assert!(Sort::User.can_follow(text), "{text}");
     }
 }
+
+#[tokio::test]
+async fn no_address_is_no_page() {
+    let world = World::new().await;
+    world.create(ALICE, &public("https://e.example/")).await;
+    for uri in ["", ":v0", ":all"] {
+        assert_eq!(world.find(None, page(uri)).await.total, 0, "{uri:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_page_of_long_annotations_ends_early_and_the_next_goes_on() {
+    let world = World::new().await;
+    let long = "x".repeat(500_000);
+    for n in 0..20 {
+        let said = named(public("https://e.example/"), &format!("{n} {long}"));
+        world.create(ALICE, &said).await;
+    }
+    let (mut offset, mut pages) = (0, 0);
+    while offset < 20 {
+        let asked = Search {
+            limit: 200,
+            offset,
+            ..page("https://e.example/")
+        };
+        let found = world.find(None, asked).await;
+        assert_eq!(found.total, 20);
+        let bytes: usize = texts(&found.rows).iter().map(String::len).sum();
+        assert!((1..6_000_000).contains(&bytes), "{bytes}");
+        let first = format!("{offset} x");
+        assert!(texts(&found.rows)[0].starts_with(&first));
+        offset += found.rows.len();
+        pages += 1;
+    }
+    assert_eq!(pages, 2);
+}
