@@ -23,6 +23,8 @@ use crate::shard::{Berth, ShardSettings};
 
 /// How often shards are looked at.
 const LOOK: Duration = Duration::from_secs(5);
+/// The most shards of one node: a link tells no more of them apart.
+const MAX_SHARDS: usize = 64;
 /// A shard that has done nothing since so many looks has hung. Looks count, not
 /// time: a process that was stopped for a minute comes back to shards that had
 /// none of it.
@@ -56,7 +58,7 @@ pub(crate) fn berths(
             metrics.clone(),
         )
     };
-    (0..count.min(64)).map(berth).collect()
+    (0..count.min(MAX_SHARDS)).map(berth).collect()
 }
 
 /// Gives each shard its thread; each receiver resolves when its shard has ended.

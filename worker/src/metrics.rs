@@ -35,8 +35,9 @@ pub(crate) struct Metrics {
     pub ingest_claimed: IntCounter,
     /// Entries dropped because too many waited.
     pub ingest_dropped: IntCounter,
-    /// Entries that were published, now or before.
+    /// Entries that were published.
     pub ingest_published: IntCounter,
+    /// Entries that had been published before.
     pub ingest_repeated: IntCounter,
     /// Rounds of taking and publishing that failed.
     pub ingests_failed: IntCounter,

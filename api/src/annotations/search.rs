@@ -8,13 +8,9 @@ use super::annotation::view;
 use super::answer::{Answer, Refusal};
 use super::{Caller, Surface};
 
-/// The most that one page holds; who asks for more gets as many.
-const MAX_LIMIT: usize = 200;
 /// How many a page may leave out; what is further on is reached with
 /// `search_after`.
 const MAX_OFFSET: usize = 9800;
-/// The most values of one condition.
-const MAX_VALUES: usize = 32;
 
 impl Surface {
     pub(super) async fn search(&self, caller: &Caller<'_>, query: &str) -> Result<Answer, Refusal> {
@@ -58,7 +54,7 @@ fn read(query: &str, site: &Site) -> Result<Search, Refusal> {
             "group" => search.groups.push(text()),
             "user" => search.users.push(userid(&value, site)),
             "references" => search.references.push(text()),
-            "limit" => search.limit = number("limit", &value)?.min(MAX_LIMIT),
+            "limit" => search.limit = number("limit", &value)?.min(Search::MAX_LIMIT),
             "offset" => search.offset = number("offset", &value)?.min(MAX_OFFSET),
             "search_after" => search.after = Some(text()),
             "_separate_replies" => search.separate_replies = truth(&value)?,
@@ -76,8 +72,14 @@ fn read(query: &str, site: &Site) -> Result<Search, Refusal> {
         ("user", &search.users),
         ("references", &search.references),
     ];
-    match most.iter().find(|(_, values)| MAX_VALUES < values.len()) {
-        Some((name, _)) => Err(Refusal::bad(name, format!("at most {MAX_VALUES}"))),
+    match most
+        .iter()
+        .find(|(_, values)| Search::MAX_VALUES < values.len())
+    {
+        Some((name, _)) => Err(Refusal::bad(
+            name,
+            format!("at most {}", Search::MAX_VALUES),
+        )),
         None => Ok(search),
     }
 }

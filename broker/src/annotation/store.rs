@@ -84,7 +84,7 @@ pub struct Expected {
 }
 
 impl Links {
-    /// Pages under `app`, the public address of the api; and, if there is a
+    /// Pages under `app`, the public address of the application; and, if there is a
     /// `bouncer`, links through it that show annotations where they were made.
     pub fn new(app: &str, bouncer: Option<&str>) -> Self {
         let bare = |url: &str| url.trim_end_matches('/').into();

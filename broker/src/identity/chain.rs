@@ -165,7 +165,7 @@ impl Providers {
         }
         let mut chain = self.chain.iter().copied();
         chain.find(|link| match link {
-            Link::Own => AccessTokens::recognise(token),
+            Link::Own => AccessTokens::recognises(token),
             Link::Jwt => Jwt::recognises(token),
             Link::Introspection | Link::Profile => true,
         })

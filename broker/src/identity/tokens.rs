@@ -238,7 +238,7 @@ impl AccessTokens {
     }
 
     /// Whether the text has the form of one.
-    pub(super) fn recognise(token: &str) -> bool {
+    pub(super) fn recognises(token: &str) -> bool {
         token.starts_with(Prefix::AccessToken.as_str())
     }
 

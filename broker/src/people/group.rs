@@ -129,7 +129,7 @@ impl Group {
         }
     }
 
-    /// A name as it stands in the address of the group's page.
+    /// Its name as it stands in the address of its page.
     pub fn slug(&self) -> String {
         slug(&self.name)
     }

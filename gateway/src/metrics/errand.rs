@@ -7,7 +7,6 @@ use prometheus::{
 use super::{Register, full};
 
 /// What the errands count.
-/// What the errands count.
 #[derive(Clone, Debug)]
 pub struct ErrandMetrics {
     seconds: HistogramVec,

@@ -26,7 +26,7 @@ pub struct ShardMetrics {
     pub publish_to_write: Histogram,
     closes: IntCounterVec,
     slow_closed: IntCounter,
-    /// Shards that took nothing for so long that their process ends.
+    /// Shards that did nothing for so long that their process ends.
     pub hung: IntCounter,
     age: Histogram,
     viewers: IntGaugeVec,
@@ -138,7 +138,7 @@ impl ShardMetrics {
             )?,
             hung: register.counter(
                 "shards_hung_total",
-                "Shards that took nothing for so long that their process ends.",
+                "Shards that did nothing for so long that their process ends.",
             )?,
             age: register.histogram(
                 "connection_age_seconds",

@@ -167,9 +167,7 @@ async fn closed(wire: &mut Wire, step: &Step) -> Result<(), String> {
         Json::Array(codes) => Some(codes.contains(&code)),
         one => Some(*one == code),
     };
-    let refused = among("code") == Some(false)
-        || among("code_in") == Some(false)
-        || among("code_not_in") == Some(true);
+    let refused = among("code") == Some(false) || among("code_not_in") == Some(true);
     let wanted = expected.get("reason");
     let place = wanted.and_then(|wanted| difference(wanted, &reason.as_str().into(), Match::Exact));
     match (refused, place) {

@@ -74,7 +74,7 @@ async fn outcome(fleet: &Fleet, people: &Variables, case: &Case) -> Outcome {
     }
     let mut stage = Stage::new(fleet, people, &case.id);
     for (n, step) in case.steps.iter().enumerate() {
-        // A helper of the fleet that panics fails this case, not all of them.
+        // A panic of the fleet fails this case, not all of them.
         let played = AssertUnwindSafe(stage.play(step)).catch_unwind().await;
         let failure = match played {
             Ok(Ok(())) => continue,

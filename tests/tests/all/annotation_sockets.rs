@@ -12,7 +12,7 @@ use tests::http::Http;
 use tests::hypothesis::{page_filter, userid};
 use tests::{Fleet, FleetBuilder, Lines, Process, Refusal, Socket, Upgrade, until};
 
-/// Who gives way to a client whose token ended, so that it comes back.
+/// How a socket closes whose token has ended.
 const SIGNED_OUT: u16 = 4401;
 
 /// A cluster, and its stores, by which these tests do what backends do.

@@ -119,7 +119,8 @@ pub(super) fn title(document: Option<&Value>) -> String {
         .unwrap_or_default()
 }
 
-/// The version that a document is said to have; 0 for none.
+/// The version that a document is said to have, 0 if none; empty if that is not
+/// said.
 pub(super) fn version(document: Option<&Value>) -> String {
     let version = document::version(document);
     version

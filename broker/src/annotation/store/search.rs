@@ -18,13 +18,9 @@ mod row;
 pub use order::Sort;
 use row::{Page, Row};
 
-/// The most that one page holds.
-const MAX_LIMIT: usize = 200;
 /// After how many bytes a page ends early, and the replies to it: anybody may ask
 /// for the longest there are.
 const MAX_BYTES: usize = 4 * 1024 * 1024;
-/// The most values of one condition.
-const MAX_VALUES: usize = 32;
 /// The most annotations that a search looks at: the newest of those that meet
 /// its narrowest condition.
 const MAX_SEEN: usize = 5000;
@@ -38,7 +34,7 @@ const IDS_AT_ONCE: usize = 1000;
 
 /// Which annotations to find: those that meet every condition. A condition
 /// without values is none; with several, one of them is to be met. Of more than
-/// 32 values only the first count.
+/// [`Search::MAX_VALUES`] only the first count.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Search {
     /// About these addresses, which may end in versions: `…:v2`, `…:all`.
@@ -53,7 +49,7 @@ pub struct Search {
     pub sort: Sort,
     /// The greatest first.
     pub descending: bool,
-    /// How many, at most 200; fewer if they come to 4 MiB before.
+    /// How many, at most [`Search::MAX_LIMIT`]; fewer if they come to 4 MiB before.
     pub limit: usize,
     /// After leaving out so many.
     pub offset: usize,
@@ -63,6 +59,13 @@ pub struct Search {
     pub after: Option<String>,
     /// Whether replies are found only along with what they answer.
     pub separate_replies: bool,
+}
+
+impl Search {
+    /// The most that one page holds.
+    pub const MAX_LIMIT: usize = 200;
+    /// The most values of one condition.
+    pub const MAX_VALUES: usize = 32;
 }
 
 impl Default for Search {
@@ -270,5 +273,5 @@ impl Annotations {
 
 /// As many values as count.
 fn first(values: &[String]) -> &[String] {
-    values.get(..MAX_VALUES).unwrap_or(values)
+    values.get(..Search::MAX_VALUES).unwrap_or(values)
 }

@@ -10,7 +10,8 @@ use serde::Serialize;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::super::{Effect, Outgoing};
+use super::super::Effect;
+use super::send;
 use crate::websocket::Frame;
 
 /// Arrays and objects within each other; nothing that clients have to say has a
@@ -123,11 +124,7 @@ impl<'a> Message<'a> {
                 reply_to,
             };
             let json = serde_json::to_string(&answer).expect("text can always be written as JSON");
-            Effect::Send(Outgoing {
-                frame: Frame::text(&json),
-                expires_at: None,
-                tag: None,
-            })
+            send(Frame::text(&json))
         };
         self.id.map(answer).into_iter().collect()
     }

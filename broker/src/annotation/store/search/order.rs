@@ -1,7 +1,7 @@
 //! In which order annotations are found, and which page of them.
 
+use super::Search;
 use super::row::Row;
-use super::{MAX_LIMIT, Search};
 use crate::annotation::store::micros;
 
 /// What annotations are ordered by.
@@ -64,7 +64,7 @@ impl Search {
             });
         }
         rows.drain(..self.offset.min(rows.len()));
-        rows.truncate(self.limit.min(MAX_LIMIT));
+        rows.truncate(self.limit.min(Self::MAX_LIMIT));
     }
 
     fn key<'a>(&self, row: &'a Row) -> Key<'a> {
