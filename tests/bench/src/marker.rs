@@ -1,7 +1,11 @@
 //! What a payload tells about itself: where it belongs and when it was due.
 
+use std::time::Duration;
+
 /// Length of every payload, in bytes.
 pub(crate) const PAYLOAD: usize = 200;
+/// Length of every message that tells of an annotation whose text is a payload.
+const NOTIFICATION: usize = 1103;
 /// Where it begins, among whatever it is sent in.
 const SIGN: u8 = b'#';
 
@@ -33,8 +37,31 @@ impl Marker {
         text
     }
 
+    /// What is pushed to a topic that no socket has.
+    pub(crate) fn elsewhere(due: Duration) -> Self {
+        Self {
+            topic: u32::MAX,
+            place: 0,
+            number: u32::MAX,
+            due: u64::try_from(due.as_nanos()).expect("a short run"),
+        }
+    }
+
+    /// A message as long as one that tells of an annotation.
+    pub(crate) fn notification(self) -> String {
+        let message = format!(r#"{{"text":"{}"}}"#, self.write());
+        format!("{message:NOTIFICATION$}")
+    }
+
     /// Reads what [`Marker::write`] wrote, wherever it stands in a frame.
+    ///
+    /// # Panics
+    /// If a message that tells of an annotation is of another length than what
+    /// the limit program sends, which would be no limit then.
     pub(crate) fn read(frame: &[u8]) -> Option<Self> {
+        if frame.starts_with(b"{") {
+            assert_eq!(frame.len(), NOTIFICATION);
+        }
         let start = frame.iter().position(|&byte| byte == SIGN)? + 1;
         let payload = &frame[start..];
         let field = |from: usize, to: usize| {
@@ -66,8 +93,7 @@ mod tests {
         let payload = marker.write();
         assert_eq!(payload.len(), PAYLOAD);
         assert_eq!(Marker::read(payload.as_bytes()), Some(marker));
-        let frame = format!(r#"{{"text":"{payload}"}}"#);
-        assert_eq!(Marker::read(frame.as_bytes()), Some(marker));
+        assert_eq!(Marker::read(marker.notification().as_bytes()), Some(marker));
         assert_eq!(Marker::read(b"short"), None);
     }
 }

@@ -1,11 +1,15 @@
-//! The three ways a push sets out.
+//! The ways a push sets out.
 
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
+use broker::annotation::schema;
+use broker::annotation::store::Annotations;
+use broker::identity::SignedIn;
 use broker::message::Draft;
 use broker::messages::Messages;
+use broker::sites::Site;
 use broker::topic::Tenant;
 use serde_json::json;
 use tests::http::Http;
@@ -21,8 +25,8 @@ const CONNECTIONS: usize = 64;
 
 /// Pushes, without waiting for anything.
 pub(crate) enum Pusher {
-    /// Orders to the limit program.
-    Limit(TcpStream),
+    /// Orders to the limit program, and how it spells a marker.
+    Limit(TcpStream, fn(Marker) -> String),
     /// Tasks that push, and the runtime that has to live as long.
     Tasks {
         pushes: UnboundedSender<Marker>,
@@ -36,19 +40,19 @@ pub(crate) fn recipient(topic: usize) -> Arc<str> {
 }
 
 /// The page that a topic's number stands for.
-pub(crate) fn page(topic: usize) -> String {
-    format!("https://bench.example/{topic:05}")
+pub(crate) fn page(topic: u32) -> String {
+    format!("https://example.com/{topic:05}")
 }
 
 impl Pusher {
-    /// Orders the limit program to send.
-    pub(crate) fn limit(server: SocketAddr) -> Self {
+    /// Orders the limit program to send what `spell` makes of a marker.
+    pub(crate) fn limit(server: SocketAddr, spell: fn(Marker) -> String) -> Self {
         let mut stream = TcpStream::connect(server).expect("the limit program listens");
         stream.set_nodelay(true).expect("TCP can");
         stream
             .write_all(b"GET /control HTTP/1.1\r\n\r\n")
             .expect("the limit program listens");
-        Self::Limit(stream)
+        Self::Limit(stream, spell)
     }
 
     /// Pushes through the message store, as the api does. `in_order`: each after
@@ -76,35 +80,39 @@ impl Pusher {
         })
     }
 
+    /// Annotates pages through the store of annotations, as the api does, each
+    /// after the one before is stored.
+    pub(crate) fn annotator(annotations: Annotations, site: Site, by: SignedIn) -> Self {
+        Self::tasks(|mut pushes| async move {
+            while let Some(marker) = pushes.recv().await {
+                let draft = json!({
+                    "uri": page(marker.topic),
+                    "text": marker.write(),
+                    "group": "__world__",
+                    "permissions": { "read": ["group:__world__"] },
+                    "target": [{ "selector": [{
+                        "type": "TextQuoteSelector", "exact": "fog", "prefix": "the ", "suffix": " lifts",
+                    }] }],
+                });
+                let draft = schema::draft(draft.to_string().as_bytes()).expect("it is one");
+                let stored = annotations.create(&site, draft, &by, None).await;
+                stored.expect("it is stored");
+            }
+        })
+    }
+
     /// Pushes through the api, one recipient per call, over [`CONNECTIONS`].
     pub(crate) fn api(server: SocketAddr, access_key: String) -> Self {
-        Self::calls(server, access_key, call)
-    }
-
-    /// Annotates through the api, one page per call, over [`CONNECTIONS`].
-    pub(crate) fn annotator(server: SocketAddr, token: String) -> Self {
-        Self::calls(server, token, annotate)
-    }
-
-    /// Makes a call of the api for each, which presents this secret.
-    fn calls<F>(
-        server: SocketAddr,
-        secret: String,
-        call: impl Fn(Arc<Http>, Arc<str>, Marker) -> F + Send + 'static,
-    ) -> Self
-    where
-        F: Future<Output = ()> + Send + 'static,
-    {
-        Self::tasks(move |mut pushes| async move {
+        Self::tasks(|mut pushes| async move {
             let http = Arc::new(Http::to(server));
             let free = Arc::new(Semaphore::new(CONNECTIONS));
-            let secret: Arc<str> = secret.into();
+            let key: Arc<str> = access_key.into();
             while let Some(marker) = pushes.recv().await {
                 let permit = Arc::clone(&free).acquire_owned().await;
-                let call = call(Arc::clone(&http), Arc::clone(&secret), marker);
+                let (http, key) = (Arc::clone(&http), Arc::clone(&key));
                 tokio::spawn(async move {
                     let _permit = permit;
-                    call.await;
+                    call(&http, &key, marker).await;
                 });
             }
         })
@@ -130,8 +138,8 @@ impl Pusher {
     /// Sends one on its way.
     pub(crate) fn push(&mut self, marker: Marker) {
         match self {
-            Self::Limit(stream) => {
-                let order = limit::order(marker.topic, marker.write().as_bytes());
+            Self::Limit(stream, spell) => {
+                let order = limit::order(marker.topic, spell(marker).as_bytes());
                 stream.write_all(&order).expect("the limit program reads");
             }
             Self::Tasks { pushes, .. } => pushes.send(marker).expect("the runtime runs"),
@@ -139,7 +147,7 @@ impl Pusher {
     }
 }
 
-async fn call(http: Arc<Http>, access_key: Arc<str>, marker: Marker) {
+async fn call(http: &Http, access_key: &str, marker: Marker) {
     let query = "mutation($input: MessageInput!) {
         pushMessage(input: $input) { item { id status } error { message } } }";
     let input = json!({
@@ -149,30 +157,11 @@ async fn call(http: Arc<Http>, access_key: Arc<str>, marker: Marker) {
     let body = json!({ "query": query, "variables": { "input": input } }).to_string();
     let headers = [
         ("content-type", "application/json"),
-        ("x-api-key", &*access_key),
+        ("x-api-key", access_key),
     ];
     let response = http
         .request("POST", "/graphql", &headers, body.as_bytes())
         .await;
     let text = response.expect("the api answers").text();
     assert!(text.contains(r#""error":null"#), "{text}");
-}
-
-async fn annotate(http: Arc<Http>, token: Arc<str>, marker: Marker) {
-    let body = json!({
-        "uri": page(marker.topic as usize),
-        "text": marker.write(),
-        "permissions": { "read": ["group:__world__"] },
-    });
-    let bearer = format!("Bearer {token}");
-    let headers = [
-        ("content-type", "application/json"),
-        ("authorization", &*bearer),
-    ];
-    let body = body.to_string();
-    let response = http
-        .request("POST", "/api/annotations", &headers, body.as_bytes())
-        .await;
-    let response = response.expect("the api answers");
-    assert_eq!(response.status, 200, "{}", response.text());
 }

@@ -1,11 +1,15 @@
 //! What is done to a subject, and what that costs it.
 
+mod list;
+
 use std::fmt;
 use std::fs;
 use std::thread;
 use std::time::Duration;
 
+pub(crate) use self::list::{every, legend};
 use crate::clients::{Clients, Faults};
+use crate::marker::Marker;
 use crate::procfs;
 use crate::push::Pusher;
 use crate::subject::{Running, Subject};
@@ -40,7 +44,10 @@ pub(crate) enum Protocol {
     /// Recipient push: a topic is a recipient.
     Push,
     /// That of Hypothesis: a topic is a page, every socket has a filter on one.
+    /// Nobody is signed in.
     Hypothesis,
+    /// The same, with a user of its own signed in on each socket.
+    HypothesisSignedIn,
 }
 
 /// What happens in a scenario.
@@ -63,6 +70,14 @@ pub(crate) enum Load {
         /// Whether through the api instead of the store.
         api: bool,
     },
+    /// The same, but annotations of pages that no socket looks at. Then one of
+    /// each page, so that whatever went astray has arrived by then.
+    Elsewhere {
+        /// Annotations per second.
+        per_second: u32,
+        /// Annotations in all.
+        pushes: u32,
+    },
     /// Nothing, then everybody leaves and returns, twice.
     Idle,
 }
@@ -76,7 +91,7 @@ pub(crate) enum Producer {
     Many,
     /// An application, through the api.
     Api,
-    /// A client of the Hypothesis protocol, through the api.
+    /// Somebody who annotates, one annotation after the other.
     Annotator,
 }
 
@@ -85,6 +100,8 @@ pub(crate) enum Producer {
 pub(crate) struct Figures {
     /// CPU time per delivery, in microseconds (seconds per million).
     pub cpu: Option<f64>,
+    /// CPU time per annotation, in microseconds.
+    pub annotation: Option<f64>,
     /// Deliveries per second.
     pub rate: Option<f64>,
     /// Median delay, in milliseconds.
@@ -105,6 +122,7 @@ impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let figures = [
             (self.cpu, "CPU-s/M"),
+            (self.annotation, "µs CPU per annotation"),
             (self.rate, "deliveries/s"),
             (self.p50, "ms p50"),
             (self.p99, "ms p99"),
@@ -130,150 +148,17 @@ impl fmt::Display for Figures {
     }
 }
 
-const SCENARIOS: [Scenario; 11] = [
-    Scenario {
-        name: "A1",
-        protocol: Protocol::Push,
-        topics: 1,
-        sockets: 5000,
-        load: Load::Window {
-            in_flight: 1,
-            pushes: 100,
-        },
-        what: "1 recipient with 5,000 sockets, one push in flight",
-    },
-    Scenario {
-        name: "A16",
-        protocol: Protocol::Push,
-        topics: 1,
-        sockets: 5000,
-        load: Load::Window {
-            in_flight: 16,
-            pushes: 800,
-        },
-        what: "the same, 16 in flight: frames may travel together",
-    },
-    Scenario {
-        name: "B",
-        protocol: Protocol::Push,
-        topics: 10_000,
-        sockets: 1,
-        load: Load::Window {
-            in_flight: 2000,
-            pushes: 100_000,
-        },
-        what: "10,000 recipients with a socket each, chosen at random, 2,000 pushes in flight",
-    },
-    Scenario {
-        name: "B5k",
-        protocol: Protocol::Push,
-        topics: 10_000,
-        sockets: 1,
-        load: Load::Rate {
-            per_second: 5000,
-            pushes: 50_000,
-            api: false,
-        },
-        what: "the same, 5,000 pushes/s; delay from the intended time",
-    },
-    Scenario {
-        name: "E",
-        protocol: Protocol::Push,
-        topics: 1000,
-        sockets: 10,
-        load: Load::Window {
-            in_flight: 64,
-            pushes: 30_000,
-        },
-        what: "1,000 recipients with 10 sockets each, 64 pushes in flight",
-    },
-    Scenario {
-        name: "api5k",
-        protocol: Protocol::Push,
-        topics: 10_000,
-        sockets: 1,
-        load: Load::Rate {
-            per_second: 5000,
-            pushes: 50_000,
-            api: true,
-        },
-        what: "as B5k, each push a call of the api over 64 connections",
-    },
-    Scenario {
-        name: "C",
-        protocol: Protocol::Push,
-        topics: 19_000,
-        sockets: 1,
-        load: Load::Idle,
-        what: "19,000 idle sockets, a recipient each; all leave and return, twice",
-    },
-    Scenario {
-        name: "H100",
-        protocol: Protocol::Hypothesis,
-        topics: 100,
-        sockets: 1,
-        load: ANNOTATIONS,
-        what: "100 sockets of the Hypothesis protocol, each with a filter on a page of its own, \
-               100 annotations/s through the api, each matching one of them",
-    },
-    Scenario {
-        name: "H10k",
-        protocol: Protocol::Hypothesis,
-        topics: 10_000,
-        sockets: 1,
-        load: ANNOTATIONS,
-        what: "the same with 10,000 sockets: still one match for each annotation",
-    },
-    Scenario {
-        name: "H1",
-        protocol: Protocol::Hypothesis,
-        topics: 1,
-        sockets: 10_000,
-        load: Load::Window {
-            in_flight: 1,
-            pushes: 50,
-        },
-        what: "10,000 sockets of the Hypothesis protocol on one page, one annotation in flight",
-    },
-    Scenario {
-        name: "HC",
-        protocol: Protocol::Hypothesis,
-        topics: 10_000,
-        sockets: 1,
-        load: Load::Idle,
-        what: "10,000 idle sockets of the Hypothesis protocol, a filter each; all leave and return, twice",
-    },
-];
-
-/// What people write while others look on.
-const ANNOTATIONS: Load = Load::Rate {
-    per_second: 100,
-    pushes: 2000,
-    api: true,
-};
-
-/// All scenarios, in the order of the table.
-pub(crate) fn every() -> impl Iterator<Item = Scenario> {
-    SCENARIOS.into_iter()
-}
-
-/// What each is, as a list.
-pub(crate) fn legend() -> String {
-    SCENARIOS
-        .map(|scenario| format!("* {}: {}\n", scenario.name, scenario.what))
-        .concat()
-}
-
 impl Scenario {
     /// Whether it is among the names.
     pub(crate) fn is_named(&self, names: &[String]) -> bool {
         names.iter().any(|name| name == self.name)
     }
 
-    /// Who can run it: the limit program has neither memory nor an api to speak of.
+    /// Who can run it: the limit program has neither memory nor an api to speak
+    /// of, and looks for nobody.
     pub(crate) fn subjects(&self) -> &'static [Subject] {
         match (self.protocol, self.load) {
-            (Protocol::Push, Load::Window { .. } | Load::Rate { api: false, .. }) => {
+            (_, Load::Window { .. }) | (Protocol::Push, Load::Rate { api: false, .. }) => {
                 &[Subject::Limit, Subject::Gateway]
             }
             _ => &[Subject::Gateway],
@@ -282,7 +167,7 @@ impl Scenario {
 
     fn producer(&self) -> Producer {
         match self.load {
-            _ if self.protocol == Protocol::Hypothesis => Producer::Annotator,
+            _ if self.protocol != Protocol::Push => Producer::Annotator,
             Load::Rate { api: true, .. } => Producer::Api,
             _ if self.topics == 1 => Producer::OneByOne,
             _ => Producer::Many,
@@ -298,7 +183,7 @@ impl fmt::Display for Scenario {
 
 /// Runs a scenario once, against a subject of its own.
 pub(crate) fn run(scenario: &Scenario, subject: Subject) -> Figures {
-    let running = Running::start(subject, scenario.protocol);
+    let running = Running::start(subject, scenario);
     let open = || {
         let path = |topic| running.path(topic);
         let greeting = |topic| running.greeting(topic);
@@ -325,14 +210,41 @@ pub(crate) fn run(scenario: &Scenario, subject: Subject) -> Figures {
         Load::Rate {
             per_second, pushes, ..
         } => {
-            rate(&mut clients, &mut pusher, per_second, pushes, || {
-                dice.roll(scenario.topics)
+            let next = |clients: &mut Clients, due| {
+                let mut choose = || dice.roll(scenario.topics);
+                let topic = match scenario.protocol {
+                    Protocol::Push => free(clients, choose),
+                    // Stored one after the other, they have an order.
+                    Protocol::Hypothesis | Protocol::HypothesisSignedIn => choose(),
+                };
+                clients.expect(topic, due)
+            };
+            rate(&mut clients, &mut pusher, per_second, pushes, next);
+        }
+        Load::Elsewhere { per_second, pushes } => {
+            rate(&mut clients, &mut pusher, per_second, pushes, |_, due| {
+                Marker::elsewhere(due)
             });
         }
         Load::Idle => {}
     }
     let elapsed = clients.elapsed();
     let cpu = procfs::cpu(running.pid()) - cpu;
+    let cpu = cpu.as_secs_f64() * 1e6;
+    let annotation = match scenario.load {
+        Load::Rate { pushes, .. } if scenario.protocol != Protocol::Push => {
+            Some(cpu / f64::from(pushes))
+        }
+        Load::Elsewhere { pushes, .. } => {
+            window(&mut clients, &mut pusher, 100, scenario.topics, |n| n);
+            return Figures {
+                annotation: Some(cpu / f64::from(pushes)),
+                faults: clients.faults(),
+                ..Figures::default()
+            };
+        }
+        _ => None,
+    };
     let faults = clients.faults();
     let delays = clients.latencies();
     let at = |share: usize| {
@@ -341,7 +253,8 @@ pub(crate) fn run(scenario: &Scenario, subject: Subject) -> Figures {
             .map(|&us| f64::from(us) / 1e3)
     };
     Figures {
-        cpu: Some(cpu.as_secs_f64() * 1e6 / delays.len() as f64),
+        cpu: Some(cpu / delays.len() as f64),
+        annotation,
         rate: Some(delays.len() as f64 / elapsed.as_secs_f64()),
         p50: at(50),
         p99: at(99),
@@ -381,15 +294,13 @@ fn rate(
     pusher: &mut Pusher,
     per_second: u32,
     pushes: u32,
-    mut choose: impl FnMut() -> usize,
+    mut next: impl FnMut(&mut Clients, Duration) -> Marker,
 ) {
     let due = |n: u32| Duration::from_secs(1) * n / per_second;
     let mut pushed = 0;
     while pushed < pushes {
         while pushed < pushes && due(pushed) <= clients.elapsed() {
-            let topic = free(clients, &mut choose);
-            let marker = clients.expect(topic, due(pushed));
-            pusher.push(marker);
+            pusher.push(next(clients, due(pushed)));
             pushed += 1;
         }
         clients.turn(due(pushed).saturating_sub(clients.elapsed()));

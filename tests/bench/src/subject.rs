@@ -6,6 +6,7 @@ use std::process::{Child, Command};
 use std::thread;
 use std::time::Duration;
 
+use broker::annotation::store::{Annotations, Links};
 use broker::messages::{Limits, Messages};
 use broker::time::Timestamp;
 use broker::token::{Keyring, RecipientToken};
@@ -16,8 +17,10 @@ use tests::hypothesis::page_filter;
 use tokio::runtime::Runtime;
 
 use crate::clients::text;
+use crate::marker::Marker;
+use crate::people;
 use crate::push::{self, Pusher};
-use crate::scenario::{Producer, Protocol};
+use crate::scenario::{Producer, Protocol, Scenario};
 
 /// How long a token lasts: longer than any run.
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -42,16 +45,25 @@ impl fmt::Display for Subject {
 
 /// A running subject.
 pub(crate) enum Running {
-    /// The limit program.
-    Limit(Child, SocketAddr),
-    /// A fleet of one gateway, what its sockets speak, and what signs the tokens
-    /// it accepts.
-    Gateway(Box<Fleet>, Protocol, Keyring),
+    /// The limit program, and how it spells what it sends.
+    Limit(Child, SocketAddr, fn(Marker) -> String),
+    /// A fleet of one gateway, and what its sockets show it.
+    Gateway(Box<Fleet>, Shown),
+}
+
+/// What sockets show a gateway.
+pub(crate) enum Shown {
+    /// A recipient's token, signed with these keys.
+    Recipient(Keyring),
+    /// Nothing.
+    Nothing,
+    /// The access token of a user, by topic.
+    Users(Vec<String>),
 }
 
 impl Running {
-    /// Starts it.
-    pub(crate) fn start(subject: Subject, protocol: Protocol) -> Self {
+    /// Starts it, and makes what the sockets of the scenario need.
+    pub(crate) fn start(subject: Subject, scenario: &Scenario) -> Self {
         match subject {
             Subject::Limit => {
                 let address = tests::redis::free_address();
@@ -63,24 +75,34 @@ impl Running {
                 while TcpStream::connect(address).is_err() {
                     thread::sleep(Duration::from_millis(10));
                 }
-                Self::Limit(child, address)
+                let spell = match scenario.protocol {
+                    Protocol::Push => Marker::write,
+                    _ => Marker::notification,
+                };
+                Self::Limit(child, address, spell)
             }
             Subject::Gateway => {
-                let fleet = Fleet::of(1, 1)
+                let mut fleet = Fleet::of(1, 1)
                     .env("CARILLON_LOG", "info")
                     .env("CARILLON_GATEWAY_ACCEPT_RATE", "100000")
                     // Leaves descriptors for 19,000 sockets where there are 20,000.
                     .env("CARILLON_GATEWAY_MAX_HANDSHAKES", "512");
-                let fleet = match protocol {
-                    Protocol::Push => fleet,
-                    // Pings of quiet sockets would hide what events cost.
-                    Protocol::Hypothesis => fleet.env("CARILLON_GATEWAY_HEARTBEAT", "1h"),
-                };
-                let fleet = fleet.start();
+                if scenario.protocol != Protocol::Push {
+                    // What quiet sockets cost anyway is not to hide what annotations cost.
+                    fleet = fleet.env("CARILLON_GATEWAY_HEARTBEAT", "1h");
+                }
                 let runtime = Runtime::new().expect("threads can be started");
-                let fleet = runtime.block_on(fleet);
-                let keyring = TOKEN_KEYS.parse().expect("the fleet's keys are valid");
-                Self::Gateway(Box::new(fleet), protocol, keyring)
+                let fleet = runtime.block_on(fleet.start());
+                let shown = match scenario.protocol {
+                    Protocol::Push => {
+                        Shown::Recipient(TOKEN_KEYS.parse().expect("the fleet's keys are valid"))
+                    }
+                    Protocol::Hypothesis => Shown::Nothing,
+                    Protocol::HypothesisSignedIn => {
+                        Shown::Users(runtime.block_on(people::sign_in(&fleet, scenario.topics)))
+                    }
+                };
+                Self::Gateway(Box::new(fleet), shown)
             }
         }
     }
@@ -88,7 +110,7 @@ impl Running {
     /// The process that delivers.
     pub(crate) fn pid(&self) -> u32 {
         match self {
-            Self::Limit(child, _) => child.id(),
+            Self::Limit(child, ..) => child.id(),
             Self::Gateway(fleet, ..) => fleet.gateway(0).pid(),
         }
     }
@@ -96,7 +118,7 @@ impl Running {
     /// Where sockets are opened.
     pub(crate) fn address(&self) -> SocketAddr {
         match self {
-            Self::Limit(_, address) => *address,
+            Self::Limit(_, address, _) => *address,
             Self::Gateway(fleet, ..) => fleet.gateway(0).address(),
         }
     }
@@ -105,20 +127,12 @@ impl Running {
     pub(crate) fn path(&self, topic: usize) -> String {
         match self {
             Self::Limit(..) => format!("/{topic}"),
-            Self::Gateway(_, Protocol::Hypothesis, _) => "/ws".to_owned(),
-            Self::Gateway(_, Protocol::Push, keyring) => {
-                let now = Timestamp::now();
-                let token = keyring.sign(&RecipientToken {
-                    tenant: tenant(),
-                    recipient: push::recipient(topic),
-                    label: None,
-                    origin: None,
-                    source: None,
-                    issued_at: now,
-                    expires_at: now + DAY,
-                    nonce: RecipientToken::fresh_nonce(),
-                });
-                format!("/?token={token}")
+            Self::Gateway(_, Shown::Recipient(keyring)) => {
+                format!("/?token={}", token(keyring, topic))
+            }
+            Self::Gateway(_, Shown::Nothing) => "/ws".to_owned(),
+            Self::Gateway(_, Shown::Users(tokens)) => {
+                format!("/ws?access_token={}", tokens[topic])
             }
         }
     }
@@ -126,18 +140,19 @@ impl Running {
     /// What a socket sends to get a topic, if its path does not say it.
     pub(crate) fn greeting(&self, topic: usize) -> Vec<u8> {
         match self {
-            Self::Gateway(_, Protocol::Hypothesis, _) => {
-                let filter = page_filter(&[&push::page(topic)]).to_string();
+            Self::Limit(..) | Self::Gateway(_, Shown::Recipient(_)) => Vec::new(),
+            Self::Gateway(_, Shown::Nothing | Shown::Users(_)) => {
+                let page = push::page(u32::try_from(topic).expect("few topics"));
+                let filter = page_filter(&[&page]).to_string();
                 [text(&filter), text(r#"{"type":"ping","id":1}"#)].concat()
             }
-            _ => Vec::new(),
         }
     }
 
     /// Somebody who pushes.
     pub(crate) fn pusher(&self, producer: Producer) -> Pusher {
         match self {
-            Self::Limit(_, address) => Pusher::limit(*address),
+            Self::Limit(_, address, spell) => Pusher::limit(*address, *spell),
             Self::Gateway(fleet, ..) => {
                 let messages = || Messages::new(fleet.commands(), fleet.keys(), Limits::default());
                 match producer {
@@ -147,9 +162,9 @@ impl Running {
                         Pusher::api(fleet.api().address(), fleet.access_key().to_owned())
                     }
                     Producer::Annotator => {
-                        let runtime = Runtime::new().expect("threads can be started");
-                        let token = runtime.block_on(fleet.person("annotator"));
-                        Pusher::annotator(fleet.api().address(), token)
+                        let links = Links::new("https://annotations.example.org", None);
+                        let store = Annotations::new(fleet.commands(), fleet.keys(), links);
+                        Pusher::annotator(store, people::site(), people::somebody())
                     }
                 }
             }
@@ -159,13 +174,27 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if let Self::Limit(child, _) = self {
+        if let Self::Limit(child, ..) = self {
             child
                 .kill()
                 .and_then(|()| child.wait())
                 .expect("our own child can be killed");
         }
     }
+}
+
+fn token(keyring: &Keyring, topic: usize) -> String {
+    let now = Timestamp::now();
+    keyring.sign(&RecipientToken {
+        tenant: tenant(),
+        recipient: push::recipient(topic),
+        label: None,
+        origin: None,
+        source: None,
+        issued_at: now,
+        expires_at: now + DAY,
+        nonce: RecipientToken::fresh_nonce(),
+    })
 }
 
 fn tenant() -> Tenant {
