@@ -3,10 +3,11 @@
 //! In reading order: where things are ([`topic`], [`sites`], [`keys`], [`topology`]),
 //! what is published and kept ([`event`], [`message`], [`messages`]), how it travels
 //! ([`bus`], [`link`], [`control`], [`census`]), who may ([`token`], [`access`],
-//! [`people`], [`identity`]), what is annotated ([`annotation`]), and how a process
-//! lives ([`node`]).
+//! [`people`], [`identity`]), what is annotated ([`annotation`]), what a Misskey
+//! tells ([`misskey`]), and how a process lives ([`node`]).
 
 pub mod time;
+pub mod key;
 pub mod topic;
 pub mod sites;
 pub mod keys;
@@ -23,6 +24,7 @@ pub mod access;
 pub mod people;
 pub mod identity;
 pub mod annotation;
+pub mod misskey;
 pub mod node;
 pub mod error;
 mod recent;

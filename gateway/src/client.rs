@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use broker::Timestamp;
 use broker::identity::SignedIn;
+use broker::misskey::caller::Caller;
+use broker::misskey::viewer::Viewer;
 use broker::topic::Topic;
 
 use crate::dialect::hypothesis::Hypothesis;
+use crate::dialect::misskey::Misskey;
 use crate::dialect::push::{Form, Push};
 use crate::dialect::{Dialect, Protocol};
 
@@ -33,6 +36,13 @@ pub enum Client {
         /// Whether to do as the original also where it does wrong.
         strict: bool,
     },
+    /// A user of a Misskey, or a visitor.
+    Misskey {
+        /// Who it is.
+        caller: Arc<Caller>,
+        /// What they follow and mute, as far as is known now.
+        viewer: Arc<Viewer>,
+    },
 }
 
 impl Client {
@@ -41,6 +51,7 @@ impl Client {
         match self {
             Self::Push { .. } => Protocol::Push,
             Self::Hypothesis { .. } => Protocol::Hypothesis,
+            Self::Misskey { .. } => Protocol::Misskey,
         }
     }
 
@@ -49,6 +60,7 @@ impl Client {
         match self {
             Self::Push { .. } => None,
             Self::Hypothesis { viewer, .. } => Some(viewer.is_some()),
+            Self::Misskey { caller, .. } => Some(caller.account.is_some()),
         }
     }
 
@@ -66,6 +78,7 @@ impl Client {
                 viewer,
                 strict,
             } => Box::new(Hypothesis::new(annotations, viewer.map(|v| *v), strict)),
+            Self::Misskey { caller, viewer } => Box::new(Misskey::new(caller, viewer)),
         }
     }
 }

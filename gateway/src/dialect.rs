@@ -3,6 +3,7 @@
 
 pub mod push;
 pub mod hypothesis;
+pub mod misskey;
 
 use std::cell::OnceCell;
 use std::rc::Rc;
@@ -25,17 +26,20 @@ pub enum Protocol {
     Push,
     /// Annotations as they are made.
     Hypothesis,
+    /// Notes and notifications of a Misskey.
+    Misskey,
 }
 
 impl Protocol {
     /// All of them, each in its place.
-    pub const EVERY: [Self; 2] = [Self::Push, Self::Hypothesis];
+    pub const EVERY: [Self; 3] = [Self::Push, Self::Hypothesis, Self::Misskey];
 
     /// The name under which it is counted.
     pub const fn label(self) -> &'static str {
         match self {
             Self::Push => "push",
             Self::Hypothesis => "hypothesis",
+            Self::Misskey => "misskey",
         }
     }
 }
@@ -155,6 +159,9 @@ pub enum Errand {
     /// Read once more whom an access token names; answered by [`Answer::Identity`].
     /// What is known so far may lack the groups.
     Identity(Box<SignedIn>),
+    /// Ask what only a Misskey, or what it keeps, can tell; answered by
+    /// [`Answer::Misskey`] where the question says so.
+    Misskey(Box<misskey::Asking>),
 }
 
 /// A delivery to be noted.
@@ -188,6 +195,8 @@ pub enum Answer {
     },
     /// Whom the token names now; `None` if it opens nothing any more.
     Identity(Option<SignedIn>),
+    /// What a Misskey, or what it keeps, tells.
+    Misskey(misskey::Reply),
 }
 
 /// Something a dialect may care about.
@@ -201,6 +210,8 @@ pub enum Notice<'a> {
     Flushed(&'a Tag),
     /// A tagged frame was dropped because it expired before it could be written.
     Expired(&'a Tag),
+    /// Something of the user, or of what they look at, is otherwise than before.
+    News(&'a misskey::News),
     /// The time of a [`Effect::WakeAt`] has come.
     Woken,
 }

@@ -183,7 +183,10 @@ impl Runner {
                             None => claims.push((global, vec![(asked, recipient)])),
                         }
                     }
-                    Errand::Backlog { .. } | Errand::Identity(_) | Errand::Mark(_) => {
+                    Errand::Backlog { .. }
+                    | Errand::Identity(_)
+                    | Errand::Misskey(_)
+                    | Errand::Mark(_) => {
                         let permit = Arc::clone(&free).acquire_owned().await;
                         let runner = self.clone();
                         running.spawn(async move {
@@ -217,7 +220,7 @@ impl Runner {
                 self.backlog(&asked, recipient, unsent).await;
             }
             Errand::Identity(known) => self.identity(&asked, known).await,
-            Errand::Claim { .. } | Errand::Mark(_) => {}
+            Errand::Misskey(_) | Errand::Claim { .. } | Errand::Mark(_) => {}
         }
     }
 

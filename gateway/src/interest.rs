@@ -4,23 +4,7 @@
 //! A key stands for a field and its value. It is a hash, so two values may share
 //! one: keys say who may be concerned, and the dialect compares what they stand for.
 
-use std::hash::{BuildHasher, RandomState};
-use std::sync::LazyLock;
-
-/// Seeded anew by each process, so that nobody outside can make values that
-/// share a key.
-static SEED: LazyLock<RandomState> = LazyLock::new(RandomState::new);
-
-/// What stands for one value of one field.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Key(u64);
-
-impl Key {
-    /// The key of a value.
-    pub fn of(field: u8, value: &str) -> Self {
-        Self(SEED.hash_one((field, value)))
-    }
-}
+pub use broker::key::Key;
 
 /// What of a topic a session wants to hear.
 #[derive(Clone, Debug, PartialEq, Eq)]

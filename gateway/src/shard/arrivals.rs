@@ -48,6 +48,12 @@ impl Shard {
                 Mail::Answer(key, answer) => {
                     self.with(key, now, |session, now| session.answer(answer, now));
                 }
+                Mail::News(topic, news) => {
+                    let listeners: Vec<_> = self.hub.listeners(&topic).collect();
+                    for key in listeners {
+                        self.with(key, now, |s, now| s.notice(Notice::News(&news), now));
+                    }
+                }
                 Mail::Count(topic, asker) => drop(asker.send(self.listening(&topic))),
                 Mail::Drain(window) => self.begin_drain(window, now),
             }

@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use crate::admission::Permit;
 use crate::client::Client;
 use crate::dialect::Answer;
+use crate::dialect::misskey::News;
 use crate::hub::SessionKey;
 
 /// What a shard is told.
@@ -25,6 +26,8 @@ pub enum Mail {
     Batch(Batch),
     /// What came of a session's errand.
     Answer(SessionKey, Answer),
+    /// For everybody who listens to this topic.
+    News(Topic, News),
     /// Who listens to this topic?
     Count(Topic, oneshot::Sender<Listening>),
     /// Close all sockets, spread over this time, then end.

@@ -213,7 +213,9 @@ impl Conversation {
                 format!("claim {}", self.show_id(global.id))
             }
             Effect::WakeAt(at) => format!("wake at {}", at.millis()),
-            Effect::Want(..) | Effect::Count(_) | Effect::Ask(Errand::Identity(_)) => {
+            Effect::Want(..)
+            | Effect::Count(_)
+            | Effect::Ask(Errand::Identity(_) | Errand::Misskey(_)) => {
                 panic!("not of this dialect: {effect:?}")
             }
             Effect::Close(reason) => format!("close {}", reason.label()),

@@ -1,0 +1,81 @@
+//! What stands for a value where only equality matters: a hash that nobody
+//! outside can aim at.
+//!
+//! Two values may share a key, once in 2^64 pairs; no choice of values makes it
+//! likelier, as each process hashes with a seed of its own.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, LazyLock};
+
+static SEED: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+
+/// What stands for one value of one field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key(u64);
+
+impl Key {
+    /// The key of a value.
+    pub fn of(field: u8, value: &str) -> Self {
+        Self(SEED.hash_one((field, value)))
+    }
+}
+
+/// Some keys, each once, in order. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeySet(Arc<[Key]>);
+
+impl KeySet {
+    /// Whether it holds the key.
+    pub fn contains(&self, key: Key) -> bool {
+        self.0.binary_search(&key).is_ok()
+    }
+
+    /// All of them, in order.
+    pub fn as_slice(&self) -> &[Key] {
+        &self.0
+    }
+
+    /// The same with one more.
+    #[must_use]
+    pub fn with(&self, key: Key) -> Self {
+        self.0.iter().copied().chain([key]).collect()
+    }
+
+    /// The same without that one.
+    #[must_use]
+    pub fn without(&self, key: Key) -> Self {
+        self.0.iter().copied().filter(|k| *k != key).collect()
+    }
+}
+
+impl Default for KeySet {
+    fn default() -> Self {
+        Self(Arc::from([]))
+    }
+}
+
+impl FromIterator<Key> for KeySet {
+    fn from_iter<I: IntoIterator<Item = Key>>(keys: I) -> Self {
+        let mut keys: Vec<_> = keys.into_iter().collect();
+        keys.sort_unstable();
+        keys.dedup();
+        Self(keys.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_holds_each_key_once() {
+        let (one, two) = (Key::of(1, "a"), Key::of(2, "a"));
+        assert_ne!(one, two, "the same value of another field is another key");
+        let set: KeySet = [two, one, two].into_iter().collect();
+        assert_eq!(set.as_slice(), [one.min(two), one.max(two)]);
+        assert!(set.contains(one) && set.contains(two));
+        assert!(!set.without(one).contains(one));
+        assert_eq!(set.without(one).with(one), set);
+        assert_eq!(set.with(one), set);
+    }
+}

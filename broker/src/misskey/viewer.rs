@@ -1,0 +1,73 @@
+//! What a user follows, mutes and is blocked by: a snapshot, shared by all
+//! sockets of the user on a node.
+
+use std::sync::Arc;
+
+use crate::key::{Key, KeySet};
+
+/// Who looks at notes, and what that depends on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Viewer {
+    /// The user; `None` for visitors, who have none of the relations either.
+    pub me: Option<Me>,
+    /// Users whom the user follows.
+    pub following: KeySet,
+    /// Those of them whose replies to others are wanted too.
+    pub with_replies: KeySet,
+    /// Users whom the user mutes.
+    pub muting: KeySet,
+    /// Users who block the user.
+    pub blocked_by: KeySet,
+    /// Users whose pure renotes the user mutes.
+    pub renote_muting: KeySet,
+    /// Channels that the user follows.
+    pub followed_channels: KeySet,
+    /// Channels that the user mutes.
+    pub muted_channels: KeySet,
+    /// Hosts that the user mutes.
+    pub muted_servers: KeySet,
+    /// Which timelines the user may see.
+    pub policies: Policies,
+    /// What visitors may see.
+    pub visitors: Visitors,
+}
+
+/// A user as a viewer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Me {
+    /// The user's id.
+    pub id: Arc<str>,
+    /// What stands for it.
+    pub key: Key,
+}
+
+/// Which timelines of everybody's notes somebody may see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policies {
+    /// The local one, and with it the hybrid one.
+    pub local: bool,
+    /// The global one.
+    pub global: bool,
+}
+
+/// Both may be seen, as by default.
+impl Default for Policies {
+    fn default() -> Self {
+        Self {
+            local: true,
+            global: true,
+        }
+    }
+}
+
+/// What those see who are not signed in (`ugcVisibilityForVisitor`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Visitors {
+    /// Notes of everybody.
+    #[default]
+    All,
+    /// Notes of the host's own users.
+    Local,
+    /// No notes.
+    None,
+}

@@ -1,0 +1,127 @@
+//! The streaming protocol of Misskey: timelines, notifications and notes as
+//! they change.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use broker::Timestamp;
+use broker::event::Event;
+use broker::key::KeySet;
+use broker::misskey::caller::{Caller, Token};
+use broker::misskey::viewer::Viewer;
+use broker::topic::Topic;
+
+use super::{Answer, Delivery, Dialect, Effect, Notice};
+
+/// A question on behalf of a socket.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Asking {
+    /// Whose socket it is.
+    pub caller: Arc<Caller>,
+    /// What is asked.
+    pub question: Question,
+}
+
+/// What a socket may ask. Of the checks there is one at a time per socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// What the user follows and mutes by now; answered by [`Reply::Viewer`].
+    Viewer,
+    /// A check: is this list the user's own? Answered by [`Reply::Members`] or
+    /// [`Reply::Refused`].
+    List(Box<str>),
+    /// A check: is this antenna the user's own? Answered by [`Reply::Allowed`] or
+    /// [`Reply::Refused`].
+    Antenna(Box<str>),
+    /// A check: may everybody look at the notes of this role's users? Answered likewise.
+    Role(Box<str>),
+    /// A check: does the app's token allow to read chats? Answered likewise.
+    Chat,
+    /// A check: is the user in this chat room, and may the token read it? Answered likewise.
+    ChatRoom(Box<str>),
+    /// A note as the user may see it; answered by [`Reply::Note`] if there is one
+    /// and it can be had.
+    Note(Box<str>),
+    /// All notifications have been read. Not answered.
+    ReadNotifications,
+    /// What another user wrote has been read. Not answered.
+    ReadChatUser(Box<str>),
+    /// What was written in a room has been read. Not answered.
+    ReadChatRoom(Box<str>),
+}
+
+/// What came of a question.
+#[derive(Clone, Debug)]
+pub enum Reply {
+    /// What the user follows and mutes.
+    Viewer(Arc<Viewer>),
+    /// Yes.
+    Allowed,
+    /// Yes, and these users are on the list.
+    Members(KeySet),
+    /// No, or nobody can tell.
+    Refused,
+    /// The packed note, as a `note` event.
+    Note(Arc<Event>),
+}
+
+/// What sockets are told without having asked.
+#[derive(Clone, Debug)]
+pub enum News {
+    /// What the user follows and mutes is otherwise than before. To the
+    /// listeners of the user's topic; that of visitors, to those of
+    /// `channel:broadcast`, which concerns only visitors.
+    Viewer(Arc<Viewer>),
+    /// The user is suspended or gone, or, if there is one, only this token is.
+    /// To the listeners of the user's topic.
+    SignedOut(Option<Token>),
+    /// The role of this topic may not be looked at any more.
+    RoleClosed,
+    /// The antenna of this topic is gone.
+    AntennaGone,
+}
+
+/// The protocol for one socket.
+#[derive(Debug)]
+pub struct Misskey {
+    caller: Arc<Caller>,
+    viewer: Arc<Viewer>,
+}
+
+impl Misskey {
+    /// A socket of this caller.
+    pub fn new(caller: Arc<Caller>, viewer: Arc<Viewer>) -> Self {
+        Self { caller, viewer }
+    }
+}
+
+impl Dialect for Misskey {
+    fn open(&mut self, _now: Timestamp) -> Vec<Effect> {
+        Vec::new()
+    }
+
+    fn receive(&mut self, _frame: &str, _now: Timestamp) -> Vec<Effect> {
+        Vec::new()
+    }
+
+    fn receive_binary(&mut self, frame: &[u8], now: Timestamp) -> Vec<Effect> {
+        self.receive(&String::from_utf8_lossy(frame), now)
+    }
+
+    fn deliver(
+        &mut self,
+        _topic: &Topic,
+        _delivery: &Rc<Delivery>,
+        _now: Timestamp,
+    ) -> Vec<Effect> {
+        Vec::new()
+    }
+
+    fn answer(&mut self, _answer: Answer, _now: Timestamp) -> Vec<Effect> {
+        Vec::new()
+    }
+
+    fn notice(&mut self, _notice: Notice<'_>, _now: Timestamp) -> Vec<Effect> {
+        Vec::new()
+    }
+}
