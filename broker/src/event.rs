@@ -16,6 +16,7 @@ use self::shown::Shown;
 use crate::annotation::readers::ViewerClass;
 use crate::annotation::{ANNOTATION, Notification};
 use crate::message::Draft;
+use crate::misskey::note::Note;
 use crate::time::Timestamp;
 
 /// The version of the contract this release writes, and the newest it reads.
@@ -25,6 +26,8 @@ const VERSION: u8 = 1;
 pub const MESSAGE: &str = "message";
 /// The type of an event that ends the sockets of a recipient.
 pub const REVOKED: &str = "revoked";
+/// The type of an event whose body is a note.
+pub const NOTE: &str = "note";
 
 /// Something that happened, on its way to whoever listens to its topic.
 #[derive(Debug)]
@@ -42,6 +45,8 @@ pub struct Event {
     pub published_at: Option<Timestamp>,
     /// As an annotation's, once somebody has asked.
     shown: OnceLock<Option<Box<Shown>>>,
+    /// As a note, once somebody has asked.
+    note: OnceLock<Option<Box<Note>>>,
 }
 
 /// The id of an entry in a Redis stream.
@@ -108,6 +113,7 @@ impl Event {
             expires_at: wire.x.map(Timestamp::from_millis),
             published_at: stored_at.or(wire.ts).map(Timestamp::from_millis),
             shown: OnceLock::new(),
+            note: OnceLock::new(),
         })
     }
 
@@ -121,6 +127,16 @@ impl Event {
     /// for all who share the event.
     pub fn view(&self, class: ViewerClass, flagged: bool) -> Option<&str> {
         self.shown().map(|shown| shown.view(class, flagged))
+    }
+
+    /// The note that the event tells of, if it is of that kind. Read once, for all
+    /// who share the event.
+    pub fn note(&self) -> Option<&Note> {
+        let read = || {
+            let note = (&*self.kind == NOTE).then(|| Note::parse(self.body.get()));
+            note.flatten().map(Box::new)
+        };
+        self.note.get_or_init(read).as_deref()
     }
 
     fn shown(&self) -> Option<&Shown> {
@@ -232,6 +248,18 @@ mod tests {
         assert_eq!(event.entry, None);
         assert_eq!(event.body.get(), r#"{"a": 1.0}"#);
         assert_eq!(event.published_at, Some(Timestamp::from_millis(5)));
+    }
+
+    #[test]
+    fn only_an_event_of_that_kind_tells_of_a_note() {
+        let body = r#"{"id":"n","userId":"u"}"#;
+        let event = |kind: &str, body: &str| {
+            let frame = format!(r#"{{"v":1,"type":"{kind}","body":{body}}}"#);
+            Event::parse(frame.as_bytes()).unwrap()
+        };
+        assert_eq!(event(NOTE, body).note(), Note::parse(body).as_ref());
+        assert_eq!(event("mention", body).note(), None);
+        assert_eq!(event(NOTE, "5").note(), None);
     }
 
     #[test]
