@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::topic::Tenant;
 
 /// Stands for every host that is not named.
-const ANY: &str = "*";
+pub(crate) const ANY: &str = "*";
 
 /// What a host name leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,7 +104,7 @@ impl FromStr for Sites {
 }
 
 /// A host without its port, as it is looked up.
-fn name_of(host: &str) -> String {
+pub(crate) fn name_of(host: &str) -> String {
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
         _ => host,
@@ -113,7 +113,7 @@ fn name_of(host: &str) -> String {
 }
 
 /// A host's name or address; one of IPv6 in brackets.
-fn is_name(text: &str) -> bool {
+pub(crate) fn is_name(text: &str) -> bool {
     let address = text.strip_prefix('[').and_then(|t| t.strip_suffix(']'));
     let fits = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'.';
     (1..=253).contains(&text.len())

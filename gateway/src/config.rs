@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use broker::identity::AuthSettings;
+use broker::misskey::hosts::Hosts;
 use broker::node::env::{Bytes, Env, Interval, List, Period};
 use broker::node::settings::Settings;
 use broker::token::{Keyring, normal_origin};
@@ -67,6 +68,9 @@ pub struct Config {
     /// `CARILLON_HYPOTHESIS_STRICT`, default `false`: do as the original does
     /// also where it does wrong; see [`Hypothesis::new`](crate::dialect::hypothesis::Hypothesis::new).
     pub hypothesis_strict: bool,
+    /// `CARILLON_MISSKEY_HOSTS`, default empty, secret: which Misskey hosts are
+    /// served, and where each is.
+    pub misskey_hosts: Hosts,
     /// Who is asked whom a user's token names.
     pub auth: AuthSettings,
     /// `CARILLON_GATEWAY_PROBE_INTERVAL`, default `5s`: a link to Redis that is
@@ -119,6 +123,7 @@ impl Config {
                 .0,
             origins: env.get::<List<WebOrigin>>("CARILLON_GATEWAY_ORIGINS", "").0,
             hypothesis_strict: env.get("CARILLON_HYPOTHESIS_STRICT", "false"),
+            misskey_hosts: env.get("CARILLON_MISSKEY_HOSTS", ""),
             auth: AuthSettings::read(env),
             probe_interval: interval(env, "CARILLON_GATEWAY_PROBE_INTERVAL", "5s"),
             link_grace: period(env, "CARILLON_GATEWAY_LINK_GRACE", "15s"),

@@ -1,16 +1,24 @@
 //! Which Misskey hosts are served, and where each is.
 
+mod parse;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use url::Url;
 
+pub use self::parse::{BadHosts, Mistake};
+use crate::sites::{ANY, name_of};
 use crate::topic::Tenant;
 use crate::topology::RedisSettings;
 
 /// One Misskey, or producers that speak as one.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Host {
-    /// The name by which clients know it, in lower case, without port.
+    /// The name by which clients know it, in lower case, without port; `*` if it
+    /// is every other one.
     pub name: Arc<str>,
     /// Whose topics its events are.
     pub tenant: Tenant,
@@ -18,14 +26,14 @@ pub struct Host {
     /// configured `url`, with a port that is not the usual one. `None` if only our
     /// own topics feed it.
     pub bus: Option<Arc<str>>,
-    /// The Redis of that channel, if it is not ours.
+    /// The Redis of that channel, if it is not ours. Always one server.
     pub bus_redis: Option<RedisSettings>,
-    /// The Redis of its caches, if it is not ours.
+    /// The Redis of its caches, if it is not ours. Always one server.
     pub cache_redis: Option<RedisSettings>,
     /// What its keys begin with, without the colon.
     pub prefix: Arc<str>,
-    /// Where its HTTP API is, without `/api`. `None` if there is none, and our own
-    /// access tokens are the only ones.
+    /// Where its HTTP API is, without `api/`; ends in a slash. `None` if there is
+    /// none, and our own access tokens are the only ones.
     pub api: Option<Url>,
     /// Its own streaming address, to which channels are relayed that only it can
     /// serve. `None`: they are not served.
@@ -36,8 +44,75 @@ pub struct Host {
 }
 
 /// Shows no address: they hold passwords.
-impl std::fmt::Debug for Host {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Host({})", self.name)
+    }
+}
+
+/// The Misskey hosts of a cluster, by host name. Cheap to clone.
+///
+/// Written as `host=tenant`, separated by commas; the host `*` stands for every
+/// other one. After the tenant, in any order, each after a blank: `bus=` (see
+/// [`Host::bus`]), `bus_redis=` and `cache_redis=` (`redis://` addresses, ours
+/// without them), `prefix=` (without it that of the bus, else the host; of `*`,
+/// the tenant), `api=` (`http` or `https`), `relay=` (`ws` or `wss`) and
+/// `old_bus=true`. A comma within an address is written `%2C`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hosts {
+    in_order: Arc<[Arc<Host>]>,
+    by_name: Arc<HashMap<Box<str>, usize>>,
+}
+
+impl Hosts {
+    /// The host that a request is for, by its `Host` header; its port, its case
+    /// and a dot at its end do not matter.
+    pub fn host(&self, header: Option<&str>) -> Option<&Arc<Host>> {
+        let named = header.and_then(|header| self.by_name.get(&*name_of(header)));
+        let at = named.or_else(|| self.by_name.get(ANY))?;
+        self.in_order.get(*at)
+    }
+
+    /// All of them, in the order in which they were written.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Host>> {
+        self.in_order.iter()
+    }
+}
+
+impl FromStr for Hosts {
+    type Err = BadHosts;
+
+    fn from_str(text: &str) -> Result<Self, BadHosts> {
+        let in_order = parse::hosts(text)?;
+        let names = in_order.iter().map(|host| host.name.as_ref().into());
+        Ok(Self {
+            by_name: Arc::new(names.zip(0..).collect()),
+            in_order: in_order.into(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn led_to(hosts: &Hosts, header: Option<&str>) -> Option<String> {
+        hosts.host(header).map(|host| host.tenant.to_string())
+    }
+
+    #[test]
+    fn a_host_leads_to_its_tenant_whatever_its_port_and_case() {
+        let hosts: Hosts = "social.example=acme, *=rest".parse().unwrap();
+        for header in ["social.example", "Social.Example:8080", "social.example."] {
+            assert_eq!(led_to(&hosts, Some(header)).unwrap(), "acme", "{header}");
+        }
+        for header in [Some("other.example"), Some("*"), None] {
+            assert_eq!(led_to(&hosts, header).unwrap(), "rest", "{header:?}");
+        }
+        let one: Hosts = "social.example=acme".parse().unwrap();
+        assert_eq!(led_to(&one, Some("other.example")), None);
+        assert_eq!(Hosts::default().host(Some("social.example")), None);
+        let names: Vec<_> = hosts.iter().map(|host| &*host.name).collect();
+        assert_eq!(names, ["social.example", "*"]);
     }
 }

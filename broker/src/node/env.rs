@@ -29,11 +29,12 @@ const ROLES: [&str; 4] = [
 ];
 
 /// Variables without a role in their name that not every process reads.
-const SHARED: [&str; 7] = [
+const SHARED: [&str; 8] = [
     "CARILLON_DRAIN_WINDOW",
     "CARILLON_GLOBAL_LIFE",
     "CARILLON_HYPOTHESIS_STRICT",
     "CARILLON_MAX_PENDING",
+    "CARILLON_MISSKEY_HOSTS",
     "CARILLON_RETENTION",
     "CARILLON_SHUTDOWN_DELAY",
     "CARILLON_TOKEN_KEYS",
