@@ -18,6 +18,7 @@ pub mod graphql;
 pub mod http;
 pub mod hypothesis;
 pub mod metrics;
+pub mod misskey;
 pub mod process;
 pub mod proxy;
 pub mod redis;
@@ -27,6 +28,7 @@ pub mod until;
 
 pub use fleet::{Fleet, FleetBuilder};
 pub use graphql::Registration;
+pub use misskey::Misskey;
 pub use process::Process;
 pub use proxy::{Lines, Proxy};
 pub use socket::{Heard, Refusal, Socket, Upgrade};

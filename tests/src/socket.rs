@@ -73,6 +73,11 @@ impl Upgrade {
         let server = authority
             .parse()
             .expect("the URI names an IP address and a port");
+        Self::to_host(uri, server)
+    }
+
+    /// Asks this server for what the URI names, whose host may be any.
+    pub fn to_host(uri: &str, server: SocketAddr) -> Self {
         Self {
             uri: uri.to_owned(),
             server,
