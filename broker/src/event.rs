@@ -117,6 +117,19 @@ impl Event {
         })
     }
 
+    /// Something that nobody has stored, told by something else than a frame.
+    pub(crate) fn of(kind: &str, body: Box<RawValue>) -> Self {
+        Self {
+            entry: None,
+            kind: kind.into(),
+            body,
+            expires_at: None,
+            published_at: None,
+            shown: OnceLock::new(),
+            note: OnceLock::new(),
+        }
+    }
+
     /// What happened to which annotation, if the event tells of one and a script
     /// published it. Read once, for all who share the event.
     pub fn annotation(&self) -> Option<&Notification> {

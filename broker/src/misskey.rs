@@ -5,6 +5,8 @@ pub mod hosts;
 pub mod caller;
 pub mod viewer;
 pub mod note;
+pub mod wire;
+pub mod internal;
 
 use crate::key::Key;
 
