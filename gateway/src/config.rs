@@ -71,6 +71,9 @@ pub struct Config {
     /// `CARILLON_MISSKEY_HOSTS`, default empty, secret: which Misskey hosts are
     /// served, and where each is.
     pub misskey_hosts: Hosts,
+    /// `CARILLON_MISSKEY_MAX_RELAYS`, default `1000`: sockets to a Misskey itself
+    /// at once, one per client socket that has a channel which only it can serve.
+    pub misskey_max_relays: usize,
     /// Who is asked whom a user's token names.
     pub auth: AuthSettings,
     /// `CARILLON_GATEWAY_PROBE_INTERVAL`, default `5s`: a link to Redis that is
@@ -124,6 +127,7 @@ impl Config {
             origins: env.get::<List<WebOrigin>>("CARILLON_GATEWAY_ORIGINS", "").0,
             hypothesis_strict: env.get("CARILLON_HYPOTHESIS_STRICT", "false"),
             misskey_hosts: env.get("CARILLON_MISSKEY_HOSTS", ""),
+            misskey_max_relays: env.get("CARILLON_MISSKEY_MAX_RELAYS", "1000"),
             auth: AuthSettings::read(env),
             probe_interval: interval(env, "CARILLON_GATEWAY_PROBE_INTERVAL", "5s"),
             link_grace: period(env, "CARILLON_GATEWAY_LINK_GRACE", "15s"),

@@ -17,6 +17,7 @@ use broker::topic::Topic;
 
 use crate::close::CloseReason;
 use crate::interest::{Interest, Keys};
+use crate::relay::Relay;
 use crate::websocket::Frame;
 
 /// Which wire protocol a connection speaks.
@@ -85,6 +86,8 @@ pub enum Effect {
     Unsubscribe(Topic),
     /// Have something done that takes time.
     Ask(Errand),
+    /// Send a message to the Misskey at the other end. Never waits; see [`Relay::forward`].
+    Forward(Arc<Relay>, Box<str>),
     /// Give [`Notice::Woken`] at this time.
     WakeAt(Timestamp),
     /// Note something for the metrics.

@@ -16,15 +16,18 @@ use broker::Error;
 use broker::identity::{Authenticator, SignedIn};
 use broker::message::GlobalMessage;
 use broker::messages::{Backlog, Messages, Page, Unsent};
+use broker::misskey::caller::Caller;
 use broker::topic::Topic;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
 use tracing::{debug, error, info, warn};
 
+use crate::dialect::misskey::Question;
 use crate::dialect::{Answer, Errand, Mark};
 use crate::hub::SessionKey;
 use crate::mailbox::Mailbox;
 use crate::metrics::ErrandMetrics;
+use crate::relay::Relays;
 use crate::shard::inbox::{Inbox, Mail};
 
 /// Backlogs read at once. More would not make Redis faster, and after a lost
@@ -133,6 +136,7 @@ impl Errands {
         self,
         messages: Messages,
         authenticator: Authenticator,
+        relays: Relays,
         shards: Vec<Arc<Inbox>>,
         metrics: ErrandMetrics,
         stop: impl Future<Output = ()>,
@@ -141,6 +145,7 @@ impl Errands {
             errands: self,
             messages,
             authenticator,
+            relays,
             shards: shards.into(),
             metrics,
         };
@@ -160,6 +165,7 @@ struct Runner {
     errands: Errands,
     messages: Messages,
     authenticator: Authenticator,
+    relays: Relays,
     shards: Arc<[Arc<Inbox>]>,
     metrics: ErrandMetrics,
 }
@@ -182,6 +188,11 @@ impl Runner {
                             Some((_, claims)) => claims.push((asked, recipient)),
                             None => claims.push((global, vec![(asked, recipient)])),
                         }
+                    }
+                    // It lives as long as its relay, which has a place of its own.
+                    Errand::Misskey(asking) if asking.question == Question::Relay => {
+                        let (runner, caller) = (self.clone(), Arc::clone(&asking.caller));
+                        running.spawn(async move { runner.relay(&asked, &caller).await });
                     }
                     Errand::Backlog { .. }
                     | Errand::Identity(_)
@@ -260,6 +271,12 @@ impl Runner {
             }
         };
         self.answer(asked, Answer::Backlog { messages, more });
+    }
+
+    async fn relay(&self, asked: &Asked, caller: &Caller) {
+        let shard = &self.shards[asked.shard];
+        let send = |mail| shard.send(mail);
+        self.relays.serve(caller, asked.key, send).await;
     }
 
     async fn claim(&self, (global, claims): Claims) {

@@ -2,7 +2,7 @@
 //!
 //! In reading order: the bytes ([`websocket`]), the protocols ([`dialect`]) and
 //! what surrounds one ([`session`], [`close`], [`client`]), the threads that own
-//! sockets ([`shard`], [`hub`], [`interest`]), what takes time ([`errands`], [`mailbox`]), who
+//! sockets ([`shard`], [`hub`], [`interest`]), what takes time ([`errands`], [`mailbox`], [`relay`]), who
 //! is let in ([`admission`], [`client_address`], [`handshakes`], [`router`]), and
 //! the process ([`config`], [`metrics`], [`health`], [`control`], [`process`]).
 
@@ -16,6 +16,7 @@ pub mod hub;
 pub mod interest;
 pub mod errands;
 pub mod mailbox;
+pub mod relay;
 pub mod admission;
 pub mod client_address;
 pub mod handshakes;

@@ -2,6 +2,7 @@
 
 mod admission;
 mod errand;
+mod relay;
 mod shard;
 
 use prometheus::core::{Collector, Desc};
@@ -13,6 +14,7 @@ use prometheus::{
 
 pub use self::admission::AdmissionMetrics;
 pub use self::errand::ErrandMetrics;
+pub use self::relay::RelayMetrics;
 pub use self::shard::{DialectMetrics, ShardMetrics};
 
 /// Everything that a gateway counts. Cheap to clone.
@@ -24,6 +26,8 @@ pub struct Metrics {
     pub errands: ErrandMetrics,
     /// What admission counts.
     pub admission: AdmissionMetrics,
+    /// What relays to a Misskey count.
+    pub relays: RelayMetrics,
     /// Sockets that a drain has still to close.
     pub drain_remaining: IntGauge,
 }
@@ -84,6 +88,7 @@ impl Metrics {
             shard,
             errands: ErrandMetrics::register(&register)?,
             admission,
+            relays: RelayMetrics::register(&register)?,
             drain_remaining: register.gauge(
                 "drain_remaining",
                 "Sockets that a drain has still to close.",

@@ -22,6 +22,7 @@ use crate::admission::{Admission, Capacity};
 use crate::config::Config;
 use crate::errands::Errands;
 use crate::metrics::Metrics;
+use crate::relay::Relays;
 use crate::router::Front;
 use crate::shard::Berth;
 use crate::shard::inbox::Inbox;
@@ -122,6 +123,7 @@ async fn serve(
     let running = errands.clone().run(
         messages.clone(),
         authenticator.clone(),
+        Relays::new(config.misskey_max_relays, metrics.relays.clone()),
         inboxes.clone(),
         counted.clone(),
         until_end(),

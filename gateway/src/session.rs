@@ -219,6 +219,7 @@ impl Session {
             Effect::Send(_)
             | Effect::Want(..)
             | Effect::Ask(_)
+            | Effect::Forward(..)
             | Effect::WakeAt(_)
             | Effect::Count(_)
             | Effect::Close(_) => true,

@@ -11,6 +11,8 @@ use broker::misskey::caller::{Caller, Token};
 use broker::misskey::viewer::Viewer;
 use broker::topic::Topic;
 
+use crate::relay::Relay;
+
 use super::{Answer, Delivery, Dialect, Effect, Notice};
 
 /// A question on behalf of a socket.
@@ -44,6 +46,9 @@ pub enum Question {
     Note(Box<str>),
     /// All notifications have been read. Not answered.
     ReadNotifications,
+    /// A socket to the Misskey itself. Answered by [`Reply::Relay`] or
+    /// [`Reply::RelayEnded`]; after the former, by what comes of it.
+    Relay,
     /// What another user wrote has been read. Not answered.
     ReadChatUser(Box<str>),
     /// What was written in a room has been read. Not answered.
@@ -63,6 +68,13 @@ pub enum Reply {
     Refused,
     /// The packed note, as a `note` event.
     Note(Arc<Event>),
+    /// The way to the Misskey. It takes messages at once, though they may wait until
+    /// it is connected; dropping it ends it, and nothing of it is told after that.
+    Relay(Arc<Relay>),
+    /// A message from the Misskey, as it came.
+    Relayed(Box<str>),
+    /// The way has ended, or could not be opened: it is refused, or there are too many.
+    RelayEnded,
 }
 
 /// What sockets are told without having asked.

@@ -14,7 +14,7 @@ use super::out::Chain;
 use super::timers::Due;
 use super::{READ, Shard};
 use crate::close::CloseReason;
-use crate::dialect::{Delivery, Effect, Notice, Outgoing};
+use crate::dialect::{Answer, Delivery, Effect, Notice, Outgoing};
 use crate::hub::SessionKey;
 use crate::session::{Beat, Now, Session};
 use crate::websocket::{Decoder, Frame, Limits, Received};
@@ -47,6 +47,12 @@ impl Shard {
                 }
                 Mail::Answer(key, answer) => {
                     self.with(key, now, |session, now| session.answer(answer, now));
+                }
+                Mail::Relayed(key, relayed) => {
+                    if let Some(reply) = relayed.reply() {
+                        let answer = Answer::Misskey(reply);
+                        self.with(key, now, |session, now| session.answer(answer, now));
+                    }
                 }
                 Mail::News(topic, news) => {
                     let listeners: Vec<_> = self.hub.listeners(&topic).collect();

@@ -51,6 +51,7 @@ impl Shard {
                     key,
                     errand,
                 }),
+                Effect::Forward(relay, message) => relay.forward(message),
                 Effect::WakeAt(at) => {
                     self.timers
                         .add(now.steady + at.since(now.wall), Due::Wake, key);

@@ -16,6 +16,7 @@ use crate::client::Client;
 use crate::dialect::Answer;
 use crate::dialect::misskey::News;
 use crate::hub::SessionKey;
+use crate::relay::Relayed;
 
 /// What a shard is told.
 #[derive(Debug)]
@@ -26,6 +27,8 @@ pub enum Mail {
     Batch(Batch),
     /// What came of a session's errand.
     Answer(SessionKey, Answer),
+    /// What came through a session's relay.
+    Relayed(SessionKey, Relayed),
     /// For everybody who listens to this topic.
     News(Topic, News),
     /// Who listens to this topic?
@@ -57,7 +60,7 @@ pub struct Listening {
 }
 
 /// Mail for one shard. Events in it are bounded by the link, answers by the
-/// errands under way, and newcomers by the connections allowed.
+/// errands under way, what is relayed by each relay, and newcomers by the connections allowed.
 #[derive(Debug)]
 pub struct Inbox {
     mail: Mutex<Vec<Mail>>,

@@ -285,6 +285,7 @@ fn show(effect: &Effect) -> Option<String> {
             "ask identity".into()
         }
         Effect::Ask(errand) => format!("ask {errand:?}"),
+        Effect::Forward(_, message) => format!("forward {message}"),
         Effect::WakeAt(at) => format!("wake at {}", at.millis()),
         Effect::Count(Tally::Heard(..)) => return None,
         Effect::Count(Tally::Suppressed(reason)) => format!("suppressed {reason:?}"),

@@ -212,6 +212,7 @@ impl Conversation {
             Effect::Ask(Errand::Claim { global, .. }) => {
                 format!("claim {}", self.show_id(global.id))
             }
+            Effect::Forward(_, message) => format!("forward {message}"),
             Effect::WakeAt(at) => format!("wake at {}", at.millis()),
             Effect::Want(..)
             | Effect::Count(_)

@@ -1,0 +1,48 @@
+//! What relays to a Misskey count.
+
+use prometheus::{Error, IntCounter, IntCounterVec, IntGauge};
+
+use super::Register;
+use crate::relay::Ending;
+
+/// What relays to a Misskey count.
+#[derive(Clone, Debug)]
+pub struct RelayMetrics {
+    /// Relays there are.
+    pub open: IntGauge,
+    /// Relays opened.
+    pub opened: IntCounter,
+    /// Relays that could not be opened as there were as many as there may be.
+    pub refused: IntCounter,
+    ended: IntCounterVec,
+}
+
+impl RelayMetrics {
+    pub(super) fn register(register: &Register<'_>) -> Result<Self, Error> {
+        let ended = register.counters(
+            "relays_ended_total",
+            "Relayed sockets to a Misskey that ended, by why.",
+            &["reason"],
+        )?;
+        for ending in Ending::EVERY {
+            ended.with_label_values(&[ending.label()]);
+        }
+        Ok(Self {
+            open: register.gauge("relays", "Relayed sockets to a Misskey.")?,
+            opened: register.counter(
+                "relays_opened_total",
+                "Relayed sockets to a Misskey that were opened or tried.",
+            )?,
+            refused: register.counter(
+                "relays_refused_total",
+                "Relayed sockets not opened because there were as many as there may be.",
+            )?,
+            ended,
+        })
+    }
+
+    /// A relay ended.
+    pub fn ended(&self, ending: Ending) {
+        self.ended.with_label_values(&[ending.label()]).inc();
+    }
+}

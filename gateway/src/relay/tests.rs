@@ -1,0 +1,1 @@
+//! Relays before a Misskey of our own.
