@@ -242,9 +242,11 @@ impl Delivery {
     }
 
     /// What sessions with keys are found by. An event has keys if it tells of an
-    /// annotation.
+    /// annotation or of a note.
     pub fn keys(&self) -> Keys {
-        let annotation = self.event.annotation();
-        annotation.map(hypothesis::keys).unwrap_or_default()
+        let annotation = self.event.annotation().map(hypothesis::keys);
+        annotation
+            .or_else(|| self.event.note().map(misskey::timeline::keys))
+            .unwrap_or_default()
     }
 }

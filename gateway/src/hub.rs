@@ -134,7 +134,7 @@ impl Hub {
         };
         if let Some(choosy) = &listeners.choosy {
             let keys = keys();
-            let hit = keys.as_slice().iter().filter_map(|k| choosy.by_key.get(k));
+            let hit = keys.iter().filter_map(|key| choosy.by_key.get(&key));
             let mut crowds = 0;
             for sessions in hit {
                 crowds += 1;
@@ -182,8 +182,8 @@ impl Listeners {
 
 impl Choosy {
     fn add(&mut self, session: SessionKey, keys: Keys) {
-        for key in keys.as_slice() {
-            self.by_key.entry(*key).or_default().add(session);
+        for key in keys.iter() {
+            self.by_key.entry(key).or_default().add(session);
         }
         self.wants.insert(session, keys);
     }
@@ -192,11 +192,11 @@ impl Choosy {
         let Some(keys) = self.wants.remove(&session) else {
             return false;
         };
-        for key in keys.as_slice() {
-            if let Some(sessions) = self.by_key.get_mut(key) {
+        for key in keys.iter() {
+            if let Some(sessions) = self.by_key.get_mut(&key) {
                 sessions.remove(session);
                 if sessions.all().is_empty() {
-                    self.by_key.remove(key);
+                    self.by_key.remove(&key);
                 }
             }
         }

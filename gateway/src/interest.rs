@@ -4,7 +4,7 @@
 //! A key stands for a field and its value. It is a hash, so two values may share
 //! one: keys say who may be concerned, and the dialect compares what they stand for.
 
-pub use broker::key::Key;
+pub use broker::key::{Key, KeySet};
 
 /// What of a topic a session wants to hear.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,23 +22,40 @@ impl Interest {
     }
 }
 
-/// Some keys, each once, in order. One, the usual number, costs no allocation.
+/// Some keys, in sets that others may hold too. One, the usual number, costs no
+/// allocation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Keys(Held);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Held {
     One(Key),
-    Many(Box<[Key]>),
+    Many(Box<[KeySet]>),
 }
 
 impl Keys {
-    /// All of them.
-    pub fn as_slice(&self) -> &[Key] {
-        match &self.0 {
-            Held::One(key) => std::slice::from_ref(key),
-            Held::Many(keys) => keys,
-        }
+    /// Those of all the sets, which are shared, and some of its own.
+    pub fn union(
+        sets: impl IntoIterator<Item = KeySet>,
+        own: impl IntoIterator<Item = Key>,
+    ) -> Self {
+        let own: KeySet = own.into_iter().collect();
+        let sets = sets.into_iter().chain([own]);
+        let sets: Box<_> = sets.filter(|set| !set.as_slice().is_empty()).collect();
+        Self(match &*sets {
+            [only] if only.as_slice().len() == 1 => Held::One(only.as_slice()[0]),
+            _ => Held::Many(sets),
+        })
+    }
+
+    /// All of them. Of several sets, one may hold what another does.
+    pub fn iter(&self) -> impl Iterator<Item = Key> {
+        let (one, many): (_, &[KeySet]) = match &self.0 {
+            Held::One(key) => (Some(*key), &[]),
+            Held::Many(sets) => (None, sets),
+        };
+        let many = many.iter().flat_map(KeySet::as_slice);
+        one.into_iter().chain(many.copied())
     }
 }
 
@@ -50,13 +67,7 @@ impl Default for Keys {
 
 impl FromIterator<Key> for Keys {
     fn from_iter<I: IntoIterator<Item = Key>>(keys: I) -> Self {
-        let mut keys: Vec<_> = keys.into_iter().collect();
-        keys.sort_unstable();
-        keys.dedup();
-        Self(match keys[..] {
-            [only] => Held::One(only),
-            _ => Held::Many(keys.into()),
-        })
+        Self::union([], keys)
     }
 }
 
@@ -64,15 +75,35 @@ impl FromIterator<Key> for Keys {
 mod tests {
     use super::*;
 
+    fn all(keys: &Keys) -> Vec<Key> {
+        keys.iter().collect()
+    }
+
     #[test]
-    fn keys_are_held_once_and_in_order() {
+    fn keys_of_one_set_are_held_once_and_in_order() {
         let one = Key::of(1, "a");
         let two = Key::of(2, "a");
         assert_ne!(one, two, "the same value of another field is another key");
         let keys: Keys = [two, one, two].into_iter().collect();
-        assert_eq!(keys.as_slice(), [one.min(two), one.max(two)]);
+        assert_eq!(all(&keys), [one.min(two), one.max(two)]);
         let only: Keys = [one, one].into_iter().collect();
-        assert_eq!(only.as_slice(), [one]);
+        assert_eq!(all(&only), [one]);
+        assert_eq!(all(&Keys::default()), []);
         assert_eq!(size_of::<Keys>(), 16, "there is one for each socket");
+    }
+
+    #[test]
+    fn a_set_is_shared_and_not_copied() {
+        let (one, two, own) = (Key::of(0, "a"), Key::of(0, "b"), Key::of(0, "c"));
+        let shared: KeySet = [one, two].into_iter().collect();
+        let keys = Keys::union([shared.clone()], [own]);
+        let at = |key: &Key| std::ptr::from_ref(key);
+        let Held::Many(sets) = &keys.0 else {
+            panic!("there are several: {keys:?}");
+        };
+        assert_eq!(at(&sets[0].as_slice()[0]), at(&shared.as_slice()[0]));
+        assert_eq!(all(&keys).len(), 3);
+        assert_eq!(all(&Keys::union([shared.clone()], [])).len(), 2);
+        assert_eq!(all(&Keys::union([KeySet::default()], [own])), [own]);
     }
 }

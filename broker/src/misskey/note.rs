@@ -85,7 +85,7 @@ pub enum Visibility {
 
 /// How many notes may lie within each other: quotes of quotes have no end of
 /// their own. A note with more is refused, as what lies deeper could not be hidden.
-const MAX_DEPTH: usize = 32;
+pub const MAX_DEPTH: usize = 32;
 
 impl Note {
     /// Reads a packed note. What Misskey always writes may be missing, except for
@@ -105,6 +105,22 @@ impl Note {
     }
 }
 
+impl Visibility {
+    /// Reads what is said about who may see a note; for a member that may be missing.
+    ///
+    /// # Errors
+    /// If it is neither a string nor `null`.
+    pub fn said<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Self>, D::Error> {
+        let text = Option::<Text<'de>>::deserialize(from)?;
+        Ok(Some(match text.as_ref().map(|text| &*text.0) {
+            Some("public") => Self::Public,
+            Some("home") => Self::Home,
+            Some("followers") => Self::Followers,
+            _ => Self::Specified,
+        }))
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Packed<'a> {
@@ -113,8 +129,8 @@ struct Packed<'a> {
     created_at: Option<Text<'a>>,
     user_id: Option<Text<'a>>,
     user: Option<PackedUser<'a>>,
-    #[serde(default, deserialize_with = "visibility")]
-    visibility: Visibility,
+    #[serde(default, deserialize_with = "Visibility::said")]
+    visibility: Option<Visibility>,
     visible_user_ids: Option<Vec<Text<'a>>>,
     mentions: Option<Vec<Text<'a>>>,
     channel_id: Option<Text<'a>>,
@@ -171,7 +187,7 @@ impl Packed<'_> {
                     .unwrap_or_default(),
                 hidden_before: user.and_then(|user| user.make_notes_hidden_before),
             },
-            visibility: self.visibility,
+            visibility: self.visibility.unwrap_or_default(),
             visible_to: users(self.visible_user_ids),
             mentions: users(self.mentions),
             channel: self.channel_id.map(|id| Field::Channel.key(&id.0)),
@@ -213,16 +229,6 @@ fn reacted(pair: &str) -> Option<(Key, Box<str>)> {
         _ => reaction.into(),
     };
     Some((Field::User.key(user), reaction))
-}
-
-fn visibility<'de, D: Deserializer<'de>>(from: D) -> Result<Visibility, D::Error> {
-    let text = Option::<Text<'de>>::deserialize(from)?;
-    Ok(match text.as_ref().map(|text| &*text.0) {
-        Some("public") => Visibility::Public,
-        Some("home") => Visibility::Home,
-        Some("followers") => Visibility::Followers,
-        _ => Visibility::Specified,
-    })
 }
 
 /// The sum of what an object's members are.

@@ -1,6 +1,14 @@
 //! The streaming protocol of Misskey: timelines, notifications and notes as
 //! they change.
 
+pub mod rules;
+pub mod params;
+pub mod hashtags;
+pub mod timeline;
+pub mod copy;
+pub mod happened;
+pub mod personal;
+
 use std::rc::Rc;
 use std::sync::Arc;
 

@@ -278,7 +278,7 @@ fn show(effect: &Effect) -> Option<String> {
         }
         Effect::Subscribe(topic, _) => format!("+ {topic}"),
         Effect::Unsubscribe(topic) => format!("- {topic}"),
-        Effect::Want(_, Interest::Keys(keys)) => format!("want {}", keys.as_slice().len()),
+        Effect::Want(_, Interest::Keys(keys)) => format!("want {}", keys.iter().count()),
         Effect::Want(_, Interest::All) => "want all".into(),
         Effect::Ask(Errand::Identity(known)) => {
             assert_eq!((&*known.userid, &*known.token), (ADA, "t1"));
