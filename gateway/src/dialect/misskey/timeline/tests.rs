@@ -5,9 +5,9 @@ use std::sync::Arc;
 use broker::misskey::viewer::{Me, Visitors};
 use serde_json::{Value, json};
 
-use super::super::{copy, happened::Happened, personal};
+use super::super::{copy, happened::Happened, personal, personal::Share};
 use super::*;
-use crate::dialect::misskey::personal::Share;
+use crate::interest::Interest;
 
 const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 
