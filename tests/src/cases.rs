@@ -4,10 +4,14 @@
 //! A file has `cases`; a case has an `id`, a `level`, a `title` and `steps`; a
 //! step has an `op` and what it needs. Values are compared as JSON ([`json`]);
 //! frames are sent and seen as they are.
+//!
+//! A file that has `fixtures` as well holds cases of another form, those of the
+//! Misskey protocol ([`misskey`]).
 
 mod compare;
 mod frames;
 pub mod json;
+pub mod misskey;
 pub mod people;
 mod play;
 mod stage;
@@ -64,6 +68,8 @@ impl Level {
 pub struct Found {
     /// The cases, in the order of their files' names.
     pub cases: Vec<Case>,
+    /// Those of the Misskey protocol, file by file.
+    pub misskey: Vec<misskey::Cases>,
     /// Files that hold something else, such as cases of a form not played here.
     pub others: Vec<PathBuf>,
 }
@@ -86,6 +92,13 @@ pub fn read(place: &Path) -> Result<Found, String> {
     for file in files {
         let text = fs::read_to_string(&file).map_err(|error| told(&file, &error))?;
         let json = Json::parse(&text).map_err(|error| told(&file, &error))?;
+        if json.get("fixtures").is_some() && json.get("cases").is_some() {
+            let cases = misskey::Cases::read(&json);
+            found
+                .misskey
+                .push(cases.map_err(|error| told(&file, &error))?);
+            continue;
+        }
         match (json.get("meta"), json.get("cases")) {
             (Some(_), Some(Json::Array(cases))) => {
                 let cases = cases.iter().map(Case::read).collect::<Result<Vec<_>, _>>();

@@ -25,15 +25,24 @@ async fn main() -> ExitCode {
     for file in &found.others {
         println!("{} holds no cases of a known form.", file.display());
     }
-    if found.cases.is_empty() {
+    if found.cases.is_empty() && found.misskey.is_empty() {
         println!("There is nothing to play in {place}.");
         return ExitCode::from(2);
     }
-    let (mut passed, mut failed, mut skipped) = (0, 0, Vec::new());
+    let mut outcomes: Vec<(&str, Outcome)> = Vec::new();
     for (case, outcome) in cases::play_all(&found.cases).await {
+        outcomes.push((&case.id, outcome));
+    }
+    for file in &found.misskey {
+        for (case, outcome) in file.play().await {
+            outcomes.push((&case.id, outcome));
+        }
+    }
+    let (mut passed, mut failed, mut skipped) = (0, 0, Vec::new());
+    for (id, outcome) in outcomes {
         match outcome {
             Outcome::Passed => passed += 1,
-            Outcome::Skipped => skipped.push(case.id.as_str()),
+            Outcome::Skipped => skipped.push(id),
             Outcome::Failed(story) => {
                 failed += 1;
                 println!("{story}\n");

@@ -100,7 +100,8 @@ impl<'a> Stage<'a> {
         let version = step.0.get("version").map(ToString::to_string);
         let version = version.as_deref().unwrap_or("13").trim_matches('"');
         let address = self.fleet.gateway(gateway).address();
-        let opened = Wire::open(address, &target, version, &step.pairs("headers")).await;
+        let (host, headers) = (address.to_string(), step.pairs("headers"));
+        let opened = Wire::open(address, &host, &target, version, &headers).await;
         let (response, wire) = opened.map_err(|error| format!("no answer: {error}"))?;
         if let Some(wire) = wire {
             let name = step.text("socket")?.to_owned();

@@ -16,9 +16,9 @@ use crate::http::{self, Response};
 use crate::until::PATIENCE;
 
 const TEXT: u8 = 1;
-const BINARY: u8 = 2;
+pub(super) const BINARY: u8 = 2;
 const CLOSE: u8 = 8;
-const PING: u8 = 9;
+pub(super) const PING: u8 = 9;
 const PONG: u8 = 10;
 
 /// XORed over what a client sends, as the RFC wants it.
@@ -58,22 +58,26 @@ pub(super) struct Wire {
     stream: BufReader<TcpStream>,
     /// What is seen next, before anything is read.
     held: VecDeque<Seen>,
+    /// Pings stay unanswered.
+    mute: bool,
 }
 
 impl Wire {
-    /// Asks for an upgrade with these headers beside the necessary ones; the
-    /// answer, and the socket if there is one.
+    /// Asks this server, under the name of this host, for an upgrade with these
+    /// headers beside the necessary ones; the answer, and the socket if there is
+    /// one.
     ///
     /// # Errors
     /// If no whole answer comes.
     pub(super) async fn open(
         server: SocketAddr,
+        host: &str,
         target: &str,
         version: &str,
         headers: &[(String, String)],
     ) -> Result<(Response, Option<Self>)> {
         let mut head = format!(
-            "GET {target} HTTP/1.1\r\nHost: {server}\r\nConnection: Upgrade\r\n\
+            "GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\n\
              Upgrade: websocket\r\nSec-WebSocket-Key: Y2FzZXMgb2YgY2FyaWxsbw==\r\n\
              Sec-WebSocket-Version: {version}\r\n"
         );
@@ -88,8 +92,17 @@ impl Wire {
         let answer = timeout(PATIENCE, http::read(&mut stream)).await;
         let response = answer.map_err(|_| ErrorKind::TimedOut)??;
         let upgraded = response.status == 101;
-        let held = VecDeque::new();
-        Ok((response, upgraded.then_some(Self { stream, held })))
+        let wire = Self {
+            stream,
+            held: VecDeque::new(),
+            mute: false,
+        };
+        Ok((response, upgraded.then_some(wire)))
+    }
+
+    /// From now on pings are not answered.
+    pub(super) fn fall_mute(&mut self) {
+        self.mute = true;
     }
 
     /// Sends a text message in one frame.
@@ -108,7 +121,8 @@ impl Wire {
         drop(self.stream.write_all(&encode(frame)).await);
     }
 
-    /// What the server does next, within a time; pings are answered.
+    /// What the server does next, within a time; pings are answered, unless the
+    /// socket has fallen mute.
     pub(super) async fn seen_within(&mut self, patience: Duration) -> Option<Seen> {
         if let Some(seen) = self.held.pop_front() {
             return Some(seen);
@@ -125,7 +139,7 @@ impl Wire {
             Ok(Seen::Gone)
         };
         let seen = seen.unwrap_or(Seen::Gone);
-        if let Seen::Control(PING, payload) = &seen {
+        if let (Seen::Control(PING, payload), false) = (&seen, self.mute) {
             self.send(&Outgoing {
                 opcode: PONG,
                 fin: true,

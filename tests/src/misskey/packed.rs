@@ -29,12 +29,12 @@ pub fn note(id: &str, author: &str, more: Value) -> Value {
 }
 
 /// A note that answers another.
-pub fn reply(id: &str, author: &str, to: Value) -> Value {
+pub fn reply(id: &str, author: &str, to: &Value) -> Value {
     note(id, author, json!({ "replyId": to["id"], "reply": to }))
 }
 
 /// A note that does nothing but renote another.
-pub fn renote(id: &str, author: &str, of: Value) -> Value {
+pub fn renote(id: &str, author: &str, of: &Value) -> Value {
     note(
         id,
         author,
