@@ -226,7 +226,7 @@ fn nearest(ear: &Ear, wanted: &Json, how: Match) -> String {
         .iter()
         .filter(|frame| frame.get("type") == wanted.get("type"));
     let place = alike
-        .last()
+        .next_back()
         .and_then(|frame| difference(wanted, frame, how));
     place.unwrap_or_else(|| "nothing like it came".to_owned())
 }

@@ -133,7 +133,7 @@ impl<'a> Stage<'a> {
             return self.one_step(&name, step).await;
         }
         let name = self.viewers.first().copied().unwrap_or_default();
-        self.one_step(&name.to_owned(), step).await
+        self.one_step(name, step).await
     }
 
     /// A step whose socket, if it has one, is that of `name`.
