@@ -221,7 +221,7 @@ fn at(frame: &Json, path: &Json) -> Option<Json> {
 
 /// How the frame that comes nearest is different: one of the same type.
 fn nearest(ear: &Ear, wanted: &Json, how: Match) -> String {
-    let alike = ear
+    let mut alike = ear
         .frames
         .iter()
         .filter(|frame| frame.get("type") == wanted.get("type"));
