@@ -11,7 +11,7 @@ mod jwt;
 mod key_set;
 mod introspection;
 mod profile;
-mod upstream;
+pub(crate) mod upstream;
 
 use std::sync::Arc;
 

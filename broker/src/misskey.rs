@@ -7,6 +7,8 @@ pub mod viewer;
 pub mod note;
 pub mod wire;
 pub mod internal;
+pub mod api;
+pub mod relations;
 
 use crate::key::Key;
 

@@ -19,8 +19,8 @@ pub(crate) const UNKNOWN_FOR: Duration = Duration::from_secs(5);
 /// After a failure, calls are refused without asking for this long, lest they
 /// queue up to wait for one timeout each.
 const FAILED_FOR: Duration = Duration::from_secs(1);
-/// How many answers are remembered. Names that lead nowhere are cheap to make
-/// up, so this has to end somewhere; far fewer are in use.
+/// How many answers are remembered where nothing else is said. Names that lead
+/// nowhere are cheap to make up, so this has to end somewhere; far fewer are in use.
 const CAPACITY: usize = 8192;
 
 type Answer<V> = Result<Option<Arc<V>>, Arc<Error>>;
@@ -29,6 +29,7 @@ type Answer<V> = Result<Option<Arc<V>>, Arc<Error>>;
 pub(crate) struct Recent<V> {
     /// Never held across an await.
     entries: Mutex<HashMap<Box<str>, Arc<Entry<V>>>>,
+    capacity: usize,
 }
 
 /// Empty while it is being found out.
@@ -41,13 +42,19 @@ struct Known<V> {
 
 impl<V> Default for Recent<V> {
     fn default() -> Self {
-        Self {
-            entries: Mutex::default(),
-        }
+        Self::holding(CAPACITY)
     }
 }
 
 impl<V> Recent<V> {
+    /// One that remembers so many answers.
+    pub(crate) fn holding(capacity: usize) -> Self {
+        Self {
+            entries: Mutex::default(),
+            capacity,
+        }
+    }
+
     /// What is known of `name`, or else what `read` finds: the thing, and how
     /// long it is worth to be remembered.
     pub(crate) async fn get(
@@ -80,7 +87,7 @@ impl<V> Recent<V> {
         {
             return entry.clone();
         }
-        if CAPACITY <= entries.len() {
+        if self.capacity <= entries.len() {
             // What is not there goes first: anybody can ask for that, and who
             // was let in a moment ago must not be forgotten for it.
             let there = |entry: &Entry<V>| {
@@ -89,7 +96,7 @@ impl<V> Recent<V> {
             };
             entries.retain(|_, entry| there(entry));
             // To free a single place would mean such a walk for every call.
-            if CAPACITY / 2 <= entries.len() {
+            if self.capacity / 2 <= entries.len() {
                 entries.clear();
             }
         }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use url::{Url, form_urlencoded};
 
 use super::settings::{Claims, IntrospectionSettings};
-use super::upstream::Upstream;
+use super::upstream::{Bounds, Upstream};
 use super::vouched::{self, Vouched};
 use crate::error::Error;
 
@@ -23,7 +23,7 @@ pub(super) struct Introspection {
 impl Introspection {
     pub(super) fn new(settings: &IntrospectionSettings, claims: Claims) -> Self {
         Self {
-            upstream: Upstream::new("the introspection endpoint"),
+            upstream: Upstream::new("the introspection endpoint", Bounds::default()),
             url: settings.url.clone(),
             credentials: basic(&settings.client, &settings.secret.0),
             claims,

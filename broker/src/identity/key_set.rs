@@ -15,7 +15,7 @@ use tokio::sync::Mutex;
 use url::Url;
 
 use super::settings::JwtSettings;
-use super::upstream::Upstream;
+use super::upstream::{Bounds, Upstream};
 use crate::error::Error;
 
 /// The set is not read again sooner for a key that is not in it: anybody can
@@ -65,7 +65,7 @@ impl Attempt {
 impl KeySet {
     pub(super) fn new(settings: &JwtSettings) -> Self {
         Self {
-            upstream: Upstream::new("the provider's key set"),
+            upstream: Upstream::new("the provider's key set", Bounds::default()),
             url: settings.keys.clone(),
             algorithms: settings.algorithms.clone(),
             refresh: settings.refresh,

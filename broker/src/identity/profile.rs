@@ -6,7 +6,7 @@ use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue};
 use serde::Deserialize;
 use url::Url;
 
-use super::upstream::Upstream;
+use super::upstream::{Bounds, Upstream};
 use super::vouched::{self, Vouched};
 use crate::error::Error;
 
@@ -33,7 +33,7 @@ struct Group {
 impl Profile {
     pub(super) fn new(url: Url) -> Self {
         Self {
-            upstream: Upstream::new("the profile endpoint"),
+            upstream: Upstream::new("the profile endpoint", Bounds::default()),
             url,
         }
     }

@@ -1,8 +1,8 @@
 //! Asking another system over HTTP, so that its troubles stay its own.
 //!
-//! An answer takes at most a second and 64 KiB. Who fails several times in a row
-//! is given a rest, during which nobody waits for it. Neither addresses nor
-//! tokens are in what is told of a failure.
+//! An answer is bounded in time and bytes. Who fails several times in a row is
+//! given a rest, during which nobody waits for it. Neither addresses nor tokens
+//! are in what is told of a failure.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,24 +13,46 @@ use tracing::{info, warn};
 
 use crate::error::Error;
 
-/// How long an answer may take, all of it.
-const TIMEOUT: Duration = Duration::from_secs(1);
-/// Most bytes of an answer.
-const MAX_BODY: usize = 64 * 1024;
-/// Questions under way at the same time. Made-up tokens are questions too.
-const AT_ONCE: usize = 32;
-/// How long to wait until one may begin. It does not count as a failure: who
-/// asks about many tokens must not have it given a rest.
-const PLACE_TIMEOUT: Duration = Duration::from_millis(250);
+/// How long connecting may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Failures in a row after which it is given a rest.
 const FAILURES: u32 = 5;
 /// How long a rest is. After it, one question tells whether it is over.
 const REST: Duration = Duration::from_secs(5);
 
+/// What asking may cost.
+pub(crate) struct Bounds {
+    /// How long an answer may take, all of it.
+    pub(crate) timeout: Duration,
+    /// Most bytes of an answer.
+    pub(crate) body: usize,
+    /// Questions under way at the same time. Made-up tokens are questions too.
+    pub(crate) at_once: usize,
+    /// How long to wait until one may begin. It does not count as a failure: who
+    /// asks about many tokens must not have it given a rest.
+    pub(crate) place_timeout: Duration,
+    /// Whether it means itself, and not whom it is asked about, when it says
+    /// that too much is asked of it (429).
+    pub(crate) tires: bool,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_secs(1),
+            body: 64 << 10,
+            at_once: 32,
+            place_timeout: Duration::from_millis(250),
+            tires: true,
+        }
+    }
+}
+
 /// Another system that is asked.
-pub(super) struct Upstream {
+pub(crate) struct Upstream {
     /// What it is, for the log.
-    what: &'static str,
+    what: Box<str>,
+    bounds: Bounds,
     /// None if there is no way to ask anything.
     client: Option<Client>,
     places: Semaphore,
@@ -39,9 +61,9 @@ pub(super) struct Upstream {
 }
 
 /// An answer that was read to its end.
-pub(super) struct Reply {
-    pub(super) status: StatusCode,
-    pub(super) body: Vec<u8>,
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
+    pub(crate) body: Vec<u8>,
 }
 
 #[derive(Default)]
@@ -52,20 +74,21 @@ struct Health {
 
 impl Upstream {
     /// One that is called `what` in the log.
-    pub(super) fn new(what: &'static str) -> Self {
+    pub(crate) fn new(what: &str, bounds: Bounds) -> Self {
         let client = Client::builder()
             // A redirect could take the token to somebody else.
             .redirect(redirect::Policy::none())
-            .connect_timeout(TIMEOUT)
+            .connect_timeout(CONNECT_TIMEOUT)
             .user_agent(concat!("carillon/", env!("CARGO_PKG_VERSION")))
             .build();
         let client = client
             .inspect_err(|error| warn!(%error, "{what} cannot be asked: no HTTPS here"))
             .ok();
         Self {
-            what,
+            what: what.into(),
+            places: Semaphore::new(bounds.at_once),
+            bounds,
             client,
-            places: Semaphore::new(AT_ONCE),
             health: Mutex::default(),
         }
     }
@@ -75,36 +98,41 @@ impl Upstream {
     /// # Errors
     /// If it does not answer in time, answers too much, or fails by its own word
     /// (a status from 500 on, or 429).
-    pub(super) async fn ask(
+    pub(crate) async fn ask(
         &self,
         question: impl FnOnce(&Client) -> RequestBuilder,
     ) -> Result<Reply, Error> {
         let client = self.client.as_ref();
         let client = client.ok_or(Error::Provider("there is no HTTPS here"))?;
-        let place = tokio::time::timeout(PLACE_TIMEOUT, self.places.acquire());
+        let place = tokio::time::timeout(self.bounds.place_timeout, self.places.acquire());
         let _place = place
             .await
             .map_err(|_| Error::Provider("too many ask at the same time"))?;
         if !self.begins(Instant::now()) {
             return Err(Error::Provider("its failures are being waited out"));
         }
-        let answer = tokio::time::timeout(TIMEOUT, self.answer(question(client)))
+        let answer = tokio::time::timeout(self.bounds.timeout, self.answer(question(client)))
             .await
             .unwrap_or(Err(Error::Provider("no answer came in time")));
         self.ended(answer.is_ok(), Instant::now());
-        answer
+        let busy = |reply: &Reply| reply.status == StatusCode::TOO_MANY_REQUESTS;
+        match answer {
+            Ok(reply) if busy(&reply) => Err(Error::Provider("too much is asked of it")),
+            answer => answer,
+        }
     }
 
     async fn answer(&self, request: RequestBuilder) -> Result<Reply, Error> {
         let unread = |_| Error::Provider("it cannot be reached");
         let mut response = request.send().await.map_err(unread)?;
         let status = response.status();
-        if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+        let busy = status == StatusCode::TOO_MANY_REQUESTS;
+        if status.is_server_error() || busy && self.bounds.tires {
             return Err(Error::Provider("it says that it failed"));
         }
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(unread)? {
-            if MAX_BODY < body.len() + chunk.len() {
+            if self.bounds.body < body.len() + chunk.len() {
                 return Err(Error::Provider("its answer is too long"));
             }
             body.extend_from_slice(&chunk);
@@ -141,7 +169,7 @@ impl Upstream {
             health.resting_until = Some(now + REST);
             if !rested {
                 warn!(
-                    "{} fails; tokens it would be asked about are refused",
+                    "{} fails; whom it would be asked about is refused",
                     self.what
                 );
             }
@@ -155,7 +183,7 @@ mod tests {
 
     #[test]
     fn who_fails_again_and_again_is_given_a_rest_and_then_asked_once() {
-        let upstream = Upstream::new("the test");
+        let upstream = Upstream::new("the test", Bounds::default());
         let start = Instant::now();
         for _ in 0..FAILURES {
             assert!(upstream.begins(start));
