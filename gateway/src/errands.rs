@@ -27,6 +27,7 @@ use crate::dialect::{Answer, Errand, Mark};
 use crate::hub::SessionKey;
 use crate::mailbox::Mailbox;
 use crate::metrics::ErrandMetrics;
+use crate::misskey::Misskeys;
 use crate::relay::Relays;
 use crate::shard::inbox::{Inbox, Mail};
 
@@ -134,18 +135,14 @@ impl Errands {
     /// Runs errands until `stop` resolves.
     pub async fn run(
         self,
-        messages: Messages,
-        authenticator: Authenticator,
-        relays: Relays,
+        sources: Sources,
         shards: Vec<Arc<Inbox>>,
         metrics: ErrandMetrics,
         stop: impl Future<Output = ()>,
     ) {
         let errand = Runner {
             errands: self,
-            messages,
-            authenticator,
-            relays,
+            sources,
             shards: shards.into(),
             metrics,
         };
@@ -159,13 +156,24 @@ impl Errands {
 /// A global message, and the sessions whose recipients want their copies.
 type Claims = (Arc<GlobalMessage>, Vec<(Asked, Topic)>);
 
+/// Who knows what errands ask for.
+#[derive(Clone)]
+pub struct Sources {
+    /// Knows what waits.
+    pub messages: Messages,
+    /// Knows whom access tokens name.
+    pub authenticator: Authenticator,
+    /// Knows the users of Misskey hosts.
+    pub misskeys: Misskeys,
+    /// Opens relays to Misskey hosts.
+    pub relays: Relays,
+}
+
 /// What an errand needs.
 #[derive(Clone)]
 struct Runner {
     errands: Errands,
-    messages: Messages,
-    authenticator: Authenticator,
-    relays: Relays,
+    sources: Sources,
     shards: Arc<[Arc<Inbox>]>,
     metrics: ErrandMetrics,
 }
@@ -194,10 +202,13 @@ impl Runner {
                         let (runner, caller) = (self.clone(), Arc::clone(&asking.caller));
                         running.spawn(async move { runner.relay(&asked, &caller).await });
                     }
-                    Errand::Backlog { .. }
-                    | Errand::Identity(_)
-                    | Errand::Misskey(_)
-                    | Errand::Mark(_) => {
+                    // A host that is slow must hold up nobody but its own users;
+                    // it bounds for itself what it is asked at once.
+                    Errand::Misskey(_) => {
+                        let runner = self.clone();
+                        running.spawn(async move { runner.read(asked).await });
+                    }
+                    Errand::Backlog { .. } | Errand::Identity(_) | Errand::Mark(_) => {
                         let permit = Arc::clone(&free).acquire_owned().await;
                         let runner = self.clone();
                         running.spawn(async move {
@@ -231,13 +242,18 @@ impl Runner {
                 self.backlog(&asked, recipient, unsent).await;
             }
             Errand::Identity(known) => self.identity(&asked, known).await,
-            Errand::Misskey(_) | Errand::Claim { .. } | Errand::Mark(_) => {}
+            Errand::Misskey(asking) => {
+                if let Some(reply) = self.sources.misskeys.ask(asking).await {
+                    self.answer(&asked, Answer::Misskey(reply));
+                }
+            }
+            Errand::Claim { .. } | Errand::Mark(_) => {}
         }
     }
 
     async fn identity(&self, asked: &Asked, known: &SignedIn) {
         let identity = self
-            .retry("identity", || self.authenticator.again(known))
+            .retry("identity", || self.sources.authenticator.again(known))
             .await;
         // Who cannot be told is not let go on as before, nor made nobody.
         let identity = identity.unwrap_or_else(|error| {
@@ -251,7 +267,9 @@ impl Runner {
         // What this node has sent must not be found pending.
         self.errands.all_settled().await;
         let backlog = self
-            .retry("backlog", || self.messages.backlog(recipient, unsent, PAGE))
+            .retry("backlog", || {
+                self.sources.messages.backlog(recipient, unsent, PAGE)
+            })
             .await;
         let (messages, more) = match backlog {
             Ok(Backlog {
@@ -276,14 +294,16 @@ impl Runner {
     async fn relay(&self, asked: &Asked, caller: &Caller) {
         let shard = &self.shards[asked.shard];
         let send = |mail| shard.send(mail);
-        self.relays.serve(caller, asked.key, send).await;
+        self.sources.relays.serve(caller, asked.key, send).await;
     }
 
     async fn claim(&self, (global, claims): Claims) {
         for chunk in claims.chunks(CLAIM) {
             let recipients: Vec<_> = chunk.iter().map(|(_, topic)| topic.clone()).collect();
             let ids = self
-                .retry("claim", || self.messages.claim(&global, &recipients, false))
+                .retry("claim", || {
+                    self.sources.messages.claim(&global, &recipients, false)
+                })
                 .await;
             let ids = match ids {
                 Ok(ids) => ids,

@@ -15,6 +15,7 @@ pub mod shard;
 pub mod hub;
 pub mod interest;
 pub mod errands;
+pub mod misskey;
 pub mod mailbox;
 pub mod relay;
 pub mod admission;

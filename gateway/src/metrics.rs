@@ -3,6 +3,7 @@
 mod admission;
 mod errand;
 mod relay;
+mod misskey;
 mod shard;
 
 use prometheus::core::{Collector, Desc};
@@ -14,6 +15,7 @@ use prometheus::{
 
 pub use self::admission::AdmissionMetrics;
 pub use self::errand::ErrandMetrics;
+pub use self::misskey::MisskeyMetrics;
 pub use self::relay::RelayMetrics;
 pub use self::shard::{DialectMetrics, ShardMetrics};
 
@@ -28,6 +30,8 @@ pub struct Metrics {
     pub admission: AdmissionMetrics,
     /// What relays to a Misskey count.
     pub relays: RelayMetrics,
+    /// What is counted of what only a Misskey can tell.
+    pub misskey: MisskeyMetrics,
     /// Sockets that a drain has still to close.
     pub drain_remaining: IntGauge,
 }
@@ -89,6 +93,7 @@ impl Metrics {
             errands: ErrandMetrics::register(&register)?,
             admission,
             relays: RelayMetrics::register(&register)?,
+            misskey: MisskeyMetrics::register(&register)?,
             drain_remaining: register.gauge(
                 "drain_remaining",
                 "Sockets that a drain has still to close.",

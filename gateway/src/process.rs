@@ -20,8 +20,9 @@ use tracing::{info, warn};
 
 use crate::admission::{Admission, Capacity};
 use crate::config::Config;
-use crate::errands::Errands;
+use crate::errands::{Errands, Sources};
 use crate::metrics::Metrics;
+use crate::misskey::Misskeys;
 use crate::relay::Relays;
 use crate::router::Front;
 use crate::shard::Berth;
@@ -120,10 +121,15 @@ async fn serve(
     let counted = &metrics.errands;
     let health = health::watch(node.clone(), redis.clone(), link.state(), config.link_grace);
     let authenticator = Authenticator::new(redis.clone(), keys.clone(), &config.auth);
+    let hosts = &config.misskey_hosts;
+    let misskeys = Misskeys::new(hosts, redis, &authenticator, &inboxes, &metrics.misskey)?;
     let running = errands.clone().run(
-        messages.clone(),
-        authenticator.clone(),
-        Relays::new(config.misskey_max_relays, metrics.relays.clone()),
+        Sources {
+            messages: messages.clone(),
+            authenticator: authenticator.clone(),
+            misskeys: misskeys.clone(),
+            relays: Relays::new(config.misskey_max_relays, metrics.relays.clone()),
+        },
         inboxes.clone(),
         counted.clone(),
         until_end(),
@@ -136,9 +142,18 @@ async fn serve(
     node.spawn("link", link.run(until_end()));
     node.spawn("control", control::answer(asides, inboxes.clone(), bus));
     node.spawn("errands", running);
+    node.spawn("misskeys", misskeys.clone().run(until_end()));
     node.spawn("marks", marking);
 
-    let front = front(&config, node, messages, authenticator, &inboxes, &metrics);
+    let front = front(
+        &config,
+        node,
+        messages,
+        authenticator,
+        misskeys,
+        &inboxes,
+        &metrics,
+    );
     let accepting = CancellationToken::new();
     let accept = router::serve(listener, front, accepting.clone().cancelled_owned());
     node.spawn("accept", accept);
@@ -168,6 +183,7 @@ fn front(
     node: &Node,
     messages: Messages,
     authenticator: Authenticator,
+    misskeys: Misskeys,
     inboxes: &[Arc<Inbox>],
     metrics: &Metrics,
 ) -> Arc<Front> {
@@ -181,6 +197,7 @@ fn front(
         messages,
         sites: config.common.sites.clone(),
         authenticator,
+        misskeys,
         origins: config.origins.clone(),
         strict: config.hypothesis_strict,
         admission: Admission::new(capacity),

@@ -2,6 +2,7 @@
 //! upgraded becomes a socket of a shard.
 
 mod hypothesis;
+mod misskey;
 mod push;
 
 use std::net::{IpAddr, SocketAddr};
@@ -37,6 +38,7 @@ use crate::client_address::client_address;
 use crate::config::WebOrigin;
 use crate::handshakes::{Handshakes, Lost, Place};
 use crate::metrics::AdmissionMetrics;
+use crate::misskey::Misskeys;
 use crate::shard::inbox::{Admitted, Inbox, Mail};
 use crate::websocket::Handshake;
 
@@ -62,6 +64,8 @@ pub struct Front {
     pub sites: Sites,
     /// Knows whom users' access tokens name.
     pub authenticator: Authenticator,
+    /// Knows the users of Misskey hosts.
+    pub misskeys: Misskeys,
     /// The web origins from which annotations may be read; empty means all.
     pub origins: Vec<WebOrigin>,
     /// Whether to do as the original Hypothesis also where it does wrong.
@@ -131,6 +135,8 @@ pub async fn serve(listener: TcpListener, front: Arc<Front>, stop: impl Future<O
         .route("/", any(push::open))
         .route("/ws", any(hypothesis::open))
         .route("/_status", any(hypothesis::status))
+        .route("/streaming", any(misskey::open))
+        .route("/streaming/", any(misskey::open))
         .fallback(hypothesis::elsewhere)
         .layer(map_response(ends_here))
         .with_state(Arc::clone(&front));

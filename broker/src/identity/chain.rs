@@ -84,7 +84,7 @@ impl Authenticator {
     pub async fn signed_in(&self, site: &Site, token: &str) -> Result<Option<SignedIn>, Error> {
         match self.providers.recognise(token) {
             None => Ok(None),
-            Some(Link::Own) => self.by_store(site, token).await,
+            Some(Link::Own) => self.own(&site.tenant, token).await,
             // Rare beside our own, and large.
             Some(link) => Box::pin(self.by_provider(link, site, token)).await,
         }
@@ -110,15 +110,32 @@ impl Authenticator {
         }))
     }
 
-    async fn by_store(&self, site: &Site, token: &str) -> Result<Option<SignedIn>, Error> {
+    /// Whether the text has the form of one of our own tokens.
+    pub fn is_own(token: &str) -> bool {
+        AccessTokens::recognises(token)
+    }
+
+    /// Whom this token of our own names; `None`: nobody, or a user of another tenant.
+    ///
+    /// # Errors
+    /// If Redis fails.
+    pub async fn own(&self, tenant: &Tenant, token: &str) -> Result<Option<SignedIn>, Error> {
         let Some(found) = self.tokens.find(token).await? else {
             return Ok(None);
         };
-        if found.tenant != site.tenant {
+        if found.tenant != *tenant {
             return Ok(None);
         }
         let memberships = self.people.present(&found.tenant, &found.userid).await?;
         Ok(memberships.map(|memberships| found.signed_in(memberships)))
+    }
+
+    /// Which of our own tokens, by their ids, open something still.
+    ///
+    /// # Errors
+    /// If Redis fails.
+    pub async fn own_open(&self, ids: &[Arc<str>]) -> Result<Vec<bool>, Error> {
+        self.tokens.open(ids).await
     }
 
     async fn by_provider(

@@ -257,6 +257,18 @@ impl AccessTokens {
         Ok(self.read(id).await?.map(|(_, info)| info))
     }
 
+    /// Which tokens, by their ids, open something still.
+    pub(super) async fn open(&self, ids: &[Arc<str>]) -> Result<Vec<bool>, Error> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut all = redis::pipe();
+        for id in ids {
+            all.exists(self.keys.access_token(id));
+        }
+        self.redis.pipeline(&all).await
+    }
+
     /// A token that has not ended, and its digest.
     async fn read(&self, id: &str) -> Result<Option<([u8; 32], AccessTokenInfo)>, Error> {
         let key = self.keys.access_token(id);

@@ -30,8 +30,8 @@ use crate::recent::{KNOWN_FOR, Recent};
 
 /// Longer texts are no tokens.
 const MAX_TOKEN: usize = 512;
-/// What visitors may see is asked again after this.
-const VISITING_FOR: Duration = Duration::from_secs(60);
+/// What visitors may see is not asked again before this.
+const VISITING_FOR: Duration = Duration::from_secs(5);
 /// An answer that nobody understands is asked for again after this.
 const UNCLEAR_FOR: Duration = Duration::from_secs(1);
 /// Tokens whose answers are remembered: those of all users of a large node, who
@@ -48,8 +48,8 @@ const BOUNDS: Bounds = Bounds {
     tires: false,
 };
 
-/// What stands for a request that says nothing.
-const ENDPOINTS: [&str; 10] = [
+/// What is asked for, by its path.
+pub const ENDPOINTS: [&str; 10] = [
     "i",
     "meta",
     "notes/timeline",
@@ -122,9 +122,6 @@ impl Api {
     /// That of the host called `name`, at `base`, which ends in a slash; how long
     /// answers take is told to `seconds`, by endpoint.
     pub fn new(name: &str, base: Url, seconds: HistogramVec) -> Self {
-        for endpoint in ENDPOINTS {
-            seconds.with_label_values(&[endpoint]);
-        }
         Self {
             base,
             upstream: Upstream::new(&format!("the API of {name}"), BOUNDS),
@@ -169,11 +166,11 @@ impl Api {
                 Ok(me) => Standing::Signed(me.signed()),
                 Err(_) => Standing::Unclear,
             }),
-            StatusCode::UNAUTHORIZED => None,
             StatusCode::FORBIDDEN if Failure::is_suspension(&reply.body) => {
                 Some(Standing::Suspended)
             }
-            StatusCode::FORBIDDEN => None,
+            // The second, if it is an app's token that may not read the account.
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => None,
             // Such as 404: the address is wrong, which is not the user's fault.
             _ => Some(Standing::Unclear),
         })

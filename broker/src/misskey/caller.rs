@@ -37,6 +37,20 @@ pub enum Grant {
     App,
 }
 
+/// Characters of a user's own token.
+const NATIVE: usize = 16;
+
+impl Grant {
+    /// What the token allows, which its length tells.
+    pub fn of(token: &Token) -> Self {
+        if token.reveal().chars().count() == NATIVE {
+            Self::Native
+        } else {
+            Self::App
+        }
+    }
+}
+
 /// A token. Shown to nobody.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(Arc<str>);

@@ -64,6 +64,11 @@ impl Relation {
 pub struct Seen([Option<u64>; RELATIONS.len()]);
 
 impl Seen {
+    /// Whether the user's profile has ever been there.
+    pub fn has_profile(&self) -> bool {
+        self.0[Relation::Profile as usize].is_some()
+    }
+
     /// Whom the user follows has changed otherwise: the next value is read even
     /// if it is the one before.
     pub fn forget_following(&mut self) {

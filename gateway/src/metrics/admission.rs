@@ -6,11 +6,13 @@ use super::Register;
 use crate::dialect::Protocol;
 
 /// What came of an attempt to connect.
-const OUTCOMES: [&str; 8] = [
+const OUTCOMES: [&str; 10] = [
     "ok",
     "unauthorized",
     "forbidden_origin",
     "forbidden_ip",
+    "suspended",
+    "fault",
     "limited",
     "draining",
     "unavailable",

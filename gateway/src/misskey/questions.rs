@@ -1,0 +1,160 @@
+//! What sockets ask.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use broker::Error;
+use broker::event::Event;
+use broker::misskey::api::{Api, Standing};
+use broker::misskey::caller::{Account, Grant};
+use tokio::time::Instant;
+use tracing::debug;
+
+use super::desk::Desk;
+use crate::dialect::misskey::{Asking, News, Question, Reply};
+
+/// How long a question is asked again that nobody can answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Pause before it is asked again.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    #[error(transparent)]
+    Broker(#[from] Error),
+    #[error(transparent)]
+    Shared(#[from] Arc<Error>),
+}
+
+/// What comes of a question, if it is answered. A check that cannot be made is
+/// refused in the end.
+pub(super) async fn ask(desk: &Desk, asking: &Asking) -> Option<Reply> {
+    let question = label(&asking.question);
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let answer = tokio::time::timeout_at(until, Box::pin(answer(desk, asking))).await;
+        match answer {
+            Ok(Ok(reply)) => {
+                let refused = matches!(reply, Some(Reply::Refused));
+                let outcome = if refused { "refused" } else { "answered" };
+                desk.metrics.asked(question, outcome);
+                return reply;
+            }
+            Ok(Err(error)) => {
+                debug!(%error, question, "a question cannot be answered");
+                tokio::time::sleep(RETRY).await;
+            }
+            Err(_) => {}
+        }
+        if until <= Instant::now() {
+            desk.metrics.asked(question, "failed");
+            return is_check(&asking.question).then_some(Reply::Refused);
+        }
+    }
+}
+
+async fn answer(desk: &Desk, asking: &Asking) -> Result<Option<Reply>, Failed> {
+    let account = asking.caller.account.as_ref();
+    match (&asking.question, account) {
+        (Question::Viewer, None) => Ok(desk.visiting_now().map(Reply::Viewer)),
+        (Question::Viewer, Some(account)) => viewer(desk, account).await,
+        // Nothing is checked of visitors but what everybody may look at.
+        (Question::Chat, Some(account)) if account.grant == Grant::Native => {
+            Ok(Some(Reply::Allowed))
+        }
+        _ => match &desk.api {
+            Some(api) => of_host(desk, api, asking).await,
+            None => Ok(is_check(&asking.question).then_some(Reply::Refused)),
+        },
+    }
+}
+
+/// What the user follows and mutes. Whoever asks has just begun to listen: what
+/// ended before is told now.
+async fn viewer(desk: &Desk, account: &Account) -> Result<Option<Reply>, Failed> {
+    let user = desk.users.enter(&account.user);
+    let own = user
+        .tokens()
+        .into_iter()
+        .find_map(|(token, own)| own.filter(|_| token == account.token));
+    let token = own.is_none().then_some(&account.token);
+    if let Some(id) = own {
+        if !desk.authenticator.own_open(&[id]).await?.contains(&true) {
+            desk.token_ended(&account.user, &account.token);
+            return Ok(None);
+        }
+    } else if desk.ended.has_token(&account.token) {
+        desk.token_ended(&account.user, &account.token);
+        return Ok(None);
+    } else if let (true, Some(api)) = (desk.ended.has_user(account.key), &desk.api) {
+        api.forget(&account.token);
+        let standing = api.standing(&account.token).await?;
+        if !matches!(standing.as_deref(), Some(Standing::Signed(_))) {
+            let gone = News::SignedOut(Some(account.token.clone()));
+            desk.tell(&desk.of_user(&account.user), &gone);
+            return Ok(None);
+        }
+    }
+    desk.fill(&user, token).await?;
+    Ok(user.viewer().map(Reply::Viewer))
+}
+
+/// What only the host can tell.
+async fn of_host(desk: &Desk, api: &Api, asking: &Asking) -> Result<Option<Reply>, Failed> {
+    let _place = desk.asking.acquire().await;
+    let token = asking.caller.account.as_ref().map(|account| &account.token);
+    let allowed = |yes: bool| Some(if yes { Reply::Allowed } else { Reply::Refused });
+    Ok(match (&asking.question, token) {
+        (Question::Role(role), _) => allowed(api.role(role).await?),
+        (Question::Note(note), _) => {
+            let note = api.note(token, note).await?;
+            let event = note.and_then(|note| {
+                let frame = format!(r#"{{"v":1,"type":"note","body":{note}}}"#);
+                Event::parse(frame.as_bytes()).ok()
+            });
+            event.map(|event| Reply::Note(Arc::new(event)))
+        }
+        (Question::List(list), Some(token)) => {
+            let members = api.list(token, list).await?;
+            Some(members.map_or(Reply::Refused, Reply::Members))
+        }
+        (Question::Antenna(antenna), Some(token)) => allowed(api.antenna(token, antenna).await?),
+        (Question::Chat, Some(token)) => allowed(api.chat(token).await?),
+        (Question::ChatRoom(room), Some(token)) => allowed(api.room(token, room).await?),
+        (question, _) => is_check(question).then_some(Reply::Refused),
+    })
+}
+
+/// Whether a socket does nothing else until it is answered.
+fn is_check(question: &Question) -> bool {
+    match question {
+        Question::List(_)
+        | Question::Antenna(_)
+        | Question::Role(_)
+        | Question::Chat
+        | Question::ChatRoom(_) => true,
+        Question::Viewer
+        | Question::Relay
+        | Question::Note(_)
+        | Question::ReadNotifications
+        | Question::ReadChatUser(_)
+        | Question::ReadChatRoom(_) => false,
+    }
+}
+
+/// The name under which it is counted.
+fn label(question: &Question) -> &'static str {
+    match question {
+        Question::Viewer => "viewer",
+        Question::List(_) => "list",
+        Question::Antenna(_) => "antenna",
+        Question::Role(_) => "role",
+        Question::Chat => "chat",
+        Question::ChatRoom(_) => "chat_room",
+        Question::Note(_) => "note",
+        Question::Relay => "relay",
+        Question::ReadNotifications => "notifications",
+        Question::ReadChatUser(_) | Question::ReadChatRoom(_) => "chat_read",
+    }
+}

@@ -1,0 +1,315 @@
+//! The users of one host who are here: what they follow and mute, read once for
+//! all their sockets.
+//!
+//! Who is here is seen by who holds the callers that were given out: sockets do.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use broker::key::Key;
+use broker::misskey::Field;
+use broker::misskey::caller::{Account, Caller, Grant, Token};
+use broker::misskey::hosts::Host;
+use broker::misskey::relations::{Found, Seen};
+use broker::misskey::viewer::{Me, Viewer};
+use prometheus::IntGauge;
+
+/// Who has gone is known this much longer: in a reconnect storm most are back
+/// within seconds.
+const LINGER: Duration = Duration::from_secs(30);
+/// How long what was read of a user is believed. Another second or so passes
+/// until it is read again, and it must be known within ten.
+const BELIEVED: Duration = Duration::from_secs(8);
+/// Parts into which all users are divided, so that they are not read at once.
+const PARTS: usize = 32;
+
+/// The users of one host who are here.
+pub(super) struct Users {
+    by_key: Mutex<HashMap<Key, Arc<User>>>,
+    /// All of them, with when they were last read about, oldest first.
+    queue: Mutex<VecDeque<(Instant, Weak<User>)>>,
+    count: IntGauge,
+}
+
+/// One of them.
+pub(super) struct User {
+    /// The user's id.
+    pub(super) id: Arc<str>,
+    /// What stands for it.
+    pub(super) key: Key,
+    /// Held by who reads about the user for the first time.
+    pub(super) filling: tokio::sync::Mutex<()>,
+    /// Never held across an await.
+    known: Mutex<Known>,
+}
+
+struct Known {
+    /// None until it has been read once.
+    viewer: Option<Arc<Viewer>>,
+    seen: Seen,
+    /// Grows with each change that was told and not read.
+    told: u64,
+    here: Vec<Here>,
+    doubts: Doubts,
+    /// When somebody was last here.
+    last: Instant,
+}
+
+/// What the cache may never tell of a user, and is asked of the host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Doubts {
+    /// Whom the user follows may have changed, and the cache may have no word of it.
+    pub(super) following: bool,
+    /// What the user may see, and whether the tokens are valid, may have changed.
+    pub(super) rights: bool,
+}
+
+/// The sockets with one token.
+struct Here {
+    caller: Weak<Caller>,
+    /// The id of the token, if it is one of our own.
+    own: Option<Arc<str>>,
+}
+
+/// How far a user was known when reading began.
+#[derive(Clone, Copy)]
+pub(super) struct Before {
+    pub(super) seen: Seen,
+    told: u64,
+}
+
+impl Users {
+    pub(super) fn new(count: IntGauge) -> Self {
+        Self {
+            by_key: Mutex::default(),
+            queue: Mutex::default(),
+            count,
+        }
+    }
+
+    /// The user of this id, who may not be known yet.
+    pub(super) fn enter(&self, id: &Arc<str>) -> Arc<User> {
+        let key = Field::User.key(id);
+        let mut all = self.all();
+        let user = all.entry(key).or_insert_with(|| {
+            self.count.inc();
+            let user = Arc::new(User::new(Arc::clone(id), key));
+            let entry = (Instant::now(), Arc::downgrade(&user));
+            self.queue().push_back(entry);
+            user
+        });
+        Arc::clone(user)
+    }
+
+    /// Who is here under this key.
+    pub(super) fn get(&self, key: Key) -> Option<Arc<User>> {
+        self.all().get(&key).cloned()
+    }
+
+    /// All who are here.
+    pub(super) fn everybody(&self) -> Vec<Arc<User>> {
+        self.all().values().cloned().collect()
+    }
+
+    /// Of whom is to be read again now: a part of them at most, so that all are
+    /// once they have been asked for so often. Who has gone is forgotten.
+    pub(super) fn due(&self, now: Instant) -> Vec<Arc<User>> {
+        let mut due = Vec::new();
+        let mut all = self.all();
+        let mut queue = self.queue();
+        for _ in 0..queue.len().div_ceil(PARTS) {
+            let old = |(at, _): &(Instant, _)| BELIEVED <= now.saturating_duration_since(*at);
+            let Some((_, user)) = queue.pop_front_if(|entry| old(entry)) else {
+                break;
+            };
+            let Some(user) = user.upgrade() else {
+                continue;
+            };
+            // Whoever is entering holds it beside the table and us.
+            if Arc::strong_count(&user) <= 2 && user.is_gone(now) {
+                all.remove(&user.key);
+                self.count.dec();
+                continue;
+            }
+            queue.push_back((now, Arc::downgrade(&user)));
+            due.push(user);
+        }
+        if all.len() < all.capacity() / 4 {
+            all.shrink_to_fit();
+            queue.shrink_to_fit();
+        }
+        due
+    }
+
+    fn queue(&self) -> MutexGuard<'_, VecDeque<(Instant, Weak<User>)>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn all(&self) -> MutexGuard<'_, HashMap<Key, Arc<User>>> {
+        self.by_key.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Users {
+    fn drop(&mut self) {
+        let left = self.by_key.get_mut().map_or(0, |all| all.len());
+        self.count.sub(left as i64);
+    }
+}
+
+impl User {
+    fn new(id: Arc<str>, key: Key) -> Self {
+        Self {
+            id,
+            key,
+            filling: tokio::sync::Mutex::default(),
+            known: Mutex::new(Known {
+                viewer: None,
+                seen: Seen::default(),
+                told: 0,
+                here: Vec::new(),
+                doubts: Doubts::default(),
+                last: Instant::now(),
+            }),
+        }
+    }
+
+    /// What the user follows and mutes, if that has been read.
+    pub(super) fn viewer(&self) -> Option<Arc<Viewer>> {
+        self.known().viewer.clone()
+    }
+
+    /// How far the user is known, before something is read.
+    pub(super) fn before(&self) -> Before {
+        let known = self.known();
+        Before {
+            seen: known.seen,
+            told: known.told,
+        }
+    }
+
+    /// Notes what was found, unless something was told since: it may be older
+    /// than that, and has to be read again (`Err`). Returns the viewer if it is
+    /// another than before.
+    pub(super) fn found(&self, before: Before, found: Found) -> Result<Option<Arc<Viewer>>, ()> {
+        let mut known = self.known();
+        if known.told != before.told {
+            return Err(());
+        }
+        let mut seen = known.seen;
+        let mut viewer = known
+            .viewer
+            .as_deref()
+            .map_or_else(|| self.nobody_known(), Viewer::clone);
+        found.apply(&mut seen, &mut viewer);
+        known.seen = seen;
+        Ok(known.set(viewer))
+    }
+
+    /// Changes what is known as it was told. Returns the viewer if it is another
+    /// than before; who was never read about is read about later.
+    pub(super) fn told(&self, change: impl FnOnce(&mut Viewer, &mut Seen)) -> Option<Arc<Viewer>> {
+        let mut known = self.known();
+        known.told += 1;
+        let mut viewer = known.viewer.as_deref()?.clone();
+        let mut seen = known.seen;
+        change(&mut viewer, &mut seen);
+        known.seen = seen;
+        known.set(viewer)
+    }
+
+    /// The caller for sockets with this token, one for all of them.
+    pub(super) fn caller(
+        &self,
+        host: &Arc<Host>,
+        token: &Token,
+        grant: Grant,
+        own: Option<Arc<str>>,
+    ) -> Arc<Caller> {
+        let mut known = self.known();
+        known.last = Instant::now();
+        known.here.retain(|here| 0 < here.caller.strong_count());
+        let same = |caller: &Arc<Caller>| {
+            let account = caller.account.as_ref();
+            account.is_some_and(|account| account.token == *token && account.grant == grant)
+        };
+        let mut present = known.here.iter().filter_map(|here| here.caller.upgrade());
+        if let Some(caller) = present.find(same) {
+            return caller;
+        }
+        let caller = Arc::new(Caller {
+            host: Arc::clone(host),
+            account: Some(Account {
+                user: Arc::clone(&self.id),
+                key: self.key,
+                grant,
+                token: token.clone(),
+            }),
+        });
+        let weak = Arc::downgrade(&caller);
+        known.here.push(Here { caller: weak, own });
+        caller
+    }
+
+    /// The tokens with which the user is here, and the ids of those that are our own.
+    pub(super) fn tokens(&self) -> Vec<(Token, Option<Arc<str>>)> {
+        let known = self.known();
+        let tokens = known.here.iter().filter_map(|here| {
+            let caller = here.caller.upgrade()?;
+            Some((caller.account.as_ref()?.token.clone(), here.own.clone()))
+        });
+        tokens.collect()
+    }
+
+    /// Whether somebody is here.
+    pub(super) fn is_here(&self) -> bool {
+        let known = self.known();
+        known.here.iter().any(|here| 0 < here.caller.strong_count())
+    }
+
+    /// What is to be asked of the host.
+    pub(super) fn doubts(&self) -> Doubts {
+        self.known().doubts
+    }
+
+    /// Changes what is to be asked of the host.
+    pub(super) fn doubt(&self, change: impl FnOnce(&mut Doubts)) {
+        change(&mut self.known().doubts);
+    }
+
+    /// Whether nobody has been here for a while.
+    fn is_gone(&self, now: Instant) -> bool {
+        let mut known = self.known();
+        if known.here.iter().any(|here| 0 < here.caller.strong_count()) {
+            known.last = now;
+            return false;
+        }
+        LINGER <= now.saturating_duration_since(known.last)
+    }
+
+    fn nobody_known(&self) -> Viewer {
+        Viewer {
+            me: Some(Me {
+                id: Arc::clone(&self.id),
+                key: self.key,
+            }),
+            ..Viewer::default()
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    fn set(&mut self, viewer: Viewer) -> Option<Arc<Viewer>> {
+        if self.viewer.as_deref() == Some(&viewer) {
+            return None;
+        }
+        let viewer = Arc::new(viewer);
+        self.viewer = Some(Arc::clone(&viewer));
+        Some(viewer)
+    }
+}
