@@ -103,6 +103,8 @@ pub enum Tally {
     Heard(hypothesis::MessageKind, hypothesis::Outcome),
     /// An event that the client asked for and does not get.
     Suppressed(hypothesis::Reason),
+    /// A message from a client of a Misskey, by its kind and what came of it.
+    Said(misskey::MessageKind, misskey::Outcome),
 }
 
 /// A frame on its way to the client.
@@ -213,8 +215,9 @@ pub enum Notice<'a> {
     Flushed(&'a Tag),
     /// A tagged frame was dropped because it expired before it could be written.
     Expired(&'a Tag),
-    /// Something of the user, or of what they look at, is otherwise than before.
-    News(&'a misskey::News),
+    /// Something is otherwise than before: of the user of this topic, or of what is
+    /// looked at.
+    News(&'a Topic, &'a misskey::News),
     /// The time of a [`Effect::WakeAt`] has come.
     Woken,
 }
@@ -229,6 +232,8 @@ pub struct Delivery {
     pub pushed: OnceCell<Option<push::Pushed>>,
     /// As the Hypothesis dialect reads it.
     pub told: OnceCell<hypothesis::Told>,
+    /// As that of Misskey reads it.
+    pub misskey: OnceCell<Box<misskey::Told>>,
 }
 
 impl Delivery {
@@ -238,6 +243,7 @@ impl Delivery {
             event,
             pushed: OnceCell::new(),
             told: OnceCell::new(),
+            misskey: OnceCell::new(),
         }
     }
 

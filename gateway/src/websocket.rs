@@ -18,6 +18,6 @@ mod conformance;
 mod random;
 
 pub use codec::{Decoder, Limits, Received};
-pub use frame::{CloseFrame, Frame};
+pub use frame::{CloseFrame, Frame, Shared};
 pub use handshake::{Handshake, Refusal};
 pub use violation::Violation;

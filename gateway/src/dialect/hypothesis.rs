@@ -309,7 +309,7 @@ impl Dialect for Hypothesis {
                 again.into_iter().collect()
             }
             Notice::Woken => self.wake(now).into_iter().collect(),
-            Notice::Flushed(_) | Notice::Expired(_) | Notice::News(_) => Vec::new(),
+            Notice::Flushed(_) | Notice::Expired(_) | Notice::News(..) => Vec::new(),
         }
     }
 }

@@ -327,7 +327,7 @@ impl Dialect for Push {
                 mark.into_iter().chain(self.next_page(tag)).collect()
             }
             Notice::Expired(tag) => self.next_page(tag).into_iter().collect(),
-            Notice::News(_) => Vec::new(),
+            Notice::News(..) => Vec::new(),
             Notice::Woken => {
                 if self
                     .settling

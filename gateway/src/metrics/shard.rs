@@ -9,6 +9,7 @@ use prometheus::{
 use super::Register;
 use crate::close::CloseReason;
 use crate::dialect::hypothesis::{MessageKind, Outcome, Reason};
+use crate::dialect::misskey;
 use crate::dialect::{Protocol, Tally};
 
 /// What the shards count, each label resolved once.
@@ -174,6 +175,7 @@ impl ShardMetrics {
     /// A dialect has counted something.
     pub fn tally(&self, tally: Tally) {
         match tally {
+            Tally::Said(kind, outcome) => self.messages.with_label_values(&said(kind, outcome)),
             Tally::Heard(kind, outcome) => self.messages.with_label_values(&heard(kind, outcome)),
             Tally::Suppressed(reason) => self.suppressed.with_label_values(&withheld(reason)),
         }
@@ -225,6 +227,27 @@ fn heard(kind: MessageKind, outcome: Outcome) -> [&'static str; 3] {
         Outcome::NotJson => "not_json",
     };
     [Protocol::Hypothesis.label(), kind, outcome]
+}
+
+fn said(kind: misskey::MessageKind, outcome: misskey::Outcome) -> [&'static str; 3] {
+    use misskey::{MessageKind, Outcome};
+    let kind = match kind {
+        MessageKind::Connect => "connect",
+        MessageKind::Disconnect => "disconnect",
+        MessageKind::Channel => "channel",
+        MessageKind::Capture => "capture",
+        MessageKind::Release => "release",
+        MessageKind::ReadNotification => "read_notification",
+        MessageKind::Alive => "alive",
+        MessageKind::Other => "other",
+    };
+    let outcome = match outcome {
+        Outcome::Ok => "ok",
+        Outcome::Invalid => "invalid",
+        Outcome::Refused => "refused",
+        Outcome::Idle => "idle",
+    };
+    [Protocol::Misskey.label(), kind, outcome]
 }
 
 fn withheld(reason: Reason) -> [&'static str; 2] {

@@ -57,7 +57,9 @@ impl Shard {
                 Mail::News(topic, news) => {
                     let listeners: Vec<_> = self.hub.listeners(&topic).collect();
                     for key in listeners {
-                        self.with(key, now, |s, now| s.notice(Notice::News(&news), now));
+                        self.with(key, now, |s, now| {
+                            s.notice(Notice::News(&topic, &news), now)
+                        });
                     }
                 }
                 Mail::Count(topic, asker) => drop(asker.send(self.listening(&topic))),

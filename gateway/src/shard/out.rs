@@ -2,11 +2,12 @@
 //! only when the client does not take them.
 
 use std::collections::VecDeque;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, IoSlice, Write};
 
 use broker::Timestamp;
 
 use crate::dialect::{Outgoing, Tag};
+use crate::websocket::Frame;
 
 /// Frames gathered into one write; a larger one would only wait in the kernel.
 const GATHER: usize = 64 << 10;
@@ -188,13 +189,13 @@ impl Queue {
             let Some(first) = self.frames.front() else {
                 return Ok(Progress::Done);
             };
-            let rest = &first.frame.bytes()[self.written..];
-            let alone = self.frames.len() == 1 || GATHER <= rest.len();
+            let left = first.frame.len() - self.written;
+            let alone = self.frames.len() == 1 || GATHER <= left;
             let written = if alone {
-                write_some(stream, rest)?
+                write_some(stream, after(&first.frame, self.written))?
             } else {
                 self.gather(scratch, now);
-                write_some(stream, scratch)?
+                write_some(stream, [scratch, &[]])?
             };
             match written {
                 Some(written) => self.advance(written, fates),
@@ -207,12 +208,14 @@ impl Queue {
         scratch.clear();
         let mut skip = self.written;
         for outgoing in &self.frames {
-            let bytes = &outgoing.frame.bytes()[skip..];
+            let left = outgoing.frame.len() - skip;
             let stale = skip == 0 && expired(outgoing, now);
-            if stale || (!scratch.is_empty() && GATHER < scratch.len() + bytes.len()) {
+            if stale || (!scratch.is_empty() && GATHER < scratch.len() + left) {
                 break;
             }
-            scratch.extend_from_slice(bytes);
+            for part in after(&outgoing.frame, skip) {
+                scratch.extend_from_slice(part);
+            }
             skip = 0;
         }
     }
@@ -262,7 +265,7 @@ pub(super) fn write_chain(
     let mut queue = Queue::default();
     if chain.is_empty() && !expired(&only, now) {
         // The usual case, which needs neither a queue nor a copy.
-        let written = write_some(stream, only.frame.bytes())?.unwrap_or(0);
+        let written = write_some(stream, only.frame.parts())?.unwrap_or(0);
         if written == only.frame.len() {
             fates.bytes += written as u64;
             fates.flushed(only);
@@ -284,10 +287,23 @@ fn expired(outgoing: &Outgoing, now: Timestamp) -> bool {
     outgoing.expires_at.is_some_and(|at| at <= now)
 }
 
+/// What comes after the first `written` bytes of a frame.
+fn after(frame: &Frame, written: usize) -> [&[u8]; 2] {
+    let [start, rest] = frame.parts();
+    match start.get(written..) {
+        Some(start) => [start, rest],
+        None => [&rest[written - start.len()..], &[]],
+    }
+}
+
 /// `None` if the client must read first.
-fn write_some(stream: &mut impl Write, bytes: &[u8]) -> io::Result<Option<usize>> {
+fn write_some(stream: &mut impl Write, parts: [&[u8]; 2]) -> io::Result<Option<usize>> {
     loop {
-        match stream.write(bytes) {
+        let result = match parts {
+            [bytes, []] | [[], bytes] => stream.write(bytes),
+            parts => stream.write_vectored(&parts.map(IoSlice::new)),
+        };
+        match result {
             Ok(0) => return Err(ErrorKind::WriteZero.into()),
             Ok(written) => return Ok(Some(written)),
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
@@ -303,7 +319,7 @@ mod tests {
     use broker::message::MessageId;
 
     use super::*;
-    use crate::websocket::Frame;
+    use crate::websocket::Shared;
 
     /// Takes so many bytes, then blocks.
     struct Client {
@@ -337,8 +353,13 @@ mod tests {
 
     fn frame(n: u32, expires_at: Option<i64>) -> Outgoing {
         let expires_at = expires_at.map(Timestamp::from_millis);
+        let start = format!("message {n}");
+        let frame = match n % 2 {
+            0 => Frame::text(&start),
+            _ => Frame::joined(&[&start], &Shared::new(&["end".repeat(200).as_str()])),
+        };
         Outgoing {
-            frame: Frame::text(&format!("message {n}")),
+            frame,
             expires_at,
             tag: Some(tag(n)),
         }
@@ -347,7 +368,7 @@ mod tests {
     fn bytes(numbers: &[u32]) -> Vec<u8> {
         numbers
             .iter()
-            .flat_map(|&n| frame(n, None).frame.bytes().to_vec())
+            .flat_map(|&n| frame(n, None).frame.parts().concat())
             .collect()
     }
 

@@ -13,24 +13,78 @@ use super::violation::Violation;
 /// The most a control frame may carry, in bytes.
 const CONTROL_PAYLOAD: usize = 125;
 
+/// A payload below this is copied rather than shared: to write from two places
+/// costs more than to copy so little.
+const SMALL: usize = 512;
+
 /// A finished outgoing frame; all sockets that get it share its bytes.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Frame(Arc<[u8]>);
+pub struct Frame(Held);
+
+#[derive(Clone, PartialEq, Eq)]
+enum Held {
+    Whole(Arc<[u8]>),
+    Joined(Arc<Joined>),
+}
+
+/// A frame whose end is also that of others.
+#[derive(PartialEq, Eq)]
+struct Joined {
+    /// The header, and the payload's own beginning.
+    head: Box<[u8]>,
+    rest: Shared,
+}
+
+/// The end of a text message that begins differently for different clients.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Shared(Arc<[u8]>);
+
+impl Shared {
+    /// A text of these parts.
+    pub fn new(parts: &[&str]) -> Self {
+        Self(together(&[], parts))
+    }
+}
 
 impl Frame {
     /// One whole text message.
     pub fn text(text: &str) -> Self {
-        Self::build(Opcode::Text, text.as_bytes())
+        Self::build(Opcode::Text, &[text])
+    }
+
+    /// One whole text message, given in parts.
+    pub fn of_parts(parts: &[&str]) -> Self {
+        Self::build(Opcode::Text, parts)
+    }
+
+    /// One whole text message that ends as others do. However many there are, the
+    /// end is in memory once, unless it is short.
+    pub fn joined(start: &[&str], rest: &Shared) -> Self {
+        let length = rest.0.len() + start.iter().map(|part| part.len()).sum::<usize>();
+        let (head, size) = head(Opcode::Text, length);
+        if length < SMALL {
+            let start = together(&head[..size], start);
+            return Self(Held::Whole([&start[..], &rest.0].concat().into()));
+        }
+        let mut own = Vec::with_capacity(size + length - rest.0.len());
+        own.extend_from_slice(&head[..size]);
+        start
+            .iter()
+            .for_each(|part| own.extend_from_slice(part.as_bytes()));
+        Self(Held::Joined(Arc::new(Joined {
+            head: own.into(),
+            rest: rest.clone(),
+        })))
     }
 
     /// Asks the client for a sign of life. At most 125 bytes of `payload` are sent.
     pub fn ping(payload: &[u8]) -> Self {
-        Self::build(Opcode::Ping, capped(payload))
+        Self::build(Opcode::Ping, &[capped(payload)])
     }
 
     /// Answers a ping with the payload it carried. At most 125 bytes of `payload` are sent.
     pub fn pong(payload: &[u8]) -> Self {
-        Self::build(Opcode::Pong, capped(payload))
+        Self::build(Opcode::Pong, &[capped(payload)])
     }
 
     /// Ends the conversation, saying why. `reason` is cut, between two
@@ -40,37 +94,54 @@ impl Frame {
         let mut payload = Vec::with_capacity(2 + reason.len());
         payload.extend(code.to_be_bytes());
         payload.extend(reason.as_bytes());
-        Self::build(Opcode::Close, &payload)
+        Self::build(Opcode::Close, &[payload])
     }
 
-    /// Header and payload, as they go on the wire.
-    pub fn bytes(&self) -> &[u8] {
-        &self.0
+    /// Header and payload, as they go on the wire, in at most two pieces.
+    pub fn parts(&self) -> [&[u8]; 2] {
+        match &self.0 {
+            Held::Whole(bytes) => [bytes, &[]],
+            Held::Joined(joined) => [&joined.head, &joined.rest.0],
+        }
     }
 
     /// How many bytes go on the wire; a frame is never empty.
     #[expect(clippy::len_without_is_empty, reason = "a frame has a header")]
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.parts().iter().map(|part| part.len()).sum()
     }
 
-    fn build(opcode: Opcode, payload: &[u8]) -> Self {
-        let (head, size) = head(opcode, payload.len());
-        // Written where it stays: a vector would be copied once more.
-        let mut bytes: Arc<[u8]> = iter::repeat_n(0, size + payload.len()).collect();
-        let (start, rest) = Arc::get_mut(&mut bytes)
-            .expect("nobody else has these bytes yet")
-            .split_at_mut(size);
-        start.copy_from_slice(&head[..size]);
-        rest.copy_from_slice(payload);
-        Self(bytes)
+    fn build(opcode: Opcode, payload: &[impl AsRef<[u8]>]) -> Self {
+        let length = payload.iter().map(|part| part.as_ref().len()).sum();
+        let (head, size) = head(opcode, length);
+        Self(Held::Whole(together(&head[..size], payload)))
     }
+}
+
+/// One after the other, written where they stay: a vector would be copied once more.
+fn together(head: &[u8], parts: &[impl AsRef<[u8]>]) -> Arc<[u8]> {
+    let length = parts.iter().map(|part| part.as_ref().len()).sum::<usize>();
+    let mut bytes: Arc<[u8]> = iter::repeat_n(0, head.len() + length).collect();
+    let mut rest = Arc::get_mut(&mut bytes).expect("nobody else has these bytes yet");
+    for part in iter::once(head).chain(parts.iter().map(AsRef::as_ref)) {
+        let here = rest.split_off_mut(..part.len());
+        here.expect("there is room for all of them")
+            .copy_from_slice(part);
+    }
+    bytes
 }
 
 /// Names the size only: what a frame carries belongs in no log.
 impl fmt::Debug for Frame {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Frame({} bytes)", self.len())
+    }
+}
+
+/// Names the size only.
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Shared({} bytes)", self.0.len())
     }
 }
 
@@ -283,18 +354,18 @@ mod tests {
             let text = "x".repeat(length);
             let frame = Frame::text(&text);
             assert_eq!(frame.len(), header.len() + length);
-            assert!(frame.bytes().starts_with(&header), "{length}");
-            assert!(frame.bytes().ends_with(text.as_bytes()), "{length}");
+            assert!(frame.parts()[0].starts_with(&header), "{length}");
+            assert!(frame.parts()[0].ends_with(text.as_bytes()), "{length}");
         }
     }
 
     #[test]
     fn control_frames_carry_what_fits_them() {
-        assert_eq!(Frame::ping(b"?").bytes(), b"\x89\x01?");
-        assert_eq!(Frame::pong(b"").bytes(), b"\x8A\x00");
+        assert_eq!(Frame::ping(b"?").parts()[0], b"\x89\x01?");
+        assert_eq!(Frame::pong(b"").parts()[0], b"\x8A\x00");
         assert_eq!(Frame::pong(&[7; 200]).len(), 2 + 125);
         assert_eq!(
-            Frame::close(1012, "moving").bytes(),
+            Frame::close(1012, "moving").parts()[0],
             b"\x88\x08\x03\xF4moving"
         );
     }
@@ -302,14 +373,35 @@ mod tests {
     #[test]
     fn a_close_reason_is_cut_between_characters() {
         let frame = Frame::close(1008, &"ä".repeat(100));
-        assert_eq!(&frame.bytes()[..4], &[0x88, 124, 0x03, 0xF0]);
-        assert_eq!(str::from_utf8(&frame.bytes()[4..]), Ok(&*"ä".repeat(61)));
+        assert_eq!(&frame.parts()[0][..4], &[0x88, 124, 0x03, 0xF0]);
+        assert_eq!(str::from_utf8(&frame.parts()[0][4..]), Ok(&*"ä".repeat(61)));
     }
 
     #[test]
     fn copies_of_a_frame_share_its_bytes() {
         let frame = Frame::text("once");
-        assert_eq!(frame.bytes().as_ptr(), frame.clone().bytes().as_ptr());
+        assert_eq!(frame.parts()[0].as_ptr(), frame.clone().parts()[0].as_ptr());
+    }
+
+    #[test]
+    fn a_frame_that_ends_as_others_do_reads_as_if_it_were_alone() {
+        for length in [0, 1, 100, SMALL - 3, SMALL - 2, SMALL, 0xFFFF, 0x1_0000] {
+            let end = "x".repeat(length);
+            let rest = Shared::new(&[&end[..length / 2], &end[length / 2..]]);
+            let frame = Frame::joined(&["a", "b"], &rest);
+            let alone = Frame::text(&format!("ab{end}"));
+            assert_eq!(frame.parts().concat(), alone.parts().concat());
+            assert_eq!(frame.len(), alone.len());
+        }
+        assert_eq!(Frame::of_parts(&["a", "", "b"]), Frame::text("ab"));
+    }
+
+    #[test]
+    fn frames_that_end_alike_share_their_end() {
+        let rest = Shared::new(&[&"x".repeat(SMALL)]);
+        let end = |start| Frame::joined(&[start], &rest).parts()[1].as_ptr();
+        assert_eq!(end("a"), end("b"));
+        assert_eq!(size_of::<Frame>(), 16, "there is one for each that waits");
     }
 
     #[test]

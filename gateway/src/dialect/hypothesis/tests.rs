@@ -261,12 +261,12 @@ fn notification(action: &str, rest: &str) -> Notification {
 }
 
 fn text_of(frame: &Frame) -> &str {
-    let head = match frame.bytes()[1] {
+    let head = match frame.parts()[0][1] {
         ..126 => 2,
         126 => 4,
         _ => 10,
     };
-    str::from_utf8(&frame.bytes()[head..]).unwrap()
+    str::from_utf8(&frame.parts()[0][head..]).unwrap()
 }
 
 /// What the client or the gateway sees of an effect; counts of messages are not shown.
@@ -287,7 +287,7 @@ fn show(effect: &Effect) -> Option<String> {
         Effect::Ask(errand) => format!("ask {errand:?}"),
         Effect::Forward(_, message) => format!("forward {message}"),
         Effect::WakeAt(at) => format!("wake at {}", at.millis()),
-        Effect::Count(Tally::Heard(..)) => return None,
+        Effect::Count(Tally::Heard(..) | Tally::Said(..)) => return None,
         Effect::Count(Tally::Suppressed(reason)) => format!("suppressed {reason:?}"),
         Effect::Close(reason) => format!("close {reason:?}"),
     })

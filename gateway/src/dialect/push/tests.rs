@@ -194,7 +194,7 @@ impl Conversation {
     fn show(&self, effect: &Effect) -> String {
         match effect {
             Effect::Send(outgoing) => {
-                let bytes = outgoing.frame.bytes();
+                let bytes = outgoing.frame.parts()[0];
                 let head = if bytes[1] < 126 { 2 } else { 4 };
                 let text = str::from_utf8(&bytes[head..]).unwrap();
                 match &outgoing.tag {
