@@ -6,6 +6,10 @@
 
 mod keys;
 #[cfg(test)]
+mod naive;
+#[cfg(test)]
+mod random;
+#[cfg(test)]
 mod tests;
 
 use broker::Timestamp;
