@@ -49,7 +49,7 @@ pub(super) async fn ask(desk: &Desk, asking: &Asking) -> Option<Reply> {
         }
         if until <= Instant::now() {
             desk.metrics.asked(question, "failed");
-            return is_check(&asking.question).then_some(Reply::Refused);
+            return without_answer(&asking.question);
         }
     }
 }
@@ -65,7 +65,7 @@ async fn answer(desk: &Desk, asking: &Asking) -> Result<Option<Reply>, Failed> {
         }
         _ => match &desk.api {
             Some(api) => of_host(desk, api, asking).await,
-            None => Ok(is_check(&asking.question).then_some(Reply::Refused)),
+            None => Ok(without_answer(&asking.question)),
         },
     }
 }
@@ -107,13 +107,13 @@ async fn of_host(desk: &Desk, api: &Api, asking: &Asking) -> Result<Option<Reply
     let allowed = |yes: bool| Some(if yes { Reply::Allowed } else { Reply::Refused });
     Ok(match (&asking.question, token) {
         (Question::Role(role), _) => allowed(api.role(role).await?),
-        (Question::Note(note), _) => {
-            let note = api.note(token, note).await?;
+        (Question::Note(id), _) => {
+            let note = api.note(token, id).await?;
             let event = note.and_then(|note| {
                 let frame = format!(r#"{{"v":1,"type":"note","body":{note}}}"#);
                 Event::parse(frame.as_bytes()).ok()
             });
-            event.map(|event| Reply::Note(Arc::new(event)))
+            Some(Reply::Note(id.clone(), event.map(Arc::new)))
         }
         (Question::List(list), Some(token)) => {
             let members = api.list(token, list).await?;
@@ -122,24 +122,24 @@ async fn of_host(desk: &Desk, api: &Api, asking: &Asking) -> Result<Option<Reply
         (Question::Antenna(antenna), Some(token)) => allowed(api.antenna(token, antenna).await?),
         (Question::Chat, Some(token)) => allowed(api.chat(token).await?),
         (Question::ChatRoom(room), Some(token)) => allowed(api.room(token, room).await?),
-        (question, _) => is_check(question).then_some(Reply::Refused),
+        (question, _) => without_answer(question),
     })
 }
 
-/// Whether a socket does nothing else until it is answered.
-fn is_check(question: &Question) -> bool {
+/// What a socket hears that cannot be told: one that waits must not wait for ever.
+fn without_answer(question: &Question) -> Option<Reply> {
     match question {
         Question::List(_)
         | Question::Antenna(_)
         | Question::Role(_)
         | Question::Chat
-        | Question::ChatRoom(_) => true,
+        | Question::ChatRoom(_) => Some(Reply::Refused),
+        Question::Note(id) => Some(Reply::Note(id.clone(), None)),
         Question::Viewer
         | Question::Relay
-        | Question::Note(_)
         | Question::ReadNotifications
         | Question::ReadChatUser(_)
-        | Question::ReadChatRoom(_) => false,
+        | Question::ReadChatRoom(_) => None,
     }
 }
 

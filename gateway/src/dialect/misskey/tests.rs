@@ -290,8 +290,10 @@ impl Conversation {
 fn wanted(interest: &Interest) -> String {
     match interest {
         Interest::All => "all".into(),
-        Interest::Keys(keys) if keys.as_slice().is_empty() => "none".into(),
-        Interest::Keys(keys) => keys.as_slice().len().to_string(),
+        Interest::Keys(keys) => match keys.iter().count() {
+            0 => "none".into(),
+            count => count.to_string(),
+        },
     }
 }
 
