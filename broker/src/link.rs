@@ -6,31 +6,35 @@
 //! has read: a listener without room makes it stop reading. Only one that takes
 //! nothing for long is given up, so that it does not hold up the others for ever.
 
-mod cause;
+pub(crate) mod cause;
+pub(crate) mod connect;
 mod metrics;
-mod probe;
+pub(crate) mod outlets;
+pub(crate) mod probe;
 pub mod resp;
-mod wanted;
+pub(crate) mod wanted;
+pub(crate) mod wants;
 
 use std::borrow::Borrow;
 use std::future::Future;
-use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rand::RngExt;
-use redis::ConnectionAddr;
+use redis::ConnectionInfo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
 use tracing::{debug, info, warn};
 
 use self::cause::Cause;
+use self::connect::{Backoff, connect, sign_in};
 pub use self::metrics::LinkMetrics;
+use self::outlets::Outlets;
+pub use self::outlets::{Arrival, Batch, Outlet};
 use self::probe::{Beat, Probe};
 use self::resp::{Push, Reader, command};
-use self::wanted::{Listeners, Wanted};
+use self::wanted::Wanted;
+pub use self::wants::{Taken, Want, Wants};
 use crate::bus::Bus;
 use crate::event::{BadEvent, Event};
 use crate::keys::Keys;
@@ -40,47 +44,6 @@ use crate::topology::Redis;
 /// Topics asked for per command when resubscribing: large enough that 100,000
 /// topics take a fraction of a second, small enough not to hold Redis up.
 const CHUNK: usize = 512;
-/// How long connecting may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// Pauses between attempts grow from the first to the second, with full jitter.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
-/// What listeners may have on their hands before the link stops reading: bytes
-/// of events, each counted with [`ARRIVAL_COST`].
-const ROOM: u32 = 32 << 20;
-/// What an arrival costs beside its payload.
-const ARRIVAL_COST: usize = 64;
-/// How long a listener without room may hold up the others. A busy one makes
-/// some at each of its turns, which take milliseconds; this one has hung.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// What a link brings to one listener.
-#[derive(Debug)]
-pub enum Arrival {
-    /// Redis confirmed the topic: from now on nothing published on it is missed.
-    Subscribed(Topic),
-    /// The topic is subscribed again; events between may have been missed.
-    Resumed(Topic),
-    /// Something happened on a topic.
-    Event(Topic, Arc<Event>),
-}
-
-/// Arrivals on their way to a listener. Dropping it makes room for more.
-#[derive(Debug)]
-pub struct Batch {
-    /// What arrived, in order.
-    pub arrivals: Vec<Arrival>,
-    _room: OwnedSemaphorePermit,
-}
-
-/// Where a link leaves what it has for one listener.
-pub trait Outlet: Send + Sync {
-    /// Takes a batch. Must not block.
-    fn leave(&self, batch: Batch);
-
-    /// The listener made no room for ten seconds: nothing more is left for it.
-    fn given_up(&self);
-}
-
 /// A frame on one of the channels that are no topics.
 #[derive(Debug)]
 pub struct Aside {
@@ -88,36 +51,6 @@ pub struct Aside {
     pub channel: Box<str>,
     /// What was published.
     pub payload: Vec<u8>,
-}
-
-/// A listener's wish, in the order in which it came up.
-#[derive(Debug)]
-pub enum Want {
-    /// The listener (by number) wants the topic.
-    Subscribe(usize, Topic),
-    /// The listener no longer wants the topic.
-    Unsubscribe(usize, Topic),
-}
-
-/// Takes listeners' wishes to the link. Not bounded itself: a listener has at
-/// most one wish per topic and session under way.
-#[derive(Clone, Debug, Default)]
-pub struct Wants(Arc<(Mutex<Vec<Want>>, Notify)>);
-
-impl Wants {
-    /// Hands wishes over, leaving `wishes` empty.
-    pub fn send(&self, wishes: &mut Vec<Want>) {
-        self.0
-            .0
-            .lock()
-            .expect("no one panics while wishing")
-            .append(wishes);
-        self.0.1.notify_one();
-    }
-
-    fn take(&self) -> Vec<Want> {
-        std::mem::take(&mut self.0.0.lock().expect("no one panics while wishing"))
-    }
 }
 
 /// How a link is.
@@ -141,23 +74,10 @@ pub struct Link {
     aside_channels: Vec<String>,
     wants: Wants,
     wanted: Wanted,
-    /// None in the place of a listener that was given up.
-    outlets: Vec<Option<Roomed>>,
-    patience: Duration,
+    outlets: Outlets,
     asides: mpsc::Sender<Aside>,
     state: watch::Sender<LinkState>,
     metrics: LinkMetrics,
-    /// What is collected for each listener from one read.
-    collected: Vec<Collected>,
-}
-
-/// An outlet, and the room that its listener has left.
-type Roomed = (Box<dyn Outlet>, Arc<Semaphore>);
-
-#[derive(Default)]
-struct Collected {
-    arrivals: Vec<Arrival>,
-    cost: usize,
 }
 
 impl Link {
@@ -176,9 +96,6 @@ impl Link {
         asides: mpsc::Sender<Aside>,
         metrics: LinkMetrics,
     ) -> Self {
-        assert!(outlets.len() <= 64, "a set of listeners has 64 bits");
-        let collected = outlets.iter().map(|_| Collected::default()).collect();
-        let room = || Arc::new(Semaphore::new(ROOM as usize));
         Self {
             redis: redis.clone(),
             bus: Bus::new(redis.clone(), keys.clone()),
@@ -189,15 +106,10 @@ impl Link {
             aside_channels,
             wants: Wants::default(),
             wanted: Wanted::default(),
-            outlets: outlets
-                .into_iter()
-                .map(|outlet| Some((outlet, room())))
-                .collect(),
-            patience: PATIENCE,
+            outlets: Outlets::new(outlets),
             asides,
             state: watch::Sender::new(LinkState::Down("starting")),
             metrics,
-            collected,
         }
     }
 
@@ -222,7 +134,7 @@ impl Link {
     }
 
     async fn reconnect_for_ever(&mut self) {
-        let mut failures = 0;
+        let mut backoff = Backoff::default();
         loop {
             let began = Instant::now();
             let cause = match self.connection().await {
@@ -235,15 +147,7 @@ impl Link {
                 .epochs
                 .with_label_values(&[cause.label()])
                 .inc();
-            failures = if began.elapsed() < BACKOFF.1 * 5 {
-                failures + 1
-            } else {
-                0
-            };
-            let longest = BACKOFF
-                .1
-                .min(BACKOFF.0 * 2u32.saturating_pow(failures.min(8)));
-            let pause = rand::rng().random_range(Duration::ZERO..longest);
+            let pause = backoff.pause(began.elapsed());
             warn!(%cause, topics = self.wanted.len(), ?pause, "link to redis lost; connecting again");
             tokio::time::sleep(pause).await;
         }
@@ -254,9 +158,10 @@ impl Link {
         self.wanted.lost();
         // Also while no connection can be made: wishes must not pile up.
         self.apply_wants();
-        let stream = self.connect().await?;
+        let info = self.redis.connection_info();
+        let stream = connect(&info).await?;
         let (mut incoming, mut outgoing) = stream.into_split();
-        let mut out = self.greeting();
+        let mut out = self.greeting(&info);
         let mut reader = Reader::default();
         let mut ticks = tokio::time::interval(self.probe_interval / 4);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -276,7 +181,7 @@ impl Link {
                     while let Some(push) = reader.next()? {
                         self.take(&push, &mut probe)?;
                     }
-                    self.hand_over().await;
+                    self.outlets.hand_over().await;
                     // Nothing is read while listeners have no room; that is not Redis' silence.
                     probe.heard_at = Instant::now();
                     self.note_state();
@@ -284,9 +189,9 @@ impl Link {
                 written = outgoing.write(&out), if !out.is_empty() => {
                     out.drain(..written?);
                 }
-                () = wants.0.1.notified() => {
+                () = wants.changed() => {
                     self.apply_wants();
-                    self.hand_over().await;
+                    self.outlets.hand_over().await;
                 }
                 now = ticks.tick() => {
                     let now = now.into_std();
@@ -309,33 +214,10 @@ impl Link {
         }
     }
 
-    async fn connect(&self) -> Result<TcpStream, Cause> {
-        let info = self.redis.connection_info();
-        let ConnectionAddr::Tcp(host, port) = info.addr() else {
-            return Err(Cause::Connect(io::ErrorKind::Unsupported.into()));
-        };
-        // Names are looked up anew at each attempt: a failover may have moved them.
-        let connecting = TcpStream::connect((host.as_str(), *port));
-        let stream = tokio::time::timeout(CONNECT_TIMEOUT, connecting)
-            .await
-            .map_err(|_| Cause::Connect(io::ErrorKind::TimedOut.into()))?
-            .map_err(Cause::Connect)?;
-        stream.set_nodelay(true).map_err(Cause::Connect)?;
-        Ok(stream)
-    }
-
     /// Who we are, and the channels that do not depend on listeners.
-    fn greeting(&self) -> Vec<u8> {
-        let info = self.redis.connection_info();
-        let settings = info.redis_settings();
+    fn greeting(&self, info: &ConnectionInfo) -> Vec<u8> {
         let mut out = Vec::new();
-        if let Some(password) = settings.password() {
-            let user = settings.username().unwrap_or("default");
-            command(
-                &mut out,
-                ["AUTH", user, password].map(str::as_bytes).into_iter(),
-            );
-        }
+        sign_in(&mut out, info);
         let mut words = vec![b"SUBSCRIBE".as_slice(), self.probe_channel.as_bytes()];
         words.extend(self.aside_channels.iter().map(String::as_bytes));
         command(&mut out, words.into_iter());
@@ -373,7 +255,8 @@ impl Link {
             match want {
                 Want::Subscribe(listener, topic) => {
                     if self.wanted.want(topic.clone(), listener) {
-                        self.collect(1 << listener, 0, || Arrival::Subscribed(topic.clone()));
+                        self.outlets
+                            .collect(1 << listener, 0, || Arrival::Subscribed(topic.clone()));
                     }
                 }
                 Want::Unsubscribe(listener, topic) => self.wanted.leave(&topic, listener, now),
@@ -385,19 +268,22 @@ impl Link {
     fn take(&mut self, push: &Push<'_>, probe: &mut Probe) -> Result<(), Cause> {
         match push {
             Push::Message { channel, payload } => self.message(channel, payload, probe),
+            Push::TooLong(_) => self.reject("size"),
             Push::Subscribed(channel) => {
                 if let Some(topic) = self.topic_name(channel)
                     && let Some(confirmed) = self.wanted.confirmed(topic)
                 {
                     let topic = confirmed.topic;
                     self.metrics.resumed.inc_by(u64::from(confirmed.again != 0));
-                    self.collect(confirmed.first, 0, || Arrival::Subscribed(topic.clone()));
-                    self.collect(confirmed.again, 0, || Arrival::Resumed(topic.clone()));
+                    self.outlets
+                        .collect(confirmed.first, 0, || Arrival::Subscribed(topic.clone()));
+                    self.outlets
+                        .collect(confirmed.again, 0, || Arrival::Resumed(topic.clone()));
                 }
             }
             Push::Unsubscribed(_) | Push::Done => {}
             Push::Refused(why) => {
-                return Err(Cause::Refused(String::from_utf8_lossy(why).into_owned()));
+                return Err(Cause::refused(why));
             }
         }
         Ok(())
@@ -417,7 +303,7 @@ impl Link {
                 Ok(event) if event.entry.is_none() && scripts_only(&topic) => self.reject("forged"),
                 Ok(event) => {
                     let event = Arc::new(event);
-                    self.collect(listeners, payload.len(), || {
+                    self.outlets.collect(listeners, payload.len(), || {
                         Arrival::Event(topic.clone(), Arc::clone(&event))
                     });
                 }
@@ -451,41 +337,6 @@ impl Link {
 
     fn topic_name<'a>(&self, channel: &'a [u8]) -> Option<&'a str> {
         std::str::from_utf8(channel.strip_prefix(self.channel_prefix.as_bytes())?).ok()
-    }
-
-    fn collect(&mut self, mut listeners: Listeners, size: usize, arrival: impl Fn() -> Arrival) {
-        while listeners != 0 {
-            let listener = listeners.trailing_zeros() as usize;
-            listeners &= listeners - 1;
-            if let Some(collected) = self.collected.get_mut(listener) {
-                collected.arrivals.push(arrival());
-                collected.cost += size + ARRIVAL_COST;
-            }
-        }
-    }
-
-    /// Hands each listener what was collected for it, waiting for room.
-    async fn hand_over(&mut self) {
-        for (collected, place) in self.collected.iter_mut().zip(&mut self.outlets) {
-            if collected.arrivals.is_empty() {
-                continue;
-            }
-            let Collected { arrivals, cost } = std::mem::take(collected);
-            let Some((outlet, room)) = place else {
-                continue;
-            };
-            let cost = u32::try_from(cost).unwrap_or(ROOM).min(ROOM);
-            let room = Arc::clone(room).acquire_many_owned(cost);
-            if let Ok(room) = tokio::time::timeout(self.patience, room).await {
-                outlet.leave(Batch {
-                    arrivals,
-                    _room: room.expect("the semaphore is never closed"),
-                });
-            } else {
-                outlet.given_up();
-                *place = None;
-            }
-        }
     }
 
     /// Says so when all that is wanted has been subscribed on this connection.

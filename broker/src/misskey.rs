@@ -7,6 +7,7 @@ pub mod viewer;
 pub mod note;
 pub mod wire;
 pub mod internal;
+pub mod feed;
 pub mod api;
 pub mod relations;
 

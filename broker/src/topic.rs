@@ -129,6 +129,11 @@ impl Topic {
         Tenant(self.part(0).into())
     }
 
+    /// Whether it is this one's.
+    pub fn is_of(&self, tenant: &Tenant) -> bool {
+        self.part(0) == tenant.as_str()
+    }
+
     /// Whether both have the same owner.
     pub fn same_tenant(&self, other: &Self) -> bool {
         self.part(0) == other.part(0)

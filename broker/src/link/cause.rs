@@ -6,7 +6,7 @@ use super::resp::BadReply;
 
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Cause {
+pub(crate) enum Cause {
     #[error("cannot connect: {0}")]
     Connect(io::Error),
     #[error("connection lost: {0}")]
@@ -15,6 +15,7 @@ pub(super) enum Cause {
     Closed,
     #[error("nothing heard for two probe intervals")]
     Silent,
+    /// By the code alone: the rest of what Redis says may repeat what it was told.
     #[error("redis refused a command: {0}")]
     Refused(String),
     #[error(transparent)]
@@ -22,7 +23,17 @@ pub(super) enum Cause {
 }
 
 impl Cause {
-    pub(super) fn label(&self) -> &'static str {
+    /// Redis said this to a command.
+    pub(crate) fn refused(why: &[u8]) -> Self {
+        let code: Vec<u8> = why
+            .iter()
+            .copied()
+            .take_while(u8::is_ascii_uppercase)
+            .collect();
+        Self::Refused(String::from_utf8(code).expect("it is ASCII"))
+    }
+
+    pub(crate) fn label(&self) -> &'static str {
         match self {
             Self::Connect(_) => "connect",
             Self::Lost(_) => "lost",
@@ -33,7 +44,7 @@ impl Cause {
         }
     }
 
-    pub(super) fn reason(&self) -> &'static str {
+    pub(crate) fn reason(&self) -> &'static str {
         match self {
             Self::Connect(_) => "redis cannot be reached",
             Self::Lost(_) | Self::Closed => "the connection to redis was lost",

@@ -85,7 +85,7 @@ impl LinkMetrics {
         for kind in ["topic", "probe", "control"] {
             metrics.messages.with_label_values(&[kind]);
         }
-        for why in ["forged", "version", "json", "overflow"] {
+        for why in ["forged", "version", "json", "size", "overflow"] {
             metrics.rejected.with_label_values(&[why]);
         }
         Ok(metrics)

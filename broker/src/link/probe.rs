@@ -8,7 +8,7 @@ use crate::error::Error;
 
 /// What to do about a connection that says nothing.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Beat {
+pub(crate) enum Beat {
     Wait,
     Probe(u64),
     GiveUp,
@@ -17,15 +17,15 @@ pub(super) enum Beat {
 type Sending = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
 
 /// Proof of life: a quiet connection must bring back what we publish ourselves.
-pub(super) struct Probe {
-    pub(super) heard_at: Instant,
+pub(crate) struct Probe {
+    pub(crate) heard_at: Instant,
     sent: Option<(u64, Instant)>,
     nonce: u64,
-    pub(super) sending: Option<Sending>,
+    pub(crate) sending: Option<Sending>,
 }
 
 impl Probe {
-    pub(super) fn new(now: Instant) -> Self {
+    pub(crate) fn new(now: Instant) -> Self {
         Self {
             heard_at: now,
             sent: None,
@@ -34,7 +34,7 @@ impl Probe {
         }
     }
 
-    pub(super) fn tick(&mut self, now: Instant, interval: Duration) -> Beat {
+    pub(crate) fn tick(&mut self, now: Instant, interval: Duration) -> Beat {
         let quiet = now.saturating_duration_since(self.heard_at);
         match self.sent {
             Some((_, at)) if at <= self.heard_at => {
@@ -52,7 +52,7 @@ impl Probe {
     }
 
     /// How long the probe took, if this is its answer.
-    pub(super) fn answered(&mut self, payload: &[u8], now: Instant) -> Option<Duration> {
+    pub(crate) fn answered(&mut self, payload: &[u8], now: Instant) -> Option<Duration> {
         let (nonce, at) = self.sent?;
         let ours = std::str::from_utf8(payload).ok()?.parse() == Ok(nonce);
         ours.then(|| {
@@ -62,7 +62,7 @@ impl Probe {
     }
 
     /// Resolves when the probe under way has been published; never if there is none.
-    pub(super) async fn sent(&mut self) -> Result<(), Error> {
+    pub(crate) async fn sent(&mut self) -> Result<(), Error> {
         match &mut self.sending {
             None => std::future::pending().await,
             Some(sending) => {

@@ -4,7 +4,8 @@
 //! The crate's own reader costs over 1 µs per message and queues without bound
 //! behind it; this one borrows from the bytes that were read.
 
-/// A reply with a string longer than this is not one that we asked for.
+/// The longest frame that is read, unless a reader is told otherwise. A reply
+/// with any other string as long is not one that we asked for.
 const MAX_BULK: usize = 64 << 20;
 /// Room asked for per read.
 const CHUNK: usize = 64 << 10;
@@ -19,6 +20,9 @@ pub enum Push<'a> {
         /// What was published.
         payload: &'a [u8],
     },
+    /// A frame published on this channel, longer than this reader reads. It is
+    /// skipped as it comes.
+    TooLong(&'a [u8]),
     /// This connection now listens to the channel.
     Subscribed(&'a [u8]),
     /// This connection no longer listens to the channel.
@@ -35,14 +39,34 @@ pub enum Push<'a> {
 pub struct BadReply;
 
 /// Collects bytes and takes replies out of them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Reader {
     buffer: Vec<u8>,
     /// Where the first reply not yet taken begins.
     start: usize,
+    /// The longest frame that is read.
+    longest: usize,
+    /// Bytes from there on that are still to come of a frame that is not read.
+    skip: usize,
+}
+
+impl Default for Reader {
+    fn default() -> Self {
+        Self::up_to(MAX_BULK)
+    }
 }
 
 impl Reader {
+    /// A reader of frames of at most so many bytes.
+    pub fn up_to(longest: usize) -> Self {
+        Self {
+            buffer: Vec::new(),
+            start: 0,
+            longest,
+            skip: 0,
+        }
+    }
+
     /// Where the next bytes from Redis belong: at the end of this, which has
     /// room for a good read.
     pub fn space(&mut self) -> &mut Vec<u8> {
@@ -69,14 +93,19 @@ impl Reader {
         reason = "an iterator cannot lend its items"
     )]
     pub fn next(&mut self) -> Result<Option<Push<'_>>, BadReply> {
+        let skipped = self.skip.min(self.buffer.len() - self.start);
+        self.start += skipped;
+        self.skip -= skipped;
         let mut cursor = Cursor {
             bytes: &self.buffer[self.start..],
             at: 0,
+            longest: self.longest,
+            skip: 0,
         };
         let push = cursor.push()?;
-        let taken = cursor.at;
         if push.is_some() {
-            self.start += taken;
+            self.start += cursor.at;
+            self.skip = cursor.skip;
         }
         Ok(push)
     }
@@ -85,6 +114,8 @@ impl Reader {
 struct Cursor<'a> {
     bytes: &'a [u8],
     at: usize,
+    longest: usize,
+    skip: usize,
 }
 
 impl<'a> Cursor<'a> {
@@ -109,13 +140,23 @@ impl<'a> Cursor<'a> {
             return Ok(None);
         };
         Ok(match kind {
-            b"message" => self
-                .bulk()?
-                .map(|payload| Push::Message { channel, payload }),
+            b"message" => self.message(channel)?,
             b"subscribe" => self.count()?.map(|()| Push::Subscribed(channel)),
             b"unsubscribe" => self.count()?.map(|()| Push::Unsubscribed(channel)),
             _ => return Err(BadReply),
         })
+    }
+
+    fn message(&mut self, channel: &'a [u8]) -> Result<Option<Push<'a>>, BadReply> {
+        let Some(length) = self.length()? else {
+            return Ok(None);
+        };
+        if self.longest < length {
+            self.skip = length + 2;
+            return Ok(Some(Push::TooLong(channel)));
+        }
+        let payload = self.text(length)?;
+        Ok(payload.map(|payload| Push::Message { channel, payload }))
     }
 
     /// The answer to PING while subscribed.
@@ -139,14 +180,24 @@ impl<'a> Cursor<'a> {
     }
 
     fn bulk(&mut self) -> Result<Option<&'a [u8]>, BadReply> {
-        let length = match self.line()? {
-            None => return Ok(None),
-            Some([b'$', digits @ ..]) => number(digits).ok_or(BadReply)?,
-            Some(_) => return Err(BadReply),
-        };
-        if length > MAX_BULK {
-            return Err(BadReply);
+        match self.length()? {
+            None => Ok(None),
+            Some(length) if MAX_BULK < length => Err(BadReply),
+            Some(length) => self.text(length),
         }
+    }
+
+    /// The length of the string that follows.
+    fn length(&mut self) -> Result<Option<usize>, BadReply> {
+        match self.line()? {
+            None => Ok(None),
+            Some([b'$', digits @ ..]) => number(digits).map(Some).ok_or(BadReply),
+            Some(_) => Err(BadReply),
+        }
+    }
+
+    /// The string of this length, and its end.
+    fn text(&mut self, length: usize) -> Result<Option<&'a [u8]>, BadReply> {
         let (from, to) = (self.at, self.at + length);
         match self.bytes.get(to..to + 2) {
             None => Ok(None),
@@ -224,6 +275,30 @@ mod tests {
         assert!(whole[2].starts_with("Message"), "{}", whole[2]);
         for chunk in 1..SAID.len() {
             assert_eq!(told(chunk), whole, "in chunks of {chunk}");
+        }
+    }
+
+    #[test]
+    fn a_frame_that_is_too_long_is_skipped_and_what_follows_is_read() {
+        let message = |payload: &str| {
+            let (channel, length) = ("*3\r\n$7\r\nmessage\r\n$1\r\na\r\n", payload.len());
+            format!("{channel}${length}\r\n{payload}\r\n")
+        };
+        let said = [message("1234"), message("12345"), message("x")].concat();
+        for chunk in 1..=said.len() {
+            let mut reader = Reader::up_to(4);
+            let mut told = Vec::new();
+            for bytes in said.as_bytes().chunks(chunk) {
+                reader.space().extend_from_slice(bytes);
+                while let Some(push) = reader.next().unwrap() {
+                    told.push(match push {
+                        Push::Message { payload, .. } => payload.to_vec(),
+                        Push::TooLong(channel) => channel.to_vec(),
+                        other => panic!("{other:?}"),
+                    });
+                }
+            }
+            assert_eq!(told, [&b"1234"[..], b"a", b"x"], "in chunks of {chunk}");
         }
     }
 

@@ -1,6 +1,7 @@
 //! A link between a real Redis and listeners of all kinds.
 
 use prometheus::Registry;
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::*;
@@ -51,9 +52,9 @@ async fn a_listener_that_takes_nothing_is_given_up_and_the_others_go_on() {
         metrics,
     )
     .with_wants(wants.clone());
-    link.patience = Duration::from_millis(50);
-    let room = &mut link.outlets[0].as_mut().unwrap().1;
-    *room = Arc::new(Semaphore::new(ARRIVAL_COST));
+    link.outlets.patience = Duration::from_millis(50);
+    let room = &mut link.outlets.places[0].as_mut().unwrap().1;
+    *room = Arc::new(Semaphore::new(outlets::ARRIVAL_COST));
     tokio::spawn(link.run(std::future::pending()));
 
     let tenant = "acme".parse().unwrap();

@@ -16,7 +16,7 @@ const LINGER: Duration = Duration::from_secs(5);
 const SPARE: usize = 1024;
 
 /// A set of listeners, one bit each.
-pub(super) type Listeners = u64;
+pub(crate) type Listeners = u64;
 
 #[derive(Debug, Default)]
 pub(super) struct Wanted {

@@ -1,0 +1,124 @@
+//! What comes from Redis, sorted to those who listen, each with its own room.
+//!
+//! Nothing is dropped: while a listener has no room, nothing more is read for any
+//! of them. One that makes none for long is given up.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::wanted::Listeners;
+use crate::event::Event;
+use crate::topic::Topic;
+
+/// What listeners may have on their hands before nothing more is read: bytes of
+/// events, each counted with [`ARRIVAL_COST`].
+const ROOM: u32 = 32 << 20;
+/// What an arrival costs beside its payload.
+pub(super) const ARRIVAL_COST: usize = 64;
+/// How long a listener without room may hold up the others. A busy one makes
+/// some at each of its turns, which take milliseconds; this one has hung.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What a link brings to one listener.
+#[derive(Debug)]
+pub enum Arrival {
+    /// Redis confirmed the topic: from now on nothing published on it is missed.
+    Subscribed(Topic),
+    /// The topic is subscribed again; events between may have been missed.
+    Resumed(Topic),
+    /// Something happened on a topic.
+    Event(Topic, Arc<Event>),
+}
+
+/// Arrivals on their way to a listener. Dropping it makes room for more.
+#[derive(Debug)]
+pub struct Batch {
+    /// What arrived, in order.
+    pub arrivals: Vec<Arrival>,
+    _room: OwnedSemaphorePermit,
+}
+
+/// Where a link leaves what it has for one listener.
+pub trait Outlet: Send + Sync {
+    /// Takes a batch. Must not block.
+    fn leave(&self, batch: Batch);
+
+    /// The listener made no room for ten seconds: nothing more is left for it.
+    fn given_up(&self);
+}
+
+/// The listeners of one connection.
+pub(crate) struct Outlets {
+    /// None in the place of a listener that was given up.
+    pub(super) places: Vec<Option<Roomed>>,
+    pub(super) patience: Duration,
+    /// What is collected for each listener from one read.
+    collected: Vec<Collected>,
+}
+
+/// An outlet, and the room that its listener has left.
+type Roomed = (Box<dyn Outlet>, Arc<Semaphore>);
+
+#[derive(Default)]
+struct Collected {
+    arrivals: Vec<Arrival>,
+    cost: usize,
+}
+
+impl Outlets {
+    /// At most 64, numbered by their place.
+    pub(crate) fn new(outlets: Vec<Box<dyn Outlet>>) -> Self {
+        assert!(outlets.len() <= 64, "a set of listeners has 64 bits");
+        let room = || Arc::new(Semaphore::new(ROOM as usize));
+        let collected = outlets.iter().map(|_| Collected::default()).collect();
+        let places = outlets.into_iter().map(|outlet| Some((outlet, room())));
+        Self {
+            places: places.collect(),
+            patience: PATIENCE,
+            collected,
+        }
+    }
+
+    /// Notes an arrival of this size for these listeners.
+    pub(crate) fn collect(
+        &mut self,
+        mut listeners: Listeners,
+        size: usize,
+        arrival: impl Fn() -> Arrival,
+    ) {
+        while listeners != 0 {
+            let listener = listeners.trailing_zeros() as usize;
+            listeners &= listeners - 1;
+            if let Some(collected) = self.collected.get_mut(listener) {
+                collected.arrivals.push(arrival());
+                collected.cost += size + ARRIVAL_COST;
+            }
+        }
+    }
+
+    /// Hands each listener what was collected for it, waiting for room.
+    pub(crate) async fn hand_over(&mut self) {
+        for (collected, place) in self.collected.iter_mut().zip(&mut self.places) {
+            if collected.arrivals.is_empty() {
+                continue;
+            }
+            let Collected { arrivals, cost } = std::mem::take(collected);
+            let Some((outlet, room)) = place else {
+                continue;
+            };
+            let cost = u32::try_from(cost).unwrap_or(ROOM).min(ROOM);
+            let room = Arc::clone(room).acquire_many_owned(cost);
+            if let Ok(room) = tokio::time::timeout(self.patience, room).await {
+                outlet.leave(Batch {
+                    arrivals,
+                    _room: room.expect("the semaphore is never closed"),
+                });
+            } else {
+                outlet.given_up();
+                *place = None;
+            }
+        }
+    }
+}
