@@ -111,6 +111,20 @@ impl Hub {
         self.listeners(topic).collect()
     }
 
+    /// Events on the topic may have been missed: whom to tell. Nobody, before the
+    /// topic is confirmed: what was missed then, nobody counted on.
+    pub fn missed(&self, topic: &Topic) -> Vec<SessionKey> {
+        if self
+            .topics
+            .get(topic)
+            .is_some_and(|listeners| listeners.live)
+        {
+            self.listeners(topic).collect()
+        } else {
+            Vec::new()
+        }
+    }
+
     /// Everybody who listens to a topic, whatever they want of it.
     pub fn listeners(&self, topic: &Topic) -> impl Iterator<Item = SessionKey> {
         let listeners = self.topics.get(topic);
@@ -237,7 +251,9 @@ mod tests {
         let mut subscribe = |slot, interest| hub.subscribe(topic(), interest, key(slot)).1;
         assert_eq!(subscribe(1, Interest::All), Subscribed::First);
         assert_eq!(subscribe(2, wants("a")), Subscribed::Waiting);
+        assert_eq!(hub.missed(&topic()), []);
         assert_eq!(hub.confirm(&topic()), [key(1), key(2)]);
+        assert_eq!(hub.missed(&topic()), [key(1), key(2)]);
         let mut subscribe = |slot, interest| hub.subscribe(topic(), interest, key(slot)).1;
         assert_eq!(subscribe(3, Interest::All), Subscribed::Live);
         assert!(!hub.unsubscribe(&topic(), key(1)));

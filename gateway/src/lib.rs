@@ -28,5 +28,6 @@ pub mod health;
 pub mod control;
 mod descriptors;
 mod threads;
+mod feeds;
 mod leaving;
 pub mod process;

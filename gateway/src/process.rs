@@ -10,6 +10,7 @@ use broker::identity::Authenticator;
 use broker::keys::Keys;
 use broker::link::{Link, LinkMetrics, Wants};
 use broker::messages::{Limits, Messages};
+use broker::misskey::feed::FeedMetrics;
 use broker::node::{Node, admin};
 use broker::topology::Redis;
 use prometheus::{IntCounter, Registry};
@@ -27,7 +28,7 @@ use crate::relay::Relays;
 use crate::router::Front;
 use crate::shard::Berth;
 use crate::shard::inbox::Inbox;
-use crate::{control, descriptors, health, leaving, router, threads};
+use crate::{control, descriptors, feeds, health, leaving, router, threads};
 
 /// Control frames waiting to be looked at; more are dropped and counted by the link.
 const ASIDES: usize = 1024;
@@ -65,6 +66,7 @@ pub async fn run(config: Config, node: Node) -> Result<(), StartError> {
     let registry = Registry::new();
     let metrics = Metrics::register(&registry)?;
     let link_metrics = LinkMetrics::register("gateway", &registry)?;
+    let feed_metrics = FeedMetrics::register(&registry)?;
     let admin = tokio::spawn(admin::serve(admin_listener, node.clone(), registry.clone()));
     if let (Ok(address), Ok(admin_address)) = addresses {
         info!(%address, %admin_address, "listening");
@@ -73,7 +75,8 @@ pub async fn run(config: Config, node: Node) -> Result<(), StartError> {
     redis.show(&registry)?;
     let reached = node.until_drain(reach(&redis, &config.common.keys)).await;
     if reached.transpose()?.is_some() {
-        serve(config, &node, &redis, listener, metrics, link_metrics).await?;
+        let measured = (metrics, link_metrics, feed_metrics);
+        serve(config, &node, &redis, listener, measured).await?;
     }
     node.finished().await;
     admin.abort();
@@ -86,8 +89,7 @@ async fn serve(
     node: &Node,
     redis: &Redis,
     listener: TcpListener,
-    metrics: Metrics,
-    link_metrics: LinkMetrics,
+    (metrics, link_metrics, feed_metrics): (Metrics, LinkMetrics, FeedMetrics),
 ) -> Result<(), StartError> {
     let keys = &config.common.keys;
     let messages = messages(&config, redis, metrics.errands.crowded_out.clone());
@@ -99,6 +101,8 @@ async fn serve(
     let inboxes: Vec<_> = berths.iter().map(Berth::inbox).collect();
     let outlets = threads::outlets(node, &inboxes, &metrics.shard);
     let watched = outlets.clone();
+    let (telling, told) = mpsc::channel(feeds::TOLD);
+    let feeds = feeds::open(&config, redis, &wants, &outlets, &telling, &feed_metrics)?;
     let (aside, asides) = mpsc::channel(ASIDES);
     let link = Link::new(
         redis,
@@ -140,6 +144,11 @@ async fn serve(
     node.spawn("health", health);
     node.spawn("announcements", health::announce(node.clone(), bus.clone()));
     node.spawn("link", link.run(until_end()));
+    for feed in feeds {
+        node.spawn("misskey bus", feed.run(until_end()));
+    }
+    drop(telling);
+    node.spawn("misskey talk", feeds::let_pass(told));
     node.spawn("control", control::answer(asides, inboxes.clone(), bus));
     node.spawn("errands", running);
     node.spawn("misskeys", misskeys.clone().run(until_end()));

@@ -152,7 +152,7 @@ impl Shard {
                 }
             }
             Arrival::Resumed(topic) => {
-                for key in self.hub.confirm(topic) {
+                for key in self.hub.missed(topic) {
                     self.with(key, now, |s, now| s.notice(Notice::Gap(topic), now));
                 }
             }

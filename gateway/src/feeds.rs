@@ -1,0 +1,37 @@
+//! What brings the events of Misskey hosts that publish on a bus of their own.
+
+use broker::Error;
+use broker::link::Wants;
+use broker::misskey::feed::{Feed, FeedMetrics, Told};
+use broker::topology::Redis;
+use tokio::sync::mpsc;
+
+use crate::config::Config;
+use crate::threads::ShardOutlet;
+
+/// What hosts' processes told each other and nobody has looked at yet; what finds
+/// no room is told as a gap.
+pub(crate) const TOLD: usize = 4096;
+
+/// The feeds of all hosts that have a bus.
+pub(crate) fn open(
+    config: &Config,
+    redis: &Redis,
+    wants: &Wants,
+    outlets: &[ShardOutlet],
+    told: &mpsc::Sender<Told>,
+    metrics: &FeedMetrics,
+) -> Result<Vec<Feed>, Error> {
+    let boxed = |outlet: &ShardOutlet| Box::new(outlet.clone()) as _;
+    let feed = |host| {
+        let outlets = outlets.iter().map(boxed).collect();
+        let (interval, told) = (config.probe_interval, told.clone());
+        Feed::new(host, redis, wants, interval, outlets, told, metrics).transpose()
+    };
+    config.misskey_hosts.iter().filter_map(feed).collect()
+}
+
+/// Takes what hosts' processes told each other, and does nothing about it.
+pub(crate) async fn let_pass(mut told: mpsc::Receiver<Told>) {
+    while told.recv().await.is_some() {}
+}
