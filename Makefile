@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run annotate test check fmt lint docs need-redis need-python need-browser bench conformance faults fuzz
+.PHONY: help run annotate test check fmt lint docs need-redis need-python need-browser need-proxies bench conformance faults fuzz
 
 export CARGO_TERM_COLOR ?= auto
 FUZZ_TARGETS := codec push_reader
@@ -13,7 +13,7 @@ run: need-redis need-python ## Run a whole cluster here: Redis, api, worker, two
 annotate: need-python ## Beside make run: show live annotations, from HTTP to a socket
 	@exec python3 deploy/local/annotate.py
 
-test: need-redis need-browser ## Run all tests, against a Redis that they start themselves
+test: need-redis need-browser need-proxies ## Run all tests, against a Redis that they start themselves
 	cargo build --workspace --bins
 	cargo test --workspace
 
@@ -46,5 +46,5 @@ fuzz: ## Fuzz what parses bytes from outside (see fuzz/README.md)
 		cargo +nightly fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target -- -max_total_time=60 || exit 1; \
 	done
 
-need-redis need-python need-browser:
+need-redis need-python need-browser need-proxies:
 	@deploy/local/need.sh $(@:need-%=%)

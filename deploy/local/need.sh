@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what is missing, and says so: need.sh redis|python|browser
+# Installs what is missing, and says so: need.sh redis|python|browser|proxies
 #
 # Debian and Ubuntu through apt-get, macOS through Homebrew. Nothing that gets
 # installed is started as a service.
@@ -70,8 +70,13 @@ browser)
         npm ci --prefix "$clients" --silent --no-audit --no-fund
     fi
     ;;
+proxies)
+    command -v nginx > /dev/null || [ -x /usr/sbin/nginx ] || install nginx nginx-light nginx
+    command -v caddy > /dev/null || install caddy caddy caddy
+    command -v haproxy > /dev/null || [ -x /usr/sbin/haproxy ] || install haproxy haproxy haproxy
+    ;;
 *)
-    say "usage: need.sh redis|python|browser"
+    say "usage: need.sh redis|python|browser|proxies"
     exit 2
     ;;
 esac

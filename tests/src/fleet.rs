@@ -1,5 +1,6 @@
 //! A whole cluster of its own for one test.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -33,7 +34,7 @@ pub struct Fleet {
     redis: PrivateRedis,
     proxy: Proxy,
     gateways: Vec<Process>,
-    _balancer: Option<Balancer>,
+    balancer: Option<Balancer>,
     api: Process,
     workers: Vec<Process>,
     access_key: String,
@@ -77,6 +78,11 @@ impl Fleet {
     /// All gateways.
     pub fn gateways(&self) -> &[Process] {
         &self.gateways
+    }
+
+    /// Where all gateways are found, if they are [balanced](FleetBuilder::balanced).
+    pub fn balancer(&self) -> Option<SocketAddr> {
+        self.balancer.as_ref().map(Balancer::address)
     }
 
     /// The api.
@@ -242,7 +248,7 @@ impl FleetBuilder {
             redis,
             proxy,
             gateways,
-            _balancer: balancer,
+            balancer,
             api,
             workers,
             access_key: String::new(),

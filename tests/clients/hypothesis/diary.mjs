@@ -29,12 +29,17 @@ export class Diary {
     return this.#events.slice(length).filter((event) => event.kind === kind);
   }
 
+  /** The latest events, for a person who wonders what went wrong. */
+  last(count) {
+    return this.#events.slice(-count);
+  }
+
   /** Waits until `find` returns something, and returns it. */
   async until(what, find, patience = PATIENCE) {
     return new Promise((resolve, reject) => {
       const end = setTimeout(() => {
         this.#waiting.delete(look);
-        const told = this.#events.slice(-30).map((event) => JSON.stringify(event)).join("\n  ");
+        const told = this.last(30).map((event) => JSON.stringify(event)).join("\n  ");
         reject(new Error(`${this.name}: not within ${patience} ms: ${what}\n  ${told}`));
       }, patience);
       const look = () => {
