@@ -1,6 +1,8 @@
 //! Who is let in: limits on connections, and what a token permits.
 
 mod allowance;
+mod queue;
+mod turns;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -13,7 +15,8 @@ use broker::token::{Keyring, RecipientToken, normal_origin};
 use broker::topic::Topic;
 use tracing::debug;
 
-use self::allowance::Allowance;
+use self::turns::Turns;
+use crate::metrics::AdmissionMetrics;
 
 /// Why a client is not let in, before the upgrade.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +27,8 @@ pub enum Denial {
     Origin,
     /// The token is for another address.
     Address,
-    /// This node has as many connections as it may, or they come too fast.
+    /// This node has as many connections as it may, or they come so fast that too
+    /// many wait already, or that this one waited for too long.
     Limited,
     /// This node is leaving the cluster.
     Draining,
@@ -41,6 +45,8 @@ pub struct Capacity {
     pub per_address: usize,
     /// Upgrades per second.
     pub accept_rate: u32,
+    /// Clients that may wait for their upgrade.
+    pub waiting: usize,
 }
 
 /// Decides who is let in.
@@ -49,7 +55,7 @@ pub struct Admission {
     capacity: Capacity,
     connections: AtomicUsize,
     addresses: Mutex<HashMap<IpAddr, usize>>,
-    allowance: Mutex<Allowance>,
+    turns: Turns,
 }
 
 /// A connection's place among those of its node; dropping it frees the place.
@@ -61,28 +67,38 @@ pub struct Permit {
 
 impl Admission {
     /// Lets in what fits in `capacity`.
-    pub fn new(capacity: Capacity) -> Arc<Self> {
+    pub fn new(capacity: Capacity, metrics: AdmissionMetrics) -> Arc<Self> {
         Arc::new(Self {
             capacity,
             connections: AtomicUsize::new(0),
             addresses: Mutex::default(),
-            allowance: Mutex::new(Allowance::new(capacity.accept_rate)),
+            turns: Turns::new(capacity.accept_rate, capacity.waiting, metrics),
         })
     }
 
-    /// A place for one more connection.
+    /// A place for one more connection, once its turn to be upgraded has come, which
+    /// takes less than 4 s. Not to wait for it gives everything back.
     ///
     /// # Errors
-    /// [`Denial::Limited`] if there is none.
-    pub fn permit(self: &Arc<Self>, address: IpAddr) -> Result<Permit, Denial> {
-        let allowed = self
-            .allowance
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        if !allowed {
-            return Err(Denial::Limited);
-        }
+    /// [`Denial::Limited`] if there is none, or the turn does not come in time;
+    /// [`Denial::Draining`] once this is [closed](Self::close).
+    pub async fn permit(self: &Arc<Self>, address: IpAddr) -> Result<Permit, Denial> {
+        let permit = self.place(address)?;
+        self.turns.wait().await?;
+        Ok(permit)
+    }
+
+    /// Gives those who wait their turns, for as long as this is waited for.
+    pub async fn give_turns(&self) {
+        self.turns.give().await;
+    }
+
+    /// Refuses whoever waits and whoever will come.
+    pub fn close(&self) {
+        self.turns.close();
+    }
+
+    fn place(self: &Arc<Self>, address: IpAddr) -> Result<Permit, Denial> {
         let taken = self.connections.fetch_add(1, Ordering::Relaxed);
         // From here on the drop of the permit gives the place back.
         let permit = Permit {
@@ -177,27 +193,40 @@ fn permits(token: &RecipientToken, origin: Option<&str>, address: IpAddr) -> Res
 
 #[cfg(test)]
 mod tests {
+    use std::pin::{Pin, pin};
+    use std::task::{Context, Waker};
+
+    use prometheus::Registry;
+
     use super::*;
+    use crate::metrics::Metrics;
 
     const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
     const THERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::BROADCAST);
 
     fn admission(connections: usize, per_address: usize) -> Arc<Admission> {
-        Admission::new(Capacity {
+        of(Capacity {
             connections,
             per_address,
             accept_rate: 1000,
+            waiting: 0,
         })
     }
 
-    #[test]
-    fn a_place_is_free_again_once_its_connection_ended() {
+    fn of(capacity: Capacity) -> Arc<Admission> {
+        let metrics = Metrics::register(&Registry::new()).unwrap();
+        Admission::new(capacity, metrics.admission)
+    }
+
+    #[tokio::test]
+    async fn a_place_is_free_again_once_its_connection_ended() {
         let admission = admission(2, 0);
-        let first = admission.permit(HERE).unwrap();
-        let _second = admission.permit(HERE).unwrap();
-        assert_eq!(admission.permit(THERE).unwrap_err(), Denial::Limited);
+        let first = admission.permit(HERE).await.unwrap();
+        let _second = admission.permit(HERE).await.unwrap();
+        let third = admission.permit(THERE).await;
+        assert_eq!(third.unwrap_err(), Denial::Limited);
         drop(first);
-        assert!(admission.permit(THERE).is_ok());
+        assert!(admission.permit(THERE).await.is_ok());
         assert_eq!(
             admission.addresses().len(),
             1,
@@ -205,15 +234,71 @@ mod tests {
         );
     }
 
-    #[test]
-    fn one_address_cannot_take_all_places() {
+    #[tokio::test]
+    async fn one_address_cannot_take_all_places() {
         let admission = admission(10, 2);
         let _both = [
-            admission.permit(HERE).unwrap(),
-            admission.permit(HERE).unwrap(),
+            admission.permit(HERE).await.unwrap(),
+            admission.permit(HERE).await.unwrap(),
         ];
-        assert_eq!(admission.permit(HERE).unwrap_err(), Denial::Limited);
-        assert!(admission.permit(THERE).is_ok());
+        let third = admission.permit(HERE).await;
+        assert_eq!(third.unwrap_err(), Denial::Limited);
+        assert!(admission.permit(THERE).await.is_ok());
+    }
+
+    /// Has just let in as many as it may in a second.
+    async fn busy() -> (Arc<Admission>, Vec<Permit>) {
+        let rate = 100;
+        let admission = of(Capacity {
+            connections: 1000,
+            per_address: 0,
+            accept_rate: rate,
+            waiting: 1,
+        });
+        let mut permits = Vec::new();
+        for _ in 0..rate {
+            permits.push(admission.permit(HERE).await.unwrap());
+        }
+        (admission, permits)
+    }
+
+    fn waits<F: Future>(future: Pin<&mut F>) -> bool {
+        future
+            .poll(&mut Context::from_waker(Waker::noop()))
+            .is_pending()
+    }
+
+    #[tokio::test]
+    async fn a_client_that_goes_away_while_it_waits_frees_its_place() {
+        let (admission, _others) = busy().await;
+        let mut parked = Box::pin(admission.permit(HERE));
+        assert!(waits(parked.as_mut()));
+        let refused = admission.permit(HERE).await;
+        assert_eq!(refused.unwrap_err(), Denial::Limited);
+        drop(parked);
+        assert_eq!(admission.connections.load(Ordering::Relaxed), 100);
+        assert!(waits(pin!(admission.permit(HERE))));
+    }
+
+    #[tokio::test]
+    async fn who_waits_is_let_in_once_it_is_their_turn() {
+        let (admission, _others) = busy().await;
+        let permit = admission.permit(HERE);
+        tokio::select! {
+            permit = permit => assert!(permit.is_ok()),
+            () = admission.give_turns() => {}
+        }
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_a_node_that_leaves() {
+        let (admission, _others) = busy().await;
+        let mut parked = pin!(admission.permit(HERE));
+        assert!(waits(parked.as_mut()));
+        admission.close();
+        assert_eq!(parked.await.unwrap_err(), Denial::Draining);
+        let refused = admission.permit(HERE).await;
+        assert_eq!(refused.unwrap_err(), Denial::Draining);
     }
 
     fn token(origin: Option<&str>, source: Option<&str>) -> RecipientToken {

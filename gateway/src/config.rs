@@ -34,11 +34,11 @@ pub struct Config {
     /// client address; 0 means no limit, as many clients may share one address.
     pub max_connections_per_address: usize,
     /// `CARILLON_GATEWAY_ACCEPT_RATE`, default `2000`: upgrades per second;
-    /// further ones are told to come back.
+    /// further ones wait for a while, and some in vain.
     pub accept_rate: u32,
     /// `CARILLON_GATEWAY_MAX_HANDSHAKES`, default `4096`: connections that have
-    /// not been upgraded; for a further one, the one that has been silent longest
-    /// is ended.
+    /// not been upgraded, of which half may wait for it; for a further one, the one
+    /// that has been silent longest is ended.
     pub max_handshakes: usize,
     /// `CARILLON_GATEWAY_HANDSHAKE_TIMEOUT`, default `5s`: how long a client has
     /// to send its request.

@@ -209,7 +209,7 @@ fn front(
         misskeys,
         origins: config.origins.clone(),
         strict: config.hypothesis_strict,
-        admission: Admission::new(capacity),
+        admission: Admission::new(capacity, metrics.admission.clone()),
         trusted_proxies: config.trusted_proxies.clone(),
         shards: inboxes.to_vec(),
         max_handshakes: config.max_handshakes,
@@ -265,5 +265,7 @@ fn capacity(config: &Config) -> Capacity {
             }),
         per_address: config.max_connections_per_address,
         accept_rate: config.accept_rate,
+        // The others are for those who have yet to say what they want.
+        waiting: config.max_handshakes / 2,
     }
 }

@@ -169,9 +169,15 @@ pub async fn serve(listener: TcpListener, front: Arc<Front>, stop: impl Future<O
             });
         }
     };
+    let leaving = async {
+        let _ = front.node.until_drain(front.admission.give_turns()).await;
+        front.admission.close();
+        std::future::pending::<()>().await;
+    };
     tokio::select! {
         () = stop => {}
         () = accept => {}
+        () = leaving => {}
     }
 }
 

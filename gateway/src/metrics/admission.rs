@@ -1,6 +1,6 @@
 //! What admission counts.
 
-use prometheus::{Error, IntCounterVec, IntGauge};
+use prometheus::{Error, Histogram, IntCounterVec, IntGauge};
 
 use super::Register;
 use crate::dialect::Protocol;
@@ -25,6 +25,10 @@ pub struct AdmissionMetrics {
     accepts: IntCounterVec,
     /// Connections that have not been upgraded.
     pub handshakes: IntGauge,
+    /// Clients that wait for their upgrade.
+    pub parked: IntGauge,
+    /// How long those waited.
+    pub parked_seconds: Histogram,
     /// Sockets this node may have.
     pub limit: IntGauge,
 }
@@ -45,6 +49,12 @@ impl AdmissionMetrics {
             accepts,
             handshakes: register
                 .gauge("handshakes", "Connections that have not been upgraded yet.")?,
+            parked: register.gauge("parked", "Clients that wait for their upgrade.")?,
+            parked_seconds: register.histogram(
+                "parked_seconds",
+                "How long clients waited that had to wait for their upgrade.",
+                vec![0.01, 0.03, 0.1, 0.3, 1.0, 2.0, 3.0, 4.0],
+            )?,
             limit: register.gauge("connections_limit", "Sockets that this node may have.")?,
         })
     }

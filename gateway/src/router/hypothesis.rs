@@ -91,7 +91,8 @@ async fn admit(
     // Whoever checks tokens is asked no faster than sockets may come.
     let permit = front
         .admission
-        .permit(front.client_address(peer, headers))?;
+        .permit(front.client_address(peer, headers))
+        .await?;
     let viewer = match token(uri, headers) {
         Some(token) => {
             let signed_in = front.authenticator.signed_in(site, &token).await;

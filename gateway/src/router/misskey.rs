@@ -78,7 +78,8 @@ async fn admit(
     // Whoever checks tokens is asked no faster than sockets may come.
     let permit = front
         .admission
-        .permit(front.client_address(peer, headers))?;
+        .permit(front.client_address(peer, headers))
+        .await?;
     let token = token(uri, headers);
     let (caller, viewer) = front.misskeys.admit(host, token.as_deref()).await?;
     Ok((Client::Misskey { caller, viewer }, permit))

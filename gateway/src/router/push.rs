@@ -70,7 +70,7 @@ async fn admit(
     let token = token.as_deref();
     let token = identify(&front.keyring, token, origin, address, Timestamp::now())?;
     // Only now, so that made-up tokens cannot use up what real ones are allowed.
-    let permit = front.admission.permit(address)?;
+    let permit = front.admission.permit(address).await?;
     let since = check_in(&front.messages, &token).await?;
     Ok((token, since, permit))
 }

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use serde_json::json;
 use tests::socket::{Heard, Upgrade};
 use tests::{Fleet, until};
@@ -182,20 +183,46 @@ async fn one_address_may_be_kept_from_taking_all_places() {
 }
 
 #[tokio::test]
-async fn connections_that_come_too_fast_are_refused_with_a_wait() {
+async fn connections_that_come_too_fast_wait_and_too_many_are_refused_with_a_hint() {
     let fleet = Fleet::of(1, 0)
         .env("CARILLON_GATEWAY_ACCEPT_RATE", "1")
+        .env("CARILLON_GATEWAY_MAX_HANDSHAKES", "16")
         .start()
         .await;
     let registration = fleet.register("ann").await;
     let _first = fleet.upgrade(0, &registration).open().await.unwrap();
-    let mut statuses = Vec::new();
-    for _ in 0..5 {
-        if let Err(refusal) = fleet.upgrade(0, &registration).open().await {
-            statuses.push((refusal.status(), refusal.header("retry-after").is_some()));
-        }
+    let storm = (0..12).map(|_| fleet.upgrade(0, &registration).open());
+    let (opened, refused): (Vec<_>, Vec<_>) =
+        join_all(storm).await.into_iter().partition(Result::is_ok);
+    assert!(!opened.is_empty(), "who waited was let in");
+    assert!(!refused.is_empty(), "not everybody can wait");
+    for refusal in refused.into_iter().filter_map(Result::err) {
+        assert_eq!(refusal.status(), 503);
+        assert!(refusal.header("retry-after").is_some());
     }
-    assert!(statuses.contains(&(503, true)), "{statuses:?}");
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_while_it_waits_frees_its_place() {
+    let fleet = Fleet::of(1, 0)
+        .env("CARILLON_GATEWAY_ACCEPT_RATE", "0")
+        .start()
+        .await;
+    let registration = fleet.register("ann").await;
+    let parked = async |count: f64| {
+        until("so many wait", async || {
+            fleet.gateway(0).metric("carillon_gateway_parked").await == count
+        })
+        .await;
+    };
+    let both = (0..2).map(|_| fleet.upgrade(0, &registration).open());
+    tokio::select! {
+        _ = join_all(both) => panic!("nobody is let in"),
+        () = parked(2.0) => {}
+    }
+    parked(0.0).await;
+    let soon = r#"carillon_gateway_parked_seconds_bucket{le="3"}"#;
+    assert_eq!(fleet.gateway(0).metric(soon).await, 2.0);
 }
 
 #[tokio::test]
