@@ -1,6 +1,7 @@
 //! Who is let in: limits on connections, and what a token permits.
 
 mod allowance;
+pub mod late;
 mod queue;
 mod turns;
 

@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::admission::late::Late;
 use crate::admission::{Admission, Capacity};
 use crate::config::Config;
 use crate::errands::{Errands, Sources};
@@ -209,6 +210,7 @@ fn front(
         misskeys,
         origins: config.origins.clone(),
         strict: config.hypothesis_strict,
+        late: Late::new(config.max_handshakes / 4),
         admission: Admission::new(capacity, metrics.admission.clone()),
         trusted_proxies: config.trusted_proxies.clone(),
         shards: inboxes.to_vec(),

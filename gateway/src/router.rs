@@ -32,6 +32,7 @@ use ipnet::IpNet;
 use tokio::net::{TcpListener, TcpStream};
 use tracing::{debug, warn};
 
+use crate::admission::late::Late;
 use crate::admission::{Admission, Denial, Permit};
 use crate::client::Client;
 use crate::client_address::client_address;
@@ -72,6 +73,8 @@ pub struct Front {
     pub strict: bool,
     /// Knows whether there is room.
     pub admission: Arc<Admission>,
+    /// Holds back refusals.
+    pub late: Late,
     /// Whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
     /// Where sockets go.

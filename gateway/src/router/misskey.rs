@@ -63,7 +63,14 @@ pub(super) async fn open(
             front.metrics.outcome(Protocol::Misskey, "ok");
             pending.upgrade(request, handshake, client, permit)
         }
-        Err(no) => refuse(&front, &no),
+        Err(no) => {
+            // Its clients heed no hint as to when to come back. Who may find
+            // another node open is not held up.
+            if let No::Refused(_) = no {
+                front.late.refuse().await;
+            }
+            refuse(&front, &no)
+        }
     }
 }
 
