@@ -10,7 +10,10 @@ pub struct LinkMetrics {
     pub(super) epochs: IntCounterVec,
     pub(super) resumed: IntCounter,
     pub(super) probe_seconds: Histogram,
-    pub(super) messages: IntCounterVec,
+    /// Frames on topics; resolved once, as there is one for each event.
+    pub(super) events: IntCounter,
+    pub(super) probes: IntCounter,
+    pub(super) controls: IntCounter,
     pub(super) bytes: IntCounter,
     pub(super) rejected: IntCounterVec,
 }
@@ -44,6 +47,11 @@ impl LinkMetrics {
             prometheus::exponential_buckets(0.0005, 2.0, 14)?
         ))?;
         registry.register(Box::new(probe_seconds.clone()))?;
+        let messages = counters(
+            "broker_messages_total",
+            "Frames received from Redis, by kind.",
+            "kind",
+        )?;
         let metrics = Self {
             up: gauge(
                 "broker_link_up",
@@ -63,11 +71,9 @@ impl LinkMetrics {
                 "Topics subscribed again after a lost connection.",
             )?,
             probe_seconds,
-            messages: counters(
-                "broker_messages_total",
-                "Frames received from Redis, by kind.",
-                "kind",
-            )?,
+            events: messages.with_label_values(&["topic"]),
+            probes: messages.with_label_values(&["probe"]),
+            controls: messages.with_label_values(&["control"]),
             bytes: counter(
                 "broker_bytes_total",
                 "Bytes received from Redis by the link.",
@@ -81,9 +87,6 @@ impl LinkMetrics {
         // From zero on: a series that begins with its first count hides that one.
         for cause in ["connect", "lost", "closed", "silent", "refused", "garbled"] {
             metrics.epochs.with_label_values(&[cause]);
-        }
-        for kind in ["topic", "probe", "control"] {
-            metrics.messages.with_label_values(&[kind]);
         }
         for why in ["forged", "version", "json", "size", "overflow"] {
             metrics.rejected.with_label_values(&[why]);
