@@ -18,6 +18,11 @@ impl Key {
     pub fn of(field: u8, value: &str) -> Self {
         Self(SEED.hash_one((field, value)))
     }
+
+    /// Half of it, where a place is looked for that others may share.
+    pub fn short(self) -> u32 {
+        self.0 as u32
+    }
 }
 
 /// Some keys, each once, in order. Cheap to clone.

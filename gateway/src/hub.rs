@@ -4,13 +4,15 @@
 //! a topic gains its first listener or loses its last. An event costs nothing
 //! for sessions that want none of its keys, however many listen to its topic.
 
+mod choosy;
 mod crowd;
 
 use broker::topic::Topic;
 use rustc_hash::FxHashMap;
 
+use self::choosy::Choosy;
 use self::crowd::Sessions;
-use crate::interest::{Interest, Key, Keys};
+use crate::interest::{Interest, Keys};
 
 /// The name of a session within its shard. Never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -33,15 +35,8 @@ struct Listeners {
     live: bool,
     /// Those who want everything.
     all: Sessions,
-    /// Those who want what bears their keys, if there ever were any.
+    /// Those who want what bears their keys, if there are any.
     choosy: Option<Box<Choosy>>,
-}
-
-/// Listeners with keys, and where each key leads.
-#[derive(Debug, Default)]
-struct Choosy {
-    wants: FxHashMap<SessionKey, Keys>,
-    by_key: FxHashMap<Key, Sessions>,
 }
 
 /// What subscribing came to.
@@ -129,8 +124,8 @@ impl Hub {
     pub fn listeners(&self, topic: &Topic) -> impl Iterator<Item = SessionKey> {
         let listeners = self.topics.get(topic);
         listeners.into_iter().flat_map(|listeners| {
-            let choosy = listeners.choosy.iter().flat_map(|c| c.wants.keys());
-            listeners.all.all().iter().chain(choosy).copied()
+            let choosy = listeners.choosy.iter().flat_map(|c| c.sessions());
+            listeners.all.all().iter().copied().chain(choosy)
         })
     }
 
@@ -147,17 +142,7 @@ impl Hub {
             return;
         };
         if let Some(choosy) = &listeners.choosy {
-            let keys = keys();
-            let hit = keys.iter().filter_map(|key| choosy.by_key.get(&key));
-            let mut crowds = 0;
-            for sessions in hit {
-                crowds += 1;
-                concerned.extend_from_slice(sessions.all());
-            }
-            if 1 < crowds {
-                concerned.sort_unstable();
-                concerned.dedup();
-            }
+            choosy.concerned(&keys(), concerned);
         }
         concerned.extend_from_slice(listeners.all.all());
     }
@@ -175,7 +160,7 @@ impl Hub {
 
 impl Listeners {
     fn len(&self) -> usize {
-        let choosy = self.choosy.as_ref().map_or(0, |choosy| choosy.wants.len());
+        let choosy = self.choosy.as_ref().map_or(0, |choosy| choosy.len());
         self.all.all().len() + choosy
     }
 
@@ -189,30 +174,13 @@ impl Listeners {
 
     /// True if it was there.
     fn remove(&mut self, session: SessionKey) -> bool {
-        let choosy = self.choosy.as_mut();
-        choosy.is_some_and(|choosy| choosy.remove(session)) || self.all.remove(session)
-    }
-}
-
-impl Choosy {
-    fn add(&mut self, session: SessionKey, keys: Keys) {
-        for key in keys.iter() {
-            self.by_key.entry(key).or_default().add(session);
-        }
-        self.wants.insert(session, keys);
-    }
-
-    fn remove(&mut self, session: SessionKey) -> bool {
-        let Some(keys) = self.wants.remove(&session) else {
-            return false;
+        let Some(choosy) = self.choosy.as_mut().filter(|choosy| choosy.has(session)) else {
+            return self.all.remove(session);
         };
-        for key in keys.iter() {
-            if let Some(sessions) = self.by_key.get_mut(&key) {
-                sessions.remove(session);
-                if sessions.all().is_empty() {
-                    self.by_key.remove(&key);
-                }
-            }
+        if choosy.len() == 1 {
+            self.choosy = None;
+        } else {
+            choosy.remove(session);
         }
         true
     }
@@ -220,6 +188,8 @@ impl Choosy {
 
 #[cfg(test)]
 mod tests {
+    use broker::key::Key;
+
     use super::*;
 
     fn key(slot: u32) -> SessionKey {
