@@ -10,6 +10,7 @@ pub mod internal;
 pub mod feed;
 pub mod api;
 pub mod relations;
+pub mod markers;
 
 use crate::key::Key;
 

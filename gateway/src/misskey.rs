@@ -8,6 +8,7 @@ mod desk;
 mod ended;
 mod questions;
 mod refresh;
+mod told;
 mod users;
 
 use std::collections::HashMap;
@@ -15,10 +16,13 @@ use std::sync::Arc;
 
 use broker::Error;
 use broker::identity::Authenticator;
+use broker::keys::Keys;
 use broker::misskey::caller::Caller;
 use broker::misskey::hosts::{Host, Hosts};
+use broker::misskey::internal::Internal;
+use broker::misskey::markers::Markers;
 use broker::misskey::viewer::Viewer;
-use broker::topology::Redis;
+use broker::topology::{Redis, RedisSettings};
 use tokio::task::JoinSet;
 use tracing::debug;
 
@@ -70,14 +74,14 @@ pub struct Misskeys {
 }
 
 impl Misskeys {
-    /// Those of `hosts`, some of which have their cache in `redis`; their sockets
-    /// are on `shards`.
+    /// Those of `hosts`, some of which have their cache or bus in `redis`; their
+    /// sockets are on `shards`.
     ///
     /// # Errors
-    /// If the Redis of a host's cache is of a kind that is not served.
+    /// If another Redis of a host is of a kind that is not served.
     pub fn new(
         hosts: &Hosts,
-        redis: &Redis,
+        (redis, keys): (&Redis, &Keys),
         authenticator: &Authenticator,
         shards: &[Arc<Inbox>],
         metrics: &MisskeyMetrics,
@@ -85,13 +89,15 @@ impl Misskeys {
         let shards: Arc<[_]> = shards.into();
         let mut desks = HashMap::new();
         for host in hosts.iter() {
-            let cache = match &host.cache_redis {
-                Some(settings) => Redis::open(settings)?,
-                None => redis.clone(),
+            let of = |settings: Option<&RedisSettings>| {
+                settings.map_or_else(|| Ok(redis.clone()), Redis::open)
             };
+            let cache = of(host.cache_redis.as_ref())?;
+            let bus = of(host.bus_redis.as_ref())?;
             let desk = Desk::new(
                 host,
-                cache,
+                cache.clone(),
+                Markers::new(host, cache, bus, keys.clone()),
                 authenticator.clone(),
                 Arc::clone(&shards),
                 metrics.clone(),
@@ -133,6 +139,13 @@ impl Misskeys {
             keeping.spawn(refresh::keep(Arc::clone(desk)));
         }
         stop.await;
+    }
+
+    /// Does what follows from what the processes of a host told each other.
+    pub fn hear(&self, host: &Host, what: Internal) {
+        if let Some(desk) = self.desks.get(&host.name) {
+            told::hear(desk, what);
+        }
     }
 
     /// What comes of a question, if it is answered.

@@ -127,7 +127,13 @@ async fn serve(
     let health = health::watch(node.clone(), redis.clone(), link.state(), config.link_grace);
     let authenticator = Authenticator::new(redis.clone(), keys.clone(), &config.auth);
     let hosts = &config.misskey_hosts;
-    let misskeys = Misskeys::new(hosts, redis, &authenticator, &inboxes, &metrics.misskey)?;
+    let misskeys = Misskeys::new(
+        hosts,
+        (redis, keys),
+        &authenticator,
+        &inboxes,
+        &metrics.misskey,
+    )?;
     let running = errands.clone().run(
         Sources {
             messages: messages.clone(),

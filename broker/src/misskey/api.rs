@@ -23,6 +23,7 @@ use self::answers::{Failure, ListAnswer, MeAnswer, MetaAnswer, RoleAnswer};
 use super::caller::Token;
 use super::viewer::{Policies, Visitors};
 use crate::error::Error;
+use crate::event::{Event, NOTE};
 use crate::identity::upstream::{Bounds, Reply, Upstream};
 use crate::key::KeySet;
 use crate::misskey::Field;
@@ -208,22 +209,19 @@ impl Api {
         granted(reply).map(drop)
     }
 
-    /// The note as the token's user, or a visitor, may see it, packed; `None` if
-    /// they may not, or there is none.
+    /// The note as the token's user, or a visitor, may see it, packed, in an event;
+    /// `None` if they may not, or there is none.
     ///
     /// # Errors
     /// If it does not answer.
-    pub async fn note(
-        &self,
-        token: Option<&Token>,
-        note: &str,
-    ) -> Result<Option<Box<RawValue>>, Error> {
+    pub async fn note(&self, token: Option<&Token>, note: &str) -> Result<Option<Event>, Error> {
         let asked = Asked {
             note_id: Some(note),
             ..Asked::default()
         };
         let reply = granted(self.ask("notes/show", token, asked).await?)?;
-        reply.map(|reply| read(&reply)).transpose()
+        let note: Option<Box<RawValue>> = reply.map(|reply| read(&reply)).transpose()?;
+        Ok(note.map(|note| Event::of(NOTE, note)))
     }
 
     /// Who is on the list, if it is of the token's user.

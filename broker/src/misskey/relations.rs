@@ -75,9 +75,19 @@ impl Seen {
         self.0[Relation::Following as usize] = None;
     }
 
-    /// The same of any of them.
-    pub fn forget(&mut self) {
-        self.0 = Default::default();
+    /// The same of who blocks the user.
+    pub fn forget_blocked_by(&mut self) {
+        self.0[Relation::BlockedBy as usize] = None;
+    }
+
+    /// The same of the channels that the user follows.
+    pub fn forget_followed_channels(&mut self) {
+        self.0[Relation::FollowedChannels as usize] = None;
+    }
+
+    /// The same of the channels that the user mutes.
+    pub fn forget_muted_channels(&mut self) {
+        self.0[Relation::MutedChannels as usize] = None;
     }
 }
 

@@ -10,6 +10,7 @@ use broker::misskey::Field;
 use broker::misskey::api::{Api, Standing};
 use broker::misskey::caller::{Caller, Grant, Token};
 use broker::misskey::hosts::Host;
+use broker::misskey::markers::Markers;
 use broker::misskey::relations::{Found, Relations, Seen};
 use broker::misskey::viewer::{Policies, Viewer, Visitors};
 use broker::topic::{Topic, TopicKind};
@@ -31,15 +32,19 @@ const READINGS: usize = 4;
 /// Questions that wait for an answer of the HTTP API at the same time. Less than
 /// it is asked at once, so that handshakes have a share.
 const ASKING: usize = 32;
+/// What users have read, on its way to Redis. More is dropped, as while Redis is away.
+const MARKING: usize = 4096;
 
 /// One host.
 pub(super) struct Desk {
     pub(super) host: Arc<Host>,
     pub(super) api: Option<Api>,
     pub(super) relations: Relations,
+    pub(super) markers: Markers,
     pub(super) users: Users,
     pub(super) ended: Ended,
     pub(super) asking: Semaphore,
+    pub(super) marking: Semaphore,
     pub(super) authenticator: Authenticator,
     pub(super) metrics: MisskeyMetrics,
     visitor: Arc<Caller>,
@@ -53,6 +58,7 @@ impl Desk {
     pub(super) fn new(
         host: &Arc<Host>,
         cache: Redis,
+        markers: Markers,
         authenticator: Authenticator,
         shards: Arc<[Arc<Inbox>]>,
         metrics: MisskeyMetrics,
@@ -63,9 +69,11 @@ impl Desk {
         Self {
             api: api.map(|url| Api::new(&host.name, url, seconds())),
             relations: Relations::new(cache, Arc::clone(&host.prefix)),
+            markers,
             users: Users::new(metrics.viewers.clone()),
             ended: Ended::default(),
             asking: Semaphore::new(ASKING),
+            marking: Semaphore::new(MARKING),
             authenticator,
             metrics,
             visitor: Arc::new(Caller {
@@ -251,6 +259,18 @@ impl Desk {
         for shard in &*self.shards {
             shard.send(Mail::News(topic.clone(), news.clone()));
         }
+    }
+
+    /// A user may not be here any more: all sockets of theirs end.
+    pub(super) fn user_ended(&self, id: &str) {
+        let key = Field::User.key(id);
+        self.ended.user(key, Instant::now());
+        if let (Some(user), Some(api)) = (self.users.get(key), &self.api) {
+            user.tokens()
+                .iter()
+                .for_each(|(token, _)| api.forget(token));
+        }
+        self.tell(&self.of_user(id), &News::SignedOut(None));
     }
 
     /// A token has ended: it is forgotten, and its sockets with it.

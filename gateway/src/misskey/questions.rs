@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broker::Error;
-use broker::event::Event;
 use broker::misskey::api::{Api, Standing};
 use broker::misskey::caller::{Account, Grant};
 use tokio::time::Instant;
@@ -31,6 +30,16 @@ enum Failed {
 /// refused in the end.
 pub(super) async fn ask(desk: &Desk, asking: &Asking) -> Option<Reply> {
     let question = label(&asking.question);
+    // A client may say any number of these, and waits for none.
+    let _place = if is_mark(&asking.question) {
+        let Ok(place) = desk.marking.try_acquire() else {
+            desk.metrics.asked(question, "failed");
+            return None;
+        };
+        Some(place)
+    } else {
+        None
+    };
     let until = Instant::now() + PATIENCE;
     loop {
         let answer = tokio::time::timeout_at(until, Box::pin(answer(desk, asking))).await;
@@ -59,6 +68,18 @@ async fn answer(desk: &Desk, asking: &Asking) -> Result<Option<Reply>, Failed> {
     match (&asking.question, account) {
         (Question::Viewer, None) => Ok(desk.visiting_now().map(Reply::Viewer)),
         (Question::Viewer, Some(account)) => viewer(desk, account).await,
+        (Question::ReadNotifications, Some(account)) => {
+            desk.markers.read_notifications(&account.user).await?;
+            Ok(None)
+        }
+        (Question::ReadChatUser(other), Some(account)) => {
+            desk.markers.read_chat_user(&account.user, other).await?;
+            Ok(None)
+        }
+        (Question::ReadChatRoom(room), Some(account)) => {
+            desk.markers.read_chat_room(&account.user, room).await?;
+            Ok(None)
+        }
         // Nothing is checked of visitors but what everybody may look at.
         (Question::Chat, Some(account)) if account.grant == Grant::Native => {
             Ok(Some(Reply::Allowed))
@@ -109,11 +130,7 @@ async fn of_host(desk: &Desk, api: &Api, asking: &Asking) -> Result<Option<Reply
         (Question::Role(role), _) => allowed(api.role(role).await?),
         (Question::Note(id), _) => {
             let note = api.note(token, id).await?;
-            let event = note.and_then(|note| {
-                let frame = format!(r#"{{"v":1,"type":"note","body":{note}}}"#);
-                Event::parse(frame.as_bytes()).ok()
-            });
-            Some(Reply::Note(id.clone(), event.map(Arc::new)))
+            Some(Reply::Note(id.clone(), note.map(Arc::new)))
         }
         (Question::List(list), Some(token)) => {
             let members = api.list(token, list).await?;
@@ -141,6 +158,14 @@ fn without_answer(question: &Question) -> Option<Reply> {
         | Question::ReadChatUser(_)
         | Question::ReadChatRoom(_) => None,
     }
+}
+
+/// Whether it only says that something has been read.
+fn is_mark(question: &Question) -> bool {
+    matches!(
+        question,
+        Question::ReadNotifications | Question::ReadChatUser(_) | Question::ReadChatRoom(_)
+    )
 }
 
 /// The name under which it is counted.
