@@ -4,6 +4,7 @@
 //! What is known of a user is read once for all of their sockets on this node,
 //! and their sockets are told when it changes.
 
+mod buses;
 mod desk;
 mod ended;
 mod questions;
@@ -13,16 +14,20 @@ mod users;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use broker::Error;
 use broker::identity::Authenticator;
 use broker::keys::Keys;
+use broker::link::LinkState;
 use broker::misskey::caller::Caller;
+use broker::misskey::feed::Told;
 use broker::misskey::hosts::{Host, Hosts};
-use broker::misskey::internal::Internal;
 use broker::misskey::markers::Markers;
 use broker::misskey::viewer::Viewer;
 use broker::topology::{Redis, RedisSettings};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::debug;
 
@@ -126,25 +131,42 @@ impl Misskeys {
         token: Option<&str>,
     ) -> Result<(Arc<Caller>, Arc<Viewer>), Refused> {
         let desk = self.desks.get(&host.name).ok_or(Refused::Fault)?;
+        if desk.cut.load(Ordering::Relaxed) {
+            return Err(Refused::Unavailable);
+        }
         match token {
             None => desk.visitor().await,
             Some(token) => desk.user(token).await,
         }
     }
 
-    /// Keeps what is known up to date, until `stop` resolves.
-    pub async fn run(self, stop: impl Future<Output = ()>) {
+    /// Keeps what is known up to date, by the caches and by what the processes of
+    /// hosts tell each other, until `stop` resolves.
+    pub async fn run(self, mut told: mpsc::Receiver<Told>, stop: impl Future<Output = ()>) {
         let mut keeping = JoinSet::new();
         for desk in self.desks.values() {
             keeping.spawn(refresh::keep(Arc::clone(desk)));
         }
-        stop.await;
+        let hearing = async {
+            while let Some(Told { host, what }) = told.recv().await {
+                if let Some(desk) = self.desks.get(&host.name) {
+                    told::hear(desk, what);
+                }
+            }
+            // No host has a bus.
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = stop => {}
+            () = hearing => {}
+        }
     }
 
-    /// Does what follows from what the processes of a host told each other.
-    pub fn hear(&self, host: &Host, what: Internal) {
+    /// Takes no new sockets for a host whose bus is down for longer than `grace`,
+    /// until the bus ends.
+    pub async fn watch(self, host: Arc<Host>, bus: watch::Receiver<LinkState>, grace: Duration) {
         if let Some(desk) = self.desks.get(&host.name) {
-            told::hear(desk, what);
+            buses::watch(Arc::clone(desk), bus, grace).await;
         }
     }
 

@@ -152,13 +152,15 @@ async fn serve(
     node.spawn("announcements", health::announce(node.clone(), bus.clone()));
     node.spawn("link", link.run(until_end()));
     for feed in feeds {
+        let (host, state) = (Arc::clone(feed.host()), feed.state());
+        let watching = misskeys.clone().watch(host, state, config.link_grace);
+        node.spawn("misskey bus watch", watching);
         node.spawn("misskey bus", feed.run(until_end()));
     }
     drop(telling);
-    node.spawn("misskey talk", feeds::let_pass(told));
     node.spawn("control", control::answer(asides, inboxes.clone(), bus));
     node.spawn("errands", running);
-    node.spawn("misskeys", misskeys.clone().run(until_end()));
+    node.spawn("misskeys", misskeys.clone().run(told, until_end()));
     node.spawn("marks", marking);
 
     let front = front(

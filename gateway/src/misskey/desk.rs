@@ -1,6 +1,7 @@
 //! One host as this node knows it: who is there, what it is asked, and what is
 //! told to its sockets.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -47,6 +48,8 @@ pub(super) struct Desk {
     pub(super) marking: Semaphore,
     pub(super) authenticator: Authenticator,
     pub(super) metrics: MisskeyMetrics,
+    /// Nothing has been heard of the host's bus for too long.
+    pub(super) cut: AtomicBool,
     visitor: Arc<Caller>,
     /// None until it has been asked once.
     visiting: Mutex<Option<Arc<Viewer>>>,
@@ -76,6 +79,7 @@ impl Desk {
             marking: Semaphore::new(MARKING),
             authenticator,
             metrics,
+            cut: AtomicBool::new(false),
             visitor: Arc::new(Caller {
                 host: Arc::clone(host),
                 account: None,
