@@ -31,7 +31,8 @@ const MAX_WAITING_BYTES: usize = 256 << 10;
 const MAX_MESSAGE: usize = 1 << 20;
 
 /// A socket to a Misskey, as the client's own socket has it. Dropping the last
-/// hold of it ends it.
+/// hold of it ends it, once all is sent that was forwarded; at once, if it is not
+/// connected yet.
 #[derive(Debug)]
 pub struct Relay {
     messages: mpsc::Sender<Box<str>>,
@@ -104,6 +105,11 @@ impl Forwarded {
         };
         self.waiting.fetch_sub(message.len(), Ordering::Relaxed);
         Ok(message)
+    }
+
+    /// Resolves once more waits than may.
+    pub async fn overrun(&self) {
+        self.overrun.cancelled().await;
     }
 
     /// Resolves once the relay has been dropped.
@@ -248,34 +254,40 @@ impl Relays {
         let connected = tokio::select! {
             connected = self.upstream.connect(address) => connected,
             () = forwarded.dropped() => return Ending::Unused,
+            () = forwarded.overrun() => return Ending::Overrun,
         };
         let mut socket = match connected {
             Ok(socket) => socket,
             Err(ending) => return ending,
         };
         let room = Arc::new(Semaphore::new(MAX_MESSAGE));
+        // A message from the Misskey for which there is no room yet; until there is,
+        // no other is read.
+        let mut held: Option<Box<str>> = None;
         loop {
-            let heard = tokio::select! {
+            let bytes = held.as_ref().map_or(0, |text| text.len());
+            let bytes = u32::try_from(bytes).expect("a message is at most a MiB");
+            tokio::select! {
                 message = forwarded.next() => match message {
-                    Ok(message) => socket.send(message).await,
+                    Ok(message) => match socket.send(message).await {
+                        Ok(()) => {}
+                        Err(ending) => return ending,
+                    },
                     Err(ending) => {
                         socket.close().await;
                         return ending;
                     }
                 },
-                heard = socket.hear() => heard,
-            };
-            match heard {
-                Ok(Some(text)) => {
-                    let bytes = u32::try_from(text.len()).expect("a message is at most a MiB");
-                    let room = Arc::clone(&room).acquire_many_owned(bytes).await;
+                place = Arc::clone(&room).acquire_many_owned(bytes), if held.is_some() => {
                     told(What::Message {
-                        text,
-                        _room: room.expect("the semaphore is never closed"),
+                        text: held.take().expect("there is one"),
+                        _room: place.expect("the semaphore is never closed"),
                     });
                 }
-                Ok(None) => {}
-                Err(ending) => return ending,
+                heard = socket.hear(), if held.is_none() => match heard {
+                    Ok(heard) => held = heard,
+                    Err(ending) => return ending,
+                },
             }
         }
     }

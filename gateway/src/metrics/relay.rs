@@ -45,4 +45,10 @@ impl RelayMetrics {
     pub fn ended(&self, ending: Ending) {
         self.ended.with_label_values(&[ending.label()]).inc();
     }
+
+    /// How many relays ended so.
+    #[cfg(test)]
+    pub(crate) fn count(&self, ending: Ending) -> u64 {
+        self.ended.with_label_values(&[ending.label()]).get()
+    }
 }

@@ -112,8 +112,8 @@ pub(super) struct Socket {
 }
 
 impl Socket {
-    /// Sends a message. Gives nothing, like a [`hear`](Self::hear) that heard nothing of use.
-    pub(super) async fn send(&mut self, message: Box<str>) -> Result<Option<Box<str>>, Ending> {
+    /// Sends a message.
+    pub(super) async fn send(&mut self, message: Box<str>) -> Result<(), Ending> {
         self.put(Message::text(String::from(message))).await
     }
 
@@ -127,7 +127,8 @@ impl Socket {
                     return Err(Ending::Silent);
                 }
                 self.beat_at += HEARTBEAT;
-                return self.put(Message::Ping(Default::default())).await;
+                self.put(Message::Ping(Default::default())).await?;
+                return Ok(None);
             }
         };
         self.heard_at = Instant::now();
@@ -145,9 +146,9 @@ impl Socket {
         drop(timeout(SEND_TIMEOUT, self.stream.close(None)).await);
     }
 
-    async fn put(&mut self, message: Message) -> Result<Option<Box<str>>, Ending> {
+    async fn put(&mut self, message: Message) -> Result<(), Ending> {
         match timeout(SEND_TIMEOUT, self.stream.send(message)).await {
-            Ok(Ok(())) => Ok(None),
+            Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(Ending::Upstream),
             Err(_) => Err(Ending::Overrun),
         }
