@@ -303,7 +303,7 @@ impl Keys {
         self.user(tenant, "")
     }
 
-    /// String: that this event of an annotation system was published.
+    /// String: that this event of a producer was published.
     pub fn ingested(&self, tenant: &Tenant, event: &str) -> String {
         let (tag, event) = (self.of_people(tenant), topic::encode(event));
         format!("{tag}:ingested:{tenant}:{event}")

@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use broker::node::env::{Env, Period};
+use broker::node::env::{Env, List, Period};
 use broker::node::settings::Settings;
+use broker::topic::Tenant;
 
 /// A worker's settings.
 #[derive(Clone, Debug)]
@@ -29,6 +30,9 @@ pub struct Config {
     /// an entry of an ingest stream that is still there is taken over from a
     /// worker that must have died. Longer than publishing a batch takes.
     pub claim_after: Duration,
+    /// `CARILLON_WORKER_TENANTS`, default empty: tenants whose ingest streams are
+    /// read beside those of the tenants that have a site, separated by commas.
+    pub tenants: Vec<Tenant>,
     /// `CARILLON_RETENTION`, default `30d`: how long after its creation a message
     /// can be read. The same for api, gateway and worker, or some would remove
     /// what others still show.
@@ -51,6 +55,7 @@ impl Config {
         let trim_interval = period("CARILLON_WORKER_TRIM_INTERVAL", "60s");
         let claim_after = period("CARILLON_WORKER_CLAIM_AFTER", "30s");
         let retention = period("CARILLON_RETENTION", "30d");
+        let List(tenants) = env.get("CARILLON_WORKER_TENANTS", "");
         Self {
             settings,
             admin_listen,
@@ -60,6 +65,7 @@ impl Config {
                 .into(),
             trim_interval,
             claim_after,
+            tenants,
             retention,
         }
     }

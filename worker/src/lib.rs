@@ -1,5 +1,5 @@
 //! The process that ends what expired, forgets what is past its retention, and
-//! publishes what annotation systems add to their streams.
+//! publishes what other systems add to their streams.
 //!
 //! Any number of workers run at once: each step is one script, so they share
 //! the work and never do it twice. What one has taken and does not finish,
@@ -46,7 +46,8 @@ pub fn start(config: &Config, node: &Node, registry: &Registry) -> Result<(), Er
         ..Limits::default()
     };
     let messages = Messages::new(redis.clone(), keys.clone(), limits);
-    let tenants = config.settings.sites.tenants();
+    let mut tenants = config.settings.sites.tenants();
+    tenants.extend(config.tenants.iter().cloned());
     let intake = Intake::new(redis.clone(), keys.clone(), node.name(), tenants);
     let metrics = Metrics::register(registry);
     let condition = node.condition("redis");

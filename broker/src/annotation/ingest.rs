@@ -10,6 +10,7 @@ mod members;
 mod publish;
 mod read;
 mod shown;
+mod told;
 
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ pub use publish::{Ingest, Outcome, Progress};
 
 use super::{Notification, schema};
 use crate::people::MembershipChange;
+use crate::topic::Topic;
 use members::Members;
 
 /// The longest report, in bytes. Every gateway with a listener holds it.
@@ -49,6 +51,13 @@ pub enum What {
         userid: Arc<str>,
         /// And how.
         change: MembershipChange,
+    },
+    /// Whatever its sender says, to those who listen to the topic.
+    Told {
+        /// Where.
+        topic: Topic,
+        /// The event, in JSON.
+        event: String,
     },
 }
 

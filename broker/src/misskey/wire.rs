@@ -20,7 +20,7 @@ pub const MAX_MESSAGE: usize = 1 << 20;
 /// How deep arrays and objects may lie in each other. A note with all it answers
 /// and renotes has about ten levels; what reads them, here and in clients, may
 /// not survive thousands.
-const MAX_DEPTH: usize = 128;
+pub(crate) const MAX_DEPTH: usize = 128;
 
 /// The stream by which processes of a Misskey tell each other what to forget.
 pub const INTERNAL: &str = "internal";
@@ -211,7 +211,7 @@ pub fn name_topic(name: &mut String, tenant: &Tenant, stream: &str) {
 }
 
 /// Whether arrays and objects lie too deep in each other. Of JSON.
-fn is_too_deep(json: &str) -> bool {
+pub(crate) fn is_too_deep(json: &str) -> bool {
     let opens = |b: &&u8| matches!(b, b'{' | b'[');
     // Few have as many at all; this is quick.
     if json.bytes().filter(|b| opens(&b)).count() <= MAX_DEPTH {

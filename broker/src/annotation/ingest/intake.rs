@@ -1,4 +1,4 @@
-//! The streams to which annotation systems add reports, and how workers share
+//! The streams to which other systems add what happened, and how workers share
 //! what is in them.
 //!
 //! An entry stays in its stream until it was published, or moved to the dead
@@ -39,7 +39,7 @@ const MAX_WAITING: usize = 100_000;
 /// How many dead letters are kept of each tenant, about, and for how long.
 const MAX_DEAD: usize = 1000;
 const DEAD_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
-/// What a dead letter keeps of the field `type`, in bytes.
+/// What a dead letter keeps of the field `type` or `topic`, in bytes.
 const MAX_KIND: usize = 64;
 /// How long Redis remembers a worker that takes nothing any more.
 const WORKER_LIFE: Duration = Duration::from_secs(3600);
@@ -275,7 +275,8 @@ impl Intake {
             .arg(published);
         for Letter { entry, why, words } in dead {
             call.arg(&entry.id).arg(*why).arg(words);
-            call.arg(kept(entry.kind.as_deref(), MAX_KIND));
+            let kind = entry.kind.as_deref().or(entry.topic.as_deref());
+            call.arg(kept(kind, MAX_KIND));
             call.arg(kept(entry.data.as_deref(), MAX_REPORT));
         }
         self.redis.invoke(&call).await

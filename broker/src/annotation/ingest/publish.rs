@@ -80,7 +80,8 @@ impl Ingest {
             }) {
                 count += 1;
                 bytes += event.json.len();
-                call.key(event.known).arg(event.channel).arg(event.json);
+                call.key(event.known);
+                call.arg(event.channel).arg(event.mark).arg(event.json);
             }
             match self.redis.invoke::<Vec<bool>>(&call).await {
                 Ok(published) if published.len() == count => {
@@ -104,19 +105,23 @@ impl Ingest {
     }
 
     fn event(&self, tenant: &Tenant, report: &Report) -> Event {
-        let (topic, json) = match &report.what {
+        // What stands in front of what only scripts may tell.
+        let ours = "0-0 ";
+        let (topic, mark, json) = match &report.what {
             What::Annotation(notification) => {
                 let json = event_json(annotation::ANNOTATION, Some(notification), None);
-                (annotation::topic(tenant), json)
+                (annotation::topic(tenant), ours, json)
             }
             What::Membership { userid, change } => {
                 let json = event_json(people::MEMBERSHIP, Some(change), None);
-                (people::topic(tenant, userid), json)
+                (people::topic(tenant, userid), ours, json)
             }
+            What::Told { topic, event } => (topic.clone(), "", event.clone()),
         };
         Event {
             known: self.keys.ingested(tenant, &report.id),
             channel: self.keys.channel(&topic),
+            mark,
             json,
         }
     }
@@ -126,5 +131,6 @@ impl Ingest {
 struct Event {
     known: String,
     channel: String,
+    mark: &'static str,
     json: String,
 }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use broker::event::Event;
+use futures_util::StreamExt as _;
 use redis::cmd;
 use serde_json::Value;
 use tests::{Fleet, until};
@@ -12,6 +14,17 @@ use super::{Ear, TEXT, acme, add, ingest, report};
 async fn waiting(fleet: &Fleet) -> u64 {
     let length = cmd("XLEN").arg(fleet.keys().intake(&acme())).clone();
     fleet.commands().query(&length).await.unwrap()
+}
+
+/// What could not be published, by the names of its fields.
+async fn dead_letters(fleet: &Fleet) -> Vec<BTreeMap<String, String>> {
+    let key = fleet.keys().dead_letters(&acme());
+    let range = cmd("XRANGE").arg(key).arg("-").arg("+").clone();
+    let dead: Vec<(String, BTreeMap<String, Vec<u8>>)> =
+        fleet.commands().query(&range).await.unwrap();
+    let text = |(name, value): (String, Vec<u8>)| (name, String::from_utf8_lossy(&value).into());
+    let letter = |(_, fields): (_, BTreeMap<_, _>)| fields.into_iter().map(text).collect();
+    dead.into_iter().map(letter).collect()
 }
 
 #[tokio::test]
@@ -85,11 +98,8 @@ async fn what_cannot_be_published_is_kept_with_its_reason_and_blocks_nothing() {
     until("all are looked at", async || waiting(&fleet).await == 0).await;
     assert_eq!(ear.heard(&fleet).await, ["a1"]);
 
-    let key = fleet.keys().dead_letters(&acme());
-    let range = cmd("XRANGE").arg(key).arg("-").arg("+").clone();
-    let dead: Vec<(String, BTreeMap<String, Vec<u8>>)> =
-        fleet.commands().query(&range).await.unwrap();
-    let field = |at: usize, name: &str| String::from_utf8_lossy(&dead[at].1[name]).into_owned();
+    let dead = dead_letters(&fleet).await;
+    let field = |at: usize, name: &str| dead[at][name].clone();
     let why: Vec<_> = (0..dead.len()).map(|at| field(at, "why")).collect();
     assert_eq!(why, ["json", "invalid", "invalid", "size"]);
     assert_eq!(
@@ -105,6 +115,95 @@ async fn what_cannot_be_published_is_kept_with_its_reason_and_blocks_nothing() {
         let series = format!("carillon_worker_dead_letters_total{{why=\"{why}\"}}");
         assert_eq!(fleet.worker(0).metric(&series).await as u64, count, "{why}");
     }
+}
+
+/// Adds an event that names its topic.
+async fn tell(fleet: &Fleet, topic: &str, data: &[u8]) {
+    let mut add = cmd("XADD");
+    add.arg(fleet.keys().intake(&acme())).arg("*");
+    add.arg("topic").arg(topic).arg("data").arg(data);
+    fleet.commands().query::<String>(&add).await.unwrap();
+}
+
+#[tokio::test]
+async fn events_that_name_their_topic_are_published_there_as_nobody_s_secret() {
+    let fleet = Fleet::of(0, 1).start().await;
+    let client = redis::Client::open(fleet.redis().url()).unwrap();
+    let mut told = client.get_async_pubsub().await.unwrap();
+    told.psubscribe("carillon:c:*").await.unwrap();
+    fleet.secrets().keep(TEXT);
+    let body = format!(r#"{{"n": 1.0,"text":"{TEXT}"}}"#);
+    let event = format!(r#"{{"id":"e1","type":"notification","body":{body}}}"#);
+    tell(&fleet, "user:u1", event.as_bytes()).await;
+    tell(&fleet, "note:n1", event.as_bytes()).await;
+    let membership = r#"{"type":"membership","body":{"group":"g1"}}"#;
+    tell(&fleet, "user:acct:ben@example.org", membership.as_bytes()).await;
+    let hidden = format!(r#"{{"type":"annotation","body":{body}}}"#);
+    tell(&fleet, "channel:annotations", hidden.as_bytes()).await;
+    tell(&fleet, "recipient:ann", hidden.as_bytes()).await;
+    tell(&fleet, "channel:notesStream", TEXT.as_bytes()).await;
+    tell(&fleet, "channel:end", br#"{"type":"end"}"#).await;
+
+    let mut frames = told.on_message();
+    let mut heard = Vec::new();
+    while heard.len() < 3 {
+        let frame = frames.next().await.expect("Redis goes on");
+        let event = Event::parse(frame.get_payload_bytes()).unwrap();
+        assert_eq!(event.entry, None, "no script vouches for it");
+        assert!(event.published_at.is_some());
+        let channel = frame.get_channel_name().to_owned();
+        heard.push((channel, event.kind.to_string(), event.body.get().to_owned()));
+    }
+    let was = |topic: &str, kind: &str, body: &str| {
+        (
+            format!("carillon:c:acme:{topic}"),
+            kind.to_owned(),
+            body.to_owned(),
+        )
+    };
+    let expected = [
+        was("user:u1", "notification", &body),
+        was(
+            "user:acct:ben@example.org",
+            "membership",
+            r#"{"group":"g1"}"#,
+        ),
+        was("channel:end", "end", "null"),
+    ];
+    assert_eq!(
+        heard, expected,
+        "the second of one id is not published again"
+    );
+
+    until("all are looked at", async || waiting(&fleet).await == 0).await;
+    let topic =
+        "topic: expected user:, note: or channel: and 1 to 256 characters, not channel:annotations";
+    let dead = dead_letters(&fleet).await;
+    let short: Vec<_> = dead
+        .iter()
+        .map(|letter| (&*letter["type"], &*letter["error"]))
+        .collect();
+    assert_eq!(
+        short,
+        [
+            ("channel:annotations", topic),
+            ("recipient:ann", topic),
+            ("channel:notesStream", "expected an object"),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn streams_of_tenants_without_a_site_are_read_if_workers_know_of_them() {
+    let fleet = Fleet::of(0, 1)
+        .env("CARILLON_SITES", "")
+        .env("CARILLON_WORKER_TENANTS", "acme")
+        .start()
+        .await;
+    tell(&fleet, "user:u1", br#"{"type":"x"}"#).await;
+    until("it is published", async || waiting(&fleet).await == 0).await;
+    let published = r#"carillon_worker_ingest_events_total{outcome="published",source="redis"}"#;
+    assert_eq!(fleet.worker(0).metric(published).await as u64, 1);
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! One entry of an intake: the report in it, or why it is a dead letter.
 
-use crate::annotation::ingest::Report;
+use crate::annotation::ingest::{Report, told};
 use crate::topic::Tenant;
 
 /// Every kind of what is wrong with dead letters.
@@ -13,6 +13,8 @@ pub struct Entry {
     pub(super) id: String,
     /// What its field `type` says.
     pub(super) kind: Option<Vec<u8>>,
+    /// What its field `topic` says, which only events have that name theirs.
+    pub(super) topic: Option<Vec<u8>>,
     /// What its field `data` holds.
     pub(super) data: Option<Vec<u8>>,
 }
@@ -30,11 +32,12 @@ pub(super) struct Letter<'a> {
 impl Entry {
     pub(super) fn new(tenant: &Tenant, (id, fields): Told) -> Self {
         let fields = fields.unwrap_or_default();
-        let (mut kind, mut data) = (None, None);
+        let (mut kind, mut topic, mut data) = (None, None, None);
         let mut fields = fields.into_iter();
         while let (Some(name), Some(value)) = (fields.next(), fields.next()) {
             match &*name {
                 b"type" => kind = Some(value),
+                b"topic" => topic = Some(value),
                 b"data" => data = Some(value),
                 _ => {}
             }
@@ -43,6 +46,7 @@ impl Entry {
             tenant: tenant.clone(),
             id,
             kind,
+            topic,
             data,
         }
     }
@@ -55,8 +59,15 @@ impl Entry {
             words: words.to_string(),
         };
         let Some(data) = &self.data else {
-            return Err(letter("entry", &"expected the fields type and data"));
+            return Err(letter(
+                "entry",
+                &"expected the fields type or topic, and data",
+            ));
         };
+        if let Some(topic) = &self.topic {
+            let read = told::read(&self.tenant, topic, data, &self.id);
+            return read.map_err(|why| letter(why.label(), &why));
+        }
         let kind = self.kind.as_deref().map(std::str::from_utf8).transpose();
         let kind = kind.map_err(|_| letter("entry", &"type: expected UTF-8"))?;
         Report::read(data, kind).map_err(|refused| letter(refused.why.label(), &refused.why))

@@ -401,7 +401,7 @@ fn membership(changes: &Value) -> Result<(Arc<str>, MembershipChange), String> {
     }
     match read(&report)? {
         What::Membership { userid, change } => Ok((userid, change)),
-        What::Annotation(_) => panic!("it is no annotation"),
+        What::Annotation(_) | What::Told { .. } => panic!("it is a membership"),
     }
 }
 
