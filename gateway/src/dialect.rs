@@ -105,6 +105,8 @@ pub enum Tally {
     Suppressed(hypothesis::Reason),
     /// A message from a client of a Misskey, by its kind and what came of it.
     Said(misskey::MessageKind, misskey::Outcome),
+    /// An event that such a client asked for and does not get.
+    Withheld(misskey::Reason),
 }
 
 /// A frame on its way to the client.

@@ -11,7 +11,11 @@ mod channel;
 mod captures;
 mod unconfirmed;
 mod waiting;
+mod awaited;
 mod told;
+mod connecting;
+mod delivering;
+mod relaying;
 
 pub mod rules;
 pub mod params;
@@ -25,21 +29,21 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use broker::Timestamp;
-use broker::misskey::caller::{Account, Caller, Grant};
-use broker::misskey::note::Visibility;
-use broker::misskey::viewer::{Viewer, Visitors};
+use broker::misskey::caller::{Account, Caller};
+use broker::misskey::viewer::Viewer;
 use broker::topic::{Topic, TopicKind};
-use serde_json::value::RawValue;
 
 pub use self::asking::{Asking, News, Question, Reply};
+use self::awaited::Awaited;
 use self::captures::{Captured, Captures, Released};
-use self::channel::{Channel, JoinId, MAX_CHANNELS, Name, Permission};
-use self::message::{AnyLog, Connect, Log, Message, ToChannel, id_in, object};
+use self::channel::{Channel, JoinId, Name};
+pub use self::delivering::Reason;
+use self::message::{AnyLog, Log, Message, ToChannel, object};
 pub use self::message::{MessageKind, Outcome};
+use self::relaying::Relaying;
 pub use self::told::Told;
-use self::told::{Audience, connected, event};
 use self::unconfirmed::Unconfirmed;
-use self::waiting::{Check, Waiting};
+use self::waiting::Waiting;
 use super::{Answer, Delivery, Dialect, Effect, Errand, Notice, Outgoing, Tally};
 use crate::close::CloseReason;
 use crate::interest::Interest;
@@ -54,12 +58,18 @@ pub struct Misskey {
     broadcast: Topic,
     /// What the user is told, if anybody has signed in.
     user: Option<Topic>,
+    /// All notes, while any channel shows some of them.
+    notes: Option<Topic>,
     channels: Vec<Channel>,
     captures: Captures,
     /// Topics that are not confirmed yet, if there are any.
     unconfirmed: Option<Box<Unconfirmed>>,
     /// While a check is under way.
     waiting: Option<Box<Waiting>>,
+    /// Notes that cannot be told yet, if there are any.
+    awaited: Option<Box<Awaited>>,
+    /// While the host serves channels.
+    relaying: Option<Box<Relaying>>,
 }
 
 impl Misskey {
@@ -74,8 +84,11 @@ impl Misskey {
             viewer,
             channels: Vec::new(),
             captures: Captures::default(),
+            notes: None,
             unconfirmed: None,
             waiting: None,
+            awaited: None,
+            relaying: None,
         }
     }
 
@@ -85,7 +98,11 @@ impl Misskey {
         let outcome = match message {
             None if kind == MessageKind::Alive => Outcome::Ok,
             None => Outcome::Invalid,
-            Some(Message::Connect(connect)) => self.connect(&connect, effects),
+            // Counted when it is known what comes of it.
+            Some(Message::Connect(connect)) => match self.connect(&connect, effects) {
+                Some(outcome) => outcome,
+                None => return,
+            },
             Some(Message::Disconnect(id)) => self.close(&JoinId::new(&id), effects),
             Some(Message::Channel(message)) => self.to_channel(&message, effects),
             Some(Message::Capture(id)) => self.capture(&id, effects),
@@ -96,167 +113,34 @@ impl Misskey {
             }
             Some(Message::ReadNotification) => Outcome::Refused,
         };
-        effects.push(Effect::Count(Tally::Said(kind, outcome)));
+        effects.push(said(kind, outcome));
     }
 
-    /// Hears what waited, until there is another check to wait for.
-    fn resume(&mut self, effects: &mut Vec<Effect>) {
-        while let Some(waiting) = self.waiting.as_mut().filter(|w| w.check.is_none()) {
-            match waiting.next() {
-                Some(text) => self.hear(&text, effects),
-                None => self.waiting = None,
-            }
-        }
-    }
-
-    fn connect(&mut self, connect: &Connect<'_>, effects: &mut Vec<Effect>) -> Outcome {
-        let join = JoinId::new(&connect.id);
-        self.close(&join, effects);
-        if MAX_CHANNELS <= self.channels.len() {
-            return Outcome::Refused;
-        }
-        let Some(name) = Name::read(&connect.channel).filter(|name| self.permits(*name)) else {
-            return Outcome::Refused;
-        };
-        if name.is_shared() && self.channels.iter().any(|open| open.name == name) {
-            return Outcome::Refused;
-        }
-        let Some((channel, question)) = self.prepare(join, name, connect.params) else {
-            return Outcome::Refused;
-        };
-        let pong = connect.pong == Some(true);
-        match question {
-            None => self.open_channel(channel, pong, effects),
-            Some(question) => {
-                let waiting = self.waiting.get_or_insert_default();
-                waiting.check = Some(Check::Open(channel, pong));
-                effects.push(self.ask(question));
-            }
-        }
-        Outcome::Ok
-    }
-
-    /// Whether the caller may have such a channel, as far as can be said without
-    /// asking.
-    fn permits(&self, name: Name) -> bool {
-        match (name.permission(), &self.caller.account) {
-            (None, _) => true,
-            (Some(_), None) => false,
-            (Some(permission), Some(account)) => {
-                account.grant == Grant::Native || permission != Permission::Moderation
-            }
-        }
-    }
-
-    /// The channel, and what must be asked before it is open; `None` if it cannot be.
-    fn prepare(
-        &self,
-        join: JoinId,
-        name: Name,
-        params: Option<&RawValue>,
-    ) -> Option<(Channel, Option<Question>)> {
-        let account = self.caller.account.as_ref();
-        let me = || account.map(|account| &*account.user);
-        let id = |member: &str| id_in(params, member);
-        let (topic, question) = match name {
-            Name::Main | Name::ServerStats | Name::QueueStats => (None, None),
-            Name::Drive => (Some(self.stream("driveStream", me()?)), None),
-            Name::Admin => (Some(self.stream("adminStream", me()?)), None),
-            Name::Reversi => (Some(self.stream("reversiStream", me()?)), None),
-            Name::ReversiGame => (
-                id("gameId").map(|g| self.stream("reversiGameStream", &g)),
-                None,
-            ),
-            Name::ChatUser => {
-                let (me, other) = (me()?, id("otherId")?);
-                // With a hyphen it could be read as the topic of somebody else.
-                if *other == *me || other.contains('-') {
-                    return None;
-                }
-                let topic = self.stream("chatUserStream", &format!("{me}-{other}"));
-                let app = account.is_some_and(|account| account.grant == Grant::App);
-                (Some(topic), app.then_some(Question::Chat))
-            }
-            Name::ChatRoom => {
-                let room = id("roomId")?;
-                let topic = self.stream("chatRoomStream", &room);
-                (Some(topic), Some(Question::ChatRoom(room)))
-            }
-            Name::HomeTimeline
-            | Name::LocalTimeline
-            | Name::HybridTimeline
-            | Name::GlobalTimeline
-            | Name::UserList
-            | Name::Hashtag
-            | Name::RoleTimeline
-            | Name::Antenna
-            | Name::Channel => return None,
-        };
-        let channel = Channel { join, name, topic };
-        Some((channel, question))
-    }
-
-    fn open_channel(&mut self, channel: Channel, pong: bool, effects: &mut Vec<Effect>) {
-        let join = channel.join.clone();
-        if let Some(topic) = channel.topic.clone().filter(|topic| !self.hears(topic)) {
-            self.subscribe(topic, Interest::All, effects);
-        }
-        if channel.name == Name::Main
-            && let Some(user) = &self.user
-        {
-            effects.push(Effect::Want(user.clone(), Interest::All));
-        }
-        self.channels.push(channel);
-        if pong {
-            self.announce(join, effects);
-        }
-    }
-
-    /// Whether a channel hears this topic already.
-    fn hears(&self, topic: &Topic) -> bool {
-        self.channels
-            .iter()
-            .any(|open| open.topic.as_ref() == Some(topic))
-    }
-
-    fn close(&mut self, join: &JoinId, effects: &mut Vec<Effect>) -> Outcome {
-        let Some(at) = self.channels.iter().position(|open| open.join == *join) else {
-            return Outcome::Idle;
-        };
-        let closed = self.channels.remove(at);
-        if let Some(topic) = closed.topic.filter(|topic| !self.hears(topic)) {
-            self.unsubscribe(topic, effects);
-        }
-        if closed.name == Name::Main
-            && let Some(user) = &self.user
-        {
-            effects.push(Effect::Want(user.clone(), Interest::none()));
-        }
-        Outcome::Ok
-    }
-
+    /// Something for a channel.
     fn to_channel(&self, message: &ToChannel<'_>, effects: &mut Vec<Effect>) -> Outcome {
         let join = JoinId::new(&message.id);
         let Some(open) = self.channels.iter().find(|open| open.join == join) else {
             return Outcome::Idle;
         };
+        if open.is_relayed() {
+            self.forward(message, effects);
+            return Outcome::Ok;
+        }
         let body = message.body.get();
-        let done = match (open.name, &*message.kind) {
-            (Name::ChatUser | Name::ChatRoom, "read") => {
+        let understood = match (open.name(), &*message.kind) {
+            (Some(Name::ChatUser | Name::ChatRoom), "read") => {
                 effects.extend(self.read_chat(open).map(|read| self.ask(read)));
-                true
+                return Outcome::Ok;
             }
-            // Only the host has figures; a log of none is what there is to tell.
-            (Name::ServerStats, "requestLog") => object::<AnyLog>(body).is_some(),
-            (Name::QueueStats, "requestLog") => object::<Log<'_>>(body).is_some(),
+            (Some(Name::ServerStats), "requestLog") => object::<AnyLog>(body).is_some(),
+            (Some(Name::QueueStats), "requestLog") => object::<Log<'_>>(body).is_some(),
             _ => return Outcome::Idle,
         };
-        if !done {
+        if !understood {
             return Outcome::Invalid;
         }
-        if matches!(open.name, Name::ServerStats | Name::QueueStats) {
-            effects.push(send(event(&join, "statsLog", "[]")));
-        }
+        // Only the host has figures.
+        effects.push(send(told::event(&join, "statsLog", "[]")));
         Outcome::Ok
     }
 
@@ -292,35 +176,6 @@ impl Misskey {
         Outcome::Ok
     }
 
-    /// Whether what becomes of a note may be told.
-    fn may_know(&self, audience: Option<&Audience>) -> bool {
-        let viewer = &self.viewer;
-        let Some(audience) = audience else {
-            return self.caller.host.old_bus
-                && (viewer.me.is_some() || viewer.visitors != Visitors::None);
-        };
-        let public = match audience.visibility {
-            Visibility::Public | Visibility::Home => true,
-            Visibility::Followers | Visibility::Specified => false,
-        };
-        let Some(me) = &viewer.me else {
-            return public && viewer.visitors != Visitors::None;
-        };
-        let listed = match audience.visibility {
-            Visibility::Followers => audience
-                .author
-                .is_some_and(|a| viewer.following.contains(a)),
-            Visibility::Specified => audience.listed.contains(&me.key),
-            Visibility::Public | Visibility::Home => true,
-        };
-        public || listed || audience.author == Some(me.key)
-    }
-
-    fn stream(&self, name: &str, id: &str) -> Topic {
-        let tenant = &self.caller.host.tenant;
-        Topic::new(tenant, TopicKind::Channel, &format!("{name}:{id}"))
-    }
-
     fn subscribe(&mut self, topic: Topic, interest: Interest, effects: &mut Vec<Effect>) {
         self.unconfirmed.get_or_insert_default().ask(&topic);
         effects.push(Effect::Subscribe(topic, interest));
@@ -335,7 +190,7 @@ impl Misskey {
     fn settle(&mut self, topic: &Topic, effects: &mut Vec<Effect>) {
         if let Some(unconfirmed) = &mut self.unconfirmed {
             let ready = unconfirmed.settle(topic);
-            effects.extend(ready.iter().map(|join| send(connected(join))));
+            effects.extend(ready.iter().map(|join| send(told::connected(join))));
             if unconfirmed.is_empty() {
                 self.unconfirmed = None;
             }
@@ -345,7 +200,7 @@ impl Misskey {
     /// Says that a channel is open, as soon as that is so.
     fn announce(&mut self, join: JoinId, effects: &mut Vec<Effect>) {
         match &mut self.unconfirmed {
-            None => effects.push(send(connected(&join))),
+            None => effects.push(send(told::connected(&join))),
             Some(unconfirmed) => {
                 if !unconfirmed.announce(join) {
                     effects.push(Effect::Close(CloseReason::TooMuch));
@@ -360,19 +215,25 @@ impl Misskey {
             .channels
             .iter_mut()
             .filter_map(|open| open.topic.as_mut());
-        let mut own = channels
-            .chain(self.user.as_mut())
-            .chain([&mut self.broadcast]);
-        match own.find(|own| *own == topic) {
-            Some(own) => own.clone_from(topic),
-            None => self.captures.share(topic),
+        let of_socket = [
+            self.user.as_mut(),
+            self.notes.as_mut(),
+            Some(&mut self.broadcast),
+        ];
+        let own = channels.chain(of_socket.into_iter().flatten());
+        let mut known = false;
+        for own in own.filter(|own| *own == topic) {
+            own.clone_from(topic);
+            known = true;
+        }
+        if !known {
+            self.captures.share(topic);
         }
     }
 
-    /// Reads anew what the user follows, if this is the user's topic.
-    fn look_again(&self, topic: &Topic) -> Option<Effect> {
-        let user = self.user.as_ref().filter(|user| *user == topic);
-        user.map(|_| self.ask(Question::Viewer))
+    /// Where it is told that the viewer is otherwise than before.
+    fn viewer_topic(&self) -> &Topic {
+        self.user.as_ref().unwrap_or(&self.broadcast)
     }
 
     fn ask(&self, question: Question) -> Effect {
@@ -380,20 +241,28 @@ impl Misskey {
         Effect::Ask(Errand::Misskey(Box::new(Asking { caller, question })))
     }
 
-    /// What came of the check that is under way.
-    fn checked(&mut self, reply: &Reply, effects: &mut Vec<Effect>) {
-        let check = self
-            .waiting
-            .as_mut()
-            .and_then(|waiting| waiting.check.take());
-        if let (Some(Check::Open(channel, pong)), Reply::Allowed) = (check, reply) {
-            self.open_channel(channel, pong, effects);
+    /// What the user follows and mutes is this by now.
+    fn look(&mut self, viewer: &Arc<Viewer>, effects: &mut Vec<Effect>) {
+        let known = std::mem::replace(&mut self.viewer, Arc::clone(viewer));
+        if self.notes.is_some() && known != *viewer {
+            self.tune(effects);
         }
-        self.resume(effects);
     }
 
-    fn look(&mut self, viewer: &Arc<Viewer>) {
-        self.viewer = Arc::clone(viewer);
+    /// Something is otherwise than before.
+    fn news(&mut self, topic: &Topic, news: &News, effects: &mut Vec<Effect>) {
+        match news {
+            News::Viewer(viewer) if topic == self.viewer_topic() => self.look(viewer, effects),
+            News::Viewer(_) => {}
+            News::SignedOut(token) => {
+                let account = self.caller.account.as_ref();
+                let ours = |account: &Account| token.as_ref().is_none_or(|t| *t == account.token);
+                if account.is_some_and(ours) {
+                    effects.push(Effect::Close(CloseReason::Revoked));
+                }
+            }
+            News::RoleClosed | News::AntennaGone => self.close_all(topic, effects),
+        }
     }
 }
 
@@ -425,83 +294,67 @@ impl Dialect for Misskey {
         self.receive(&String::from_utf8_lossy(frame), now)
     }
 
-    fn deliver(&mut self, topic: &Topic, delivery: &Rc<Delivery>, _now: Timestamp) -> Vec<Effect> {
-        let (told, event) = (Told::of(delivery), &delivery.event);
-        if self.user.as_ref() == Some(topic) {
-            let main = self.channels.iter().find(|open| open.name == Name::Main);
-            return main
-                .map(|main| send(told.frame(event, &main.join)))
-                .into_iter()
-                .collect();
+    fn deliver(&mut self, topic: &Topic, delivery: &Rc<Delivery>, now: Timestamp) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        if self.notes.as_ref() == Some(topic) {
+            self.note(delivery, now, &mut effects);
+        } else if self.user.as_ref() == Some(topic) {
+            self.personal(delivery, now, &mut effects);
+        } else if self.broadcast == *topic {
+            effects.push(send(Told::of(delivery).broadcast(&delivery.event)));
+        } else if self.captures.contains(topic) {
+            self.captured(topic, delivery, &mut effects);
+        } else {
+            self.streamed(topic, delivery, now, &mut effects);
         }
-        if *topic == self.broadcast {
-            return vec![send(told.broadcast(event))];
-        }
-        if self.captures.contains(topic) {
-            let Some(update) = told.update(topic, event) else {
-                return Vec::new();
-            };
-            if !self.may_know(update.audience.as_ref()) {
-                return Vec::new();
-            }
-            return vec![send(update.frame.clone())];
-        }
-        let open = self
-            .channels
-            .iter()
-            .filter(|open| open.topic.as_ref() == Some(topic));
-        open.map(|open| send(told.frame(event, &open.join)))
-            .collect()
+        effects
     }
 
-    fn answer(&mut self, answer: Answer, _now: Timestamp) -> Vec<Effect> {
+    fn answer(&mut self, answer: Answer, now: Timestamp) -> Vec<Effect> {
         let Answer::Misskey(reply) = answer else {
             return Vec::new();
         };
         let mut effects = Vec::new();
         match reply {
-            Reply::Viewer(viewer) => self.look(&viewer),
+            Reply::Viewer(viewer) => self.look(&viewer, &mut effects),
             Reply::Allowed | Reply::Members(_) | Reply::Refused => {
                 self.checked(&reply, &mut effects);
             }
-            Reply::Note(..) | Reply::Relay(_) | Reply::Relayed(_) | Reply::RelayEnded => {}
+            Reply::Note(id, note) => self.note_answered(&id, note.as_deref(), now, &mut effects),
+            Reply::Relay(relay) => self.relay_open(relay, &mut effects),
+            Reply::Relayed(text) => self.relayed(&text, &mut effects),
+            Reply::RelayEnded => self.relay_ended(now, &mut effects),
         }
         effects
     }
 
-    fn notice(&mut self, notice: Notice<'_>, _now: Timestamp) -> Vec<Effect> {
+    fn notice(&mut self, notice: Notice<'_>, now: Timestamp) -> Vec<Effect> {
         let mut effects = Vec::new();
         match notice {
-            Notice::Subscribed(topic) => {
+            Notice::Subscribed(topic) | Notice::Gap(topic) => {
                 self.share(topic);
-                effects.extend(self.look_again(topic));
+                if topic == self.viewer_topic() {
+                    effects.push(self.ask(Question::Viewer));
+                }
+                self.listening(topic, &mut effects);
+                if matches!(notice, Notice::Gap(_)) {
+                    self.members_unknown(topic, &mut effects);
+                }
                 self.settle(topic, &mut effects);
             }
-            Notice::Gap(topic) => {
-                effects.extend(self.look_again(topic));
-                self.settle(topic, &mut effects);
+            Notice::News(topic, news) => self.news(topic, news, &mut effects),
+            Notice::Woken => {
+                self.note_overdue(now, &mut effects);
+                self.relay_again(now, &mut effects);
             }
-            Notice::News(topic, news) => match news {
-                News::Viewer(viewer) => {
-                    let ours = self.user.as_ref().unwrap_or(&self.broadcast);
-                    if ours == topic {
-                        self.look(viewer);
-                    }
-                }
-                News::SignedOut(token) => {
-                    let account = self.caller.account.as_ref();
-                    let ours =
-                        |account: &Account| token.as_ref().is_none_or(|t| *t == account.token);
-                    if account.is_some_and(ours) {
-                        effects.push(Effect::Close(CloseReason::Revoked));
-                    }
-                }
-                News::RoleClosed | News::AntennaGone => {}
-            },
-            Notice::Flushed(_) | Notice::Expired(_) | Notice::Woken => {}
+            Notice::Flushed(_) | Notice::Expired(_) => {}
         }
         effects
     }
+}
+
+fn said(kind: MessageKind, outcome: Outcome) -> Effect {
+    Effect::Count(Tally::Said(kind, outcome))
 }
 
 fn send(frame: Frame) -> Effect {

@@ -33,6 +33,7 @@ pub struct ShardMetrics {
     viewers: IntGaugeVec,
     messages: IntCounterVec,
     suppressed: IntCounterVec,
+    withheld: [IntCounter; misskey::Reason::EVERY.len()],
 }
 
 /// What the shards count of the sockets of one dialect.
@@ -101,8 +102,13 @@ impl ShardMetrics {
         for (kind, outcome) in HEARD {
             messages.with_label_values(&heard(kind, outcome));
         }
+        for (kind, outcomes) in SAID {
+            for outcome in *outcomes {
+                messages.with_label_values(&said(*kind, *outcome));
+            }
+        }
         for reason in [Reason::Echo, Reason::ShadowBan, Reason::Permission] {
-            suppressed.with_label_values(&withheld(reason));
+            suppressed.with_label_values(&suppressed_by(reason));
         }
         Ok(Self {
             dialects: Protocol::EVERY.map(|protocol| {
@@ -116,6 +122,8 @@ impl ShardMetrics {
             }),
             viewers,
             messages,
+            withheld: misskey::Reason::EVERY
+                .map(|reason| suppressed.with_label_values(&withheld(reason))),
             suppressed,
             topics: register.gauge(
                 "topics",
@@ -177,7 +185,9 @@ impl ShardMetrics {
         match tally {
             Tally::Said(kind, outcome) => self.messages.with_label_values(&said(kind, outcome)),
             Tally::Heard(kind, outcome) => self.messages.with_label_values(&heard(kind, outcome)),
-            Tally::Suppressed(reason) => self.suppressed.with_label_values(&withheld(reason)),
+            Tally::Suppressed(reason) => self.suppressed.with_label_values(&suppressed_by(reason)),
+            // As often as there are notes and timelines: without looking for it.
+            Tally::Withheld(reason) => self.withheld[reason as usize].clone(),
         }
         .inc();
     }
@@ -229,6 +239,24 @@ fn heard(kind: MessageKind, outcome: Outcome) -> [&'static str; 3] {
     [Protocol::Hypothesis.label(), kind, outcome]
 }
 
+/// What clients of a Misskey may say, and what may come of it.
+const SAID: &[(misskey::MessageKind, &[misskey::Outcome])] = {
+    use misskey::MessageKind::{
+        Alive, Capture, Channel, Connect, Disconnect, Other, ReadNotification, Release,
+    };
+    use misskey::Outcome::{Idle, Invalid, Ok, Refused};
+    &[
+        (Connect, &[Ok, Invalid, Refused]),
+        (Disconnect, &[Ok, Invalid, Idle]),
+        (Channel, &[Ok, Invalid, Idle]),
+        (Capture, &[Ok, Invalid]),
+        (Release, &[Ok, Invalid, Idle]),
+        (ReadNotification, &[Ok, Refused]),
+        (Alive, &[Ok]),
+        (Other, &[Invalid]),
+    ]
+};
+
 fn said(kind: misskey::MessageKind, outcome: misskey::Outcome) -> [&'static str; 3] {
     use misskey::{MessageKind, Outcome};
     let kind = match kind {
@@ -250,11 +278,23 @@ fn said(kind: misskey::MessageKind, outcome: misskey::Outcome) -> [&'static str;
     [Protocol::Misskey.label(), kind, outcome]
 }
 
-fn withheld(reason: Reason) -> [&'static str; 2] {
+fn suppressed_by(reason: Reason) -> [&'static str; 2] {
     let reason = match reason {
         Reason::Echo => "echo",
         Reason::ShadowBan => "shadow_ban",
         Reason::Permission => "permission",
     };
     [Protocol::Hypothesis.label(), reason]
+}
+
+fn withheld(reason: misskey::Reason) -> [&'static str; 2] {
+    use misskey::Reason;
+    let reason = match reason {
+        Reason::Filtered => "filtered",
+        Reason::Visibility => "visibility",
+        Reason::Muted => "muted",
+        Reason::Lost => "lost",
+        Reason::Unreadable => "unreadable",
+    };
+    [Protocol::Misskey.label(), reason]
 }

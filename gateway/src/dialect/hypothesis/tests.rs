@@ -287,7 +287,7 @@ fn show(effect: &Effect) -> Option<String> {
         Effect::Ask(errand) => format!("ask {errand:?}"),
         Effect::Forward(_, message) => format!("forward {message}"),
         Effect::WakeAt(at) => format!("wake at {}", at.millis()),
-        Effect::Count(Tally::Heard(..) | Tally::Said(..)) => return None,
+        Effect::Count(Tally::Heard(..) | Tally::Said(..) | Tally::Withheld(_)) => return None,
         Effect::Count(Tally::Suppressed(reason)) => format!("suppressed {reason:?}"),
         Effect::Close(reason) => format!("close {reason:?}"),
     })

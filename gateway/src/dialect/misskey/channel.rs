@@ -3,6 +3,9 @@
 use std::sync::Arc;
 
 use broker::topic::Topic;
+use serde_json::value::RawValue;
+
+use super::timeline::Timeline;
 
 /// Channels that one socket may have open; further ones are ignored.
 pub(super) const MAX_CHANNELS: usize = 32;
@@ -105,6 +108,14 @@ impl Name {
         }
     }
 
+    /// Whether only the host can serve it, or all of it.
+    pub(super) fn is_host_s(self) -> bool {
+        matches!(
+            self,
+            Self::ServerStats | Self::QueueStats | Self::ReversiGame
+        )
+    }
+
     /// Whether a socket may have it open only once.
     pub(super) fn is_shared(self) -> bool {
         matches!(
@@ -123,7 +134,50 @@ impl Name {
 #[derive(Debug)]
 pub(super) struct Channel {
     pub(super) join: JoinId,
-    pub(super) name: Name,
+    pub(super) kind: Kind,
     /// Where its own events come from, if that is no topic of the whole socket.
     pub(super) topic: Option<Topic>,
+    /// Which notes it shows, if it shows any.
+    pub(super) timeline: Option<Box<Timeline>>,
+}
+
+/// Who serves a channel.
+#[derive(Debug)]
+pub(super) enum Kind {
+    /// We do.
+    Own(Name),
+    /// The host does, through a relay.
+    Relayed(Box<Relayed>),
+}
+
+/// What the host is told to open a channel.
+#[derive(Debug)]
+pub(super) struct Relayed {
+    pub(super) channel: Box<str>,
+    pub(super) params: Option<Box<RawValue>>,
+    /// Whether the client has still to hear that it is open.
+    pub(super) pong: bool,
+}
+
+impl Channel {
+    /// Its name, if it is one of the protocol's own.
+    pub(super) fn name(&self) -> Option<Name> {
+        match &self.kind {
+            Kind::Own(name) => Some(*name),
+            Kind::Relayed(relayed) => Name::read(&relayed.channel),
+        }
+    }
+
+    /// Whether the host serves it.
+    pub(super) fn is_relayed(&self) -> bool {
+        matches!(self.kind, Kind::Relayed(_))
+    }
+
+    /// Whether it shows notes of the stream of all notes, as it does in the end also
+    /// with what antennas find.
+    pub(super) fn hears_notes(&self) -> bool {
+        self.timeline
+            .as_deref()
+            .is_some_and(|timeline| !matches!(timeline, Timeline::Role))
+    }
 }

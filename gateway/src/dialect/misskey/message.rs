@@ -4,9 +4,10 @@
 
 use std::borrow::Cow;
 
-use rustc_hash::FxHashMap;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
+
+use super::params::Params;
 
 /// Ids are shorter than this, in bytes; longer ones are nobody's, and would be
 /// kept for as long as the socket is open.
@@ -116,18 +117,6 @@ struct Named<'a> {
 }
 
 impl MessageKind {
-    /// All of them.
-    pub const EVERY: [Self; 8] = [
-        Self::Connect,
-        Self::Disconnect,
-        Self::Channel,
-        Self::Capture,
-        Self::Release,
-        Self::ReadNotification,
-        Self::Alive,
-        Self::Other,
-    ];
-
     fn named(name: &str) -> Self {
         match name {
             "connect" => Self::Connect,
@@ -176,11 +165,9 @@ impl<'a> Message<'a> {
     }
 }
 
-/// A string member of a channel's parameters; `None` if it is none, or nobody's.
-pub(super) fn id_in(params: Option<&RawValue>, name: &str) -> Option<Box<str>> {
-    let members: FxHashMap<Cow<'_, str>, &RawValue> = object(params?.get())?;
-    let id: Box<str> = serde_json::from_str(members.get(name)?.get()).ok()?;
-    (id.len() < MAX_ID).then_some(id)
+/// An id in a channel's parameters; `None` if it is no string, or nobody's.
+pub(super) fn id<'a>(params: &'a Params, name: &str) -> Option<&'a str> {
+    params.text(name).filter(|id| id.len() < MAX_ID)
 }
 
 fn note(body: &str) -> Option<Cow<'_, str>> {

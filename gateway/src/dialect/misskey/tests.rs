@@ -14,12 +14,13 @@
 //! `close <reason>`. What it counts is compared only where it stands: `! <kind> <outcome>`.
 
 mod messages;
+mod channels;
 
 use broker::key::KeySet;
 use broker::misskey::Field;
-use broker::misskey::caller::Token;
+use broker::misskey::caller::{Grant, Token};
 use broker::misskey::hosts::Host;
-use broker::misskey::viewer::{Me, Policies};
+use broker::misskey::viewer::{Me, Policies, Visitors};
 
 use super::*;
 
@@ -151,7 +152,7 @@ fn go_on(conversation: &mut Conversation, script: &str) {
     for line in script.lines().filter(|line| !line.trim().is_empty()) {
         let (what, rest) = line.split_once(' ').unwrap_or((line, ""));
         match what {
-            "<" | "+" | "-" | "want" | "?" | "wake" | "close" => {
+            "<" | "+" | "-" | "want" | "?" | "^" | "wake" | "close" => {
                 let first = if done.is_empty() {
                     "nothing".into()
                 } else {
@@ -276,9 +277,14 @@ impl Conversation {
                 assert_eq!(asking.caller, self.dialect.caller);
                 format!("? {:?}", asking.question)
             }
+            Effect::Forward(_, text) => format!("^ {text}"),
             Effect::WakeAt(at) => format!("wake {}", at.millis()),
             Effect::Count(Tally::Said(kind, outcome)) => {
                 self.counted.push(format!("{kind:?} {outcome:?}"));
+                return None;
+            }
+            Effect::Count(Tally::Withheld(reason)) => {
+                self.counted.push(format!("withheld {reason:?}"));
                 return None;
             }
             Effect::Close(reason) => format!("close {reason:?}"),

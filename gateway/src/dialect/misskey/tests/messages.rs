@@ -10,7 +10,10 @@ fn a_socket_hears_what_everybody_is_told_and_asks_for_its_user() {
     assert_eq!(shown, ["+ channel:broadcast", "+ user:u1 none", "? Viewer"]);
     let mut visitor = conversation(host(), None, "");
     let effects = visitor.dialect.open(visitor.now);
-    assert_eq!(visitor.show_all(&effects), ["+ channel:broadcast"]);
+    assert_eq!(
+        visitor.show_all(&effects),
+        ["+ channel:broadcast", "? Viewer"]
+    );
     for conversation in [ada, visitor] {
         check(
             conversation,
