@@ -8,6 +8,8 @@ mod annotation_sockets;
 mod annotations;
 #[path = "all/api.rs"]
 mod api;
+#[path = "all/buses.rs"]
+mod buses;
 #[path = "all/cases.rs"]
 mod cases;
 #[path = "all/clients.rs"]
