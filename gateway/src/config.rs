@@ -74,6 +74,10 @@ pub struct Config {
     /// `CARILLON_MISSKEY_MAX_RELAYS`, default `1000`: sockets to a Misskey itself
     /// at once, one per client socket that has a channel which only it can serve.
     pub misskey_max_relays: usize,
+    /// `CARILLON_MISSKEY_FRAMES_PER_SECOND`, default `500`: as
+    /// `CARILLON_GATEWAY_FRAMES_PER_SECOND`, for clients of a Misskey, which capture
+    /// hundreds of notes at once when they show a page.
+    pub misskey_frames_per_second: u32,
     /// Who is asked whom a user's token names.
     pub auth: AuthSettings,
     /// `CARILLON_GATEWAY_PROBE_INTERVAL`, default `5s`: a link to Redis that is
@@ -127,6 +131,7 @@ impl Config {
             origins: env.get::<List<WebOrigin>>("CARILLON_GATEWAY_ORIGINS", "").0,
             hypothesis_strict: env.get("CARILLON_HYPOTHESIS_STRICT", "false"),
             misskey_hosts: env.get("CARILLON_MISSKEY_HOSTS", ""),
+            misskey_frames_per_second: env.get("CARILLON_MISSKEY_FRAMES_PER_SECOND", "500"),
             misskey_max_relays: env.get("CARILLON_MISSKEY_MAX_RELAYS", "1000"),
             auth: AuthSettings::read(env),
             probe_interval: interval(env, "CARILLON_GATEWAY_PROBE_INTERVAL", "5s"),

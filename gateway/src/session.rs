@@ -1,12 +1,15 @@
 //! One dialect, and what every dialect needs around it: topic counts, limits,
 //! the heartbeat. Pure: it is told what happened and what time it is.
 
+mod topics;
+
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use broker::Timestamp;
 use broker::topic::Topic;
 
+use self::topics::Topics;
 use crate::close::CloseReason;
 use crate::dialect::{Answer, Delivery, Dialect, Effect, Notice, Outgoing};
 use crate::websocket::{Frame, Received};
@@ -19,10 +22,6 @@ pub struct SessionLimits {
     /// How often a quiet client is pinged; silent for two of these, it is cut.
     pub heartbeat: Duration,
 }
-
-/// Topics of most sessions: its own and that of all. Room for more is made when
-/// there are more.
-const USUAL_TOPICS: usize = 2;
 
 /// Frames may come in bursts of this many seconds' worth.
 const BURST: u32 = 5;
@@ -47,7 +46,7 @@ pub struct Now {
 pub struct Session {
     dialect: Box<dyn Dialect>,
     /// What it listens to, and how often it said so.
-    topics: Vec<(Topic, u16)>,
+    topics: Topics,
     last_heard: Instant,
     pinged: bool,
     allowance: Allowance,
@@ -76,7 +75,7 @@ impl Session {
     pub fn new(dialect: Box<dyn Dialect>, limits: &SessionLimits, now: Now) -> Self {
         Self {
             dialect,
-            topics: Vec::with_capacity(USUAL_TOPICS),
+            topics: Topics::default(),
             last_heard: now.steady,
             pinged: false,
             allowance: Allowance {
@@ -184,38 +183,19 @@ impl Session {
 
     /// The topics it listens to.
     pub fn topics(&self) -> impl Iterator<Item = &Topic> {
-        self.topics.iter().map(|(topic, _)| topic)
+        self.topics.iter()
     }
 
     /// Makes this session name a topic by the hub's own copy of it.
     pub fn share(&mut self, topic: &Topic) {
-        if let Some((own, _)) = self.topics.iter_mut().find(|(own, _)| own == topic) {
-            own.clone_from(topic);
-        }
+        self.topics.share(topic);
     }
 
     /// Counts subscriptions per topic; only the first and the last pass through.
     fn count(&mut self, mut effects: Vec<Effect>) -> Vec<Effect> {
         effects.retain(|effect| match effect {
-            Effect::Subscribe(topic, _) => {
-                if let Some((_, count)) = self.topics.iter_mut().find(|(t, _)| t == topic) {
-                    *count += 1;
-                    return false;
-                }
-                self.topics.push((topic.clone(), 1));
-                true
-            }
-            Effect::Unsubscribe(topic) => {
-                let Some(at) = self.topics.iter().position(|(t, _)| t == topic) else {
-                    return false;
-                };
-                self.topics[at].1 -= 1;
-                let last = self.topics[at].1 == 0;
-                if last {
-                    self.topics.swap_remove(at);
-                }
-                last
-            }
+            Effect::Subscribe(topic, _) => self.topics.add(topic),
+            Effect::Unsubscribe(topic) => self.topics.remove(topic),
             Effect::Send(_)
             | Effect::Want(..)
             | Effect::Ask(_)

@@ -44,12 +44,19 @@ const DRAIN_STEP: Duration = Duration::from_millis(20);
 /// What holds for every socket of a shard.
 #[derive(Clone, Copy, Debug)]
 pub struct ShardSettings {
-    /// What a client may do.
-    pub session: SessionLimits,
+    /// What a client may do, by its protocol.
+    pub session: [SessionLimits; Protocol::EVERY.len()],
     /// The longest message a client may send, in bytes.
     pub max_frame: usize,
     /// Bytes kept for a client that does not take them; beyond, it is closed.
     pub max_queue: usize,
+}
+
+impl ShardSettings {
+    /// What a client of this protocol may do.
+    pub fn limits(&self, protocol: Protocol) -> SessionLimits {
+        self.session[protocol as usize]
+    }
 }
 
 /// A shard that has no thread yet: all that its thread needs, and nothing that

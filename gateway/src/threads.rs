@@ -15,6 +15,7 @@ use tokio::time::MissedTickBehavior;
 use tracing::error;
 
 use crate::config::Config;
+use crate::dialect::Protocol;
 use crate::errands::Errands;
 use crate::metrics::ShardMetrics;
 use crate::session::SessionLimits;
@@ -37,11 +38,15 @@ pub(crate) fn berths(
     errands: &Errands,
     metrics: &ShardMetrics,
 ) -> io::Result<Vec<Berth>> {
-    let settings = ShardSettings {
-        session: SessionLimits {
-            frames_per_second: config.frames_per_second,
-            heartbeat: config.heartbeat,
+    let limits = |protocol| SessionLimits {
+        frames_per_second: match protocol {
+            Protocol::Push | Protocol::Hypothesis => config.frames_per_second,
+            Protocol::Misskey => config.misskey_frames_per_second,
         },
+        heartbeat: config.heartbeat,
+    };
+    let settings = ShardSettings {
+        session: Protocol::EVERY.map(limits),
         max_frame: config.max_frame,
         max_queue: config.max_queue,
     };
@@ -214,11 +219,12 @@ mod tests {
     #[test]
     fn a_shard_with_nothing_to_do_is_not_taken_for_one_that_hangs() {
         let (node, metrics) = (node(), metrics());
+        let limits = SessionLimits {
+            frames_per_second: 1,
+            heartbeat: Duration::from_secs(25),
+        };
         let settings = ShardSettings {
-            session: SessionLimits {
-                frames_per_second: 1,
-                heartbeat: Duration::from_secs(25),
-            },
+            session: [limits; Protocol::EVERY.len()],
             max_frame: 1,
             max_queue: 1,
         };

@@ -96,11 +96,12 @@ impl Shard {
             turn: self.turns,
         };
         let (protocol, signed_in) = (client.protocol(), client.signed_in());
+        let limits = self.settings.limits(protocol);
         entry.insert(Box::new(Conn {
             stream,
             protocol,
             signed_in,
-            session: Session::new(client.dialect(), &self.settings.session, now),
+            session: Session::new(client.dialect(), &limits, now),
             decoder: Decoder::new(),
             state: State::Open,
             chain: Chain::EMPTY,
@@ -115,8 +116,7 @@ impl Shard {
             self.metrics.viewers(signed_in).inc();
         }
         // Spread over an interval, so that sockets of one storm do not all beat at once.
-        let heartbeat = self.settings.session.heartbeat;
-        let first = heartbeat.mul_f64(0.5 + rand::random::<f64>() / 2.0);
+        let first = limits.heartbeat.mul_f64(0.5 + rand::random::<f64>() / 2.0);
         self.timers.add(now.steady + first, Due::Beat, key);
         self.with(key, now, Session::open);
         for chunk in early.chunks(READ) {
@@ -218,7 +218,7 @@ impl Shard {
         let limits = Limits {
             max_message: self.settings.max_frame,
         };
-        let session_limits = self.settings.session;
+        let session_limits = self.settings.limits(*protocol);
         let mut effects = Vec::new();
         let mut frames = 0;
         let result = decoder.read(&mut self.buffer[..read], &limits, &mut |received| {
@@ -260,10 +260,11 @@ impl Shard {
     }
 
     pub(super) fn beat(&mut self, key: SessionKey, now: Now) {
-        let limits = self.settings.session;
+        let settings = self.settings;
         let Some(conn) = self.open_conn(key) else {
             return;
         };
+        let limits = settings.limits(conn.protocol);
         let next = match conn.session.beat(&limits, now) {
             Beat::Wait(next) => next,
             Beat::Ping(next) => {

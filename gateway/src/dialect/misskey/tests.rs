@@ -15,6 +15,7 @@
 
 mod messages;
 mod channels;
+mod captures;
 
 use broker::key::KeySet;
 use broker::misskey::Field;

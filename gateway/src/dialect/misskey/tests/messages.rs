@@ -123,3 +123,196 @@ fn no_app_hears_what_moderators_are_told() {
         ),
     );
 }
+
+/// The message is heard as one of its kind, and the channel or note is there or not.
+#[track_caller]
+fn invalid(message: &str) {
+    let mut conversation = misskey();
+    go_on(&mut conversation, &format!("> {message}"));
+    let last = conversation.counted.pop().unwrap();
+    assert!(last.ends_with(" Invalid"), "{message}: {last}");
+}
+
+#[test]
+fn what_does_not_keep_to_the_protocol_is_ignored() {
+    for body in [
+        r#"{"channel":"main"}"#,
+        r#"{"channel":"main","id":7}"#,
+        r#"{"channel":"main","id":null}"#,
+        r#"{"id":"a"}"#,
+        r#"{"channel":1,"id":"a"}"#,
+        r#"{"channel":"main","id":"a","pong":"yes"}"#,
+        r#"{"channel":"main","id":"a","pong":1}"#,
+        r#"{"channel":"main","id":"a","params":null}"#,
+        r#"{"channel":"main","id":"a","params":[]}"#,
+        r#"{"channel":"main","id":"a","params":"x"}"#,
+        r#"["main","a"]"#,
+        "[]",
+        "null",
+        r#""main""#,
+    ] {
+        invalid(&format!(r#"{{"type":"connect","body":{body}}}"#));
+    }
+    invalid(r#"{"type":"connect"}"#);
+    let long = "x".repeat(256);
+    invalid(&format!(
+        r#"{{"type":"connect","body":{{"channel":"main","id":"{long}"}}}}"#
+    ));
+    for message in [
+        "disconnect",
+        "ch",
+        "channel",
+        "s",
+        "sr",
+        "subNote",
+        "un",
+        "unsubNote",
+    ] {
+        invalid(&format!(r#"{{"type":"{message}"}}"#));
+        for body in ["{}", "null", r#"{"id":5}"#, r#"["n1"]"#, r#""n1""#] {
+            invalid(&format!(r#"{{"type":"{message}","body":{body}}}"#));
+        }
+    }
+    for message in ["s", "sr", "subNote", "un", "unsubNote"] {
+        invalid(&format!(r#"{{"type":"{message}","body":{{"id":""}}}}"#));
+        invalid(&format!(
+            r#"{{"type":"{message}","body":{{"id":"{long}"}}}}"#
+        ));
+    }
+    for message in ["ch", "channel"] {
+        invalid(&format!(
+            r#"{{"type":"{message}","body":{{"id":"a","type":"read"}}}}"#
+        ));
+        invalid(&format!(
+            r#"{{"type":"{message}","body":{{"id":"a","body":{{}}}}}}"#
+        ));
+        invalid(&format!(
+            r#"{{"type":"{message}","body":{{"id":"a","type":5,"body":{{}}}}}}"#
+        ));
+    }
+}
+
+#[test]
+fn what_means_nothing_that_is_there_is_ignored() {
+    check(
+        misskey(),
+        r#"
+> {"type":"disconnect","body":{"id":"zz"}}
+! Disconnect Idle
+> {"type":"ch","body":{"id":"nope","type":"read","body":null}}
+! Channel Idle
+> {"type":"un","body":{"id":"n1"}}
+! Release Idle
+> h
+! Alive Ok
+"#,
+    );
+}
+
+#[test]
+fn no_pong_is_sent_but_for_true() {
+    for pong in ["", r#","pong":false"#, r#","pong":null"#] {
+        let script = format!(
+            r#"
+> {{"type":"connect","body":{{"channel":"main","id":"","params":{{}}{pong}}}}}
+want user:u1 all
+! Connect Ok
+@ user:u1 {{"type":"readAllAnnouncements","body":null}}
+< {{"type":"channel","body":{{"id":"","type":"readAllAnnouncements","body":null}}}}
+"#
+        );
+        check(misskey(), &script);
+    }
+}
+
+#[test]
+fn binary_messages_are_read_as_text() {
+    check(
+        misskey(),
+        r#"
+>> {"type":"connect","body":{"channel":"main","id":"a","pong":true}}
+want user:u1 all
+< {"type":"connected","body":{"id":"a"}}
+>> {"type":"s","body":{"id":"n\xff1"}}
++ note:n�1
+"#,
+    );
+}
+
+#[test]
+fn only_who_is_signed_in_reads_notifications() {
+    check(
+        misskey(),
+        r#"
+> {"type":"readNotification"}
+? ReadNotifications
+> {"type":"readNotification","body":{"id":"x"}}
+? ReadNotifications
+"#,
+    );
+    check(anonymous(), r#"> {"type":"readNotification","body":null}"#);
+}
+
+#[test]
+fn a_pong_waits_for_all_that_was_asked_before_it() {
+    let mut slow = conversation(host(), Some(Grant::Native), "");
+    slow.quick = false;
+    slow.dialect.open(slow.now);
+    check(
+        slow,
+        r#"
+> {"type":"s","body":{"id":"n1"}}
++ note:n1
+> {"type":"connect","body":{"channel":"drive","id":"a","pong":true}}
++ channel:driveStream:u1
+> {"type":"s","body":{"id":"n2"}}
++ note:n2
+> {"type":"connect","body":{"channel":"reversi","id":"b","pong":true}}
++ channel:reversiStream:u1
+confirmed channel:broadcast
+confirmed user:u1
+? Viewer
+confirmed channel:driveStream:u1
+confirmed note:n1
+< {"type":"connected","body":{"id":"a"}}
+confirmed channel:reversiStream:u1
+> {"type":"un","body":{"id":"n2"}}
+< {"type":"connected","body":{"id":"b"}}
+- note:n2
+> {"type":"connect","body":{"channel":"main","id":"c","pong":true}}
+want user:u1 all
+< {"type":"connected","body":{"id":"c"}}
+"#,
+    );
+}
+
+#[test]
+fn who_opens_and_closes_while_nothing_is_confirmed_is_ended_in_the_end() {
+    let mut slow = conversation(host(), Some(Grant::Native), "");
+    slow.quick = false;
+    slow.dialect.open(slow.now);
+    let connect = r#"{"type":"connect","body":{"channel":"main","id":"a","pong":true}}"#;
+    let closes = |effects: &[Effect]| effects.contains(&Effect::Close(CloseReason::TooMuch));
+    let heard = (0..1000).take_while(|_| !closes(&slow.dialect.receive(connect, slow.now)));
+    assert_eq!(heard.count(), 256);
+}
+
+#[test]
+fn a_socket_ends_with_its_token_or_its_user() {
+    for (news, ends) in [
+        ("signed-out", true),
+        ("signed-out t1", true),
+        ("signed-out t2", false),
+    ] {
+        let end = if ends { "close Revoked" } else { "" };
+        check(misskey(), &format!("news user:u1 {news}\n{end}"));
+        check(anonymous(), &format!("news channel:broadcast {news}"));
+    }
+    assert_eq!(CloseReason::Revoked.code(), Some(1008));
+}
+
+#[test]
+fn what_a_user_follows_is_asked_anew_when_something_may_have_been_missed() {
+    check(misskey(), "gap user:u1\n? Viewer\ngap channel:broadcast");
+    check(anonymous(), "gap channel:broadcast\n? Viewer");
+}
