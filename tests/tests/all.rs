@@ -38,6 +38,8 @@ mod ingest;
 mod links;
 #[path = "all/metrics.rs"]
 mod metrics;
+#[path = "all/misskey_people.rs"]
+mod misskey_people;
 #[path = "all/providers.rs"]
 mod providers;
 #[path = "all/sockets.rs"]
