@@ -29,11 +29,12 @@ const ROLES: [&str; 4] = [
 ];
 
 /// Variables without a role in their name that not every process reads.
-const SHARED: [&str; 9] = [
+const SHARED: [&str; 10] = [
     "CARILLON_DRAIN_WINDOW",
     "CARILLON_GLOBAL_LIFE",
     "CARILLON_HYPOTHESIS_STRICT",
     "CARILLON_MAX_PENDING",
+    "CARILLON_MISSKEY_FRAMES_PER_SECOND",
     "CARILLON_MISSKEY_HOSTS",
     "CARILLON_MISSKEY_MAX_RELAYS",
     "CARILLON_RETENTION",
