@@ -154,7 +154,8 @@ impl Fleet {
 }
 
 impl FleetBuilder {
-    /// Sets a variable in the environment of every process.
+    /// Sets a variable in the environment of every process. In its value `{redis}`
+    /// stands for the address of their Redis.
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.to_owned(), value.to_owned()));
         self
@@ -209,7 +210,10 @@ impl FleetBuilder {
             let admin = format!("CARILLON_{}_ADMIN_LISTEN", role.to_uppercase());
             program.set(&admin, "127.0.0.1:0");
             for (name, value) in &self.env {
-                program.set(name, value);
+                program.set(
+                    name,
+                    &value.replace("{redis}", &redis.address().to_string()),
+                );
             }
             program
         };

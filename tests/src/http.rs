@@ -56,6 +56,14 @@ impl Http {
         self.request("GET", path, &[], b"").await
     }
 
+    /// `GET path` of one of the hosts that the server answers for.
+    ///
+    /// # Errors
+    /// If no whole answer comes.
+    pub async fn get_as(&self, host: &str, path: &str) -> Result<Response> {
+        self.send("GET", host, path, &[], b"").await
+    }
+
     /// Sends one request and reads the answer.
     ///
     /// # Errors
@@ -67,7 +75,19 @@ impl Http {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> Result<Response> {
-        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\n", self.server);
+        let host = self.server.to_string();
+        self.send(method, &host, path, headers, body).await
+    }
+
+    async fn send(
+        &self,
+        method: &str,
+        host: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Result<Response> {
+        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\n");
         for (name, value) in headers {
             head.push_str(&format!("{name}: {value}\r\n"));
         }

@@ -14,6 +14,7 @@ mod undertaker;
 pub mod balancer;
 pub mod cases;
 pub mod fleet;
+pub mod front;
 pub mod graphql;
 pub mod http;
 pub mod hypothesis;

@@ -44,6 +44,8 @@ mod misskey_people;
 mod providers;
 #[path = "all/sockets.rs"]
 mod sockets;
+#[path = "all/misskey_page.rs"]
+mod misskey_page;
 #[path = "all/model.rs"]
 mod model;
 #[path = "all/sources.rs"]

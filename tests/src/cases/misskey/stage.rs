@@ -6,8 +6,6 @@ use std::time::Duration;
 use broker::topology::Redis;
 use futures_util::future::join_all;
 use redis::cmd;
-use tokio::io::{AsyncWriteExt as _, BufReader};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
 use super::ear::Ear;
@@ -16,7 +14,7 @@ use super::{Case, HEARTBEAT, Place};
 use crate::cases::json::Json;
 use crate::cases::wire::Wire;
 use crate::fleet::Fleet;
-use crate::http::{self, Response};
+use crate::http::{Http, Response};
 use crate::until::PATIENCE;
 
 /// Waits that are shorter are there so that the server has acted on what was
@@ -230,14 +228,8 @@ impl<'a> Stage<'a> {
 
     /// A request without an upgrade.
     async fn get(&self, path: &str) -> Result<Response, String> {
-        let asked = async {
-            let stream = TcpStream::connect(self.fleet.gateway(0).address()).await?;
-            let mut stream = BufReader::new(stream);
-            let host = &self.place.host;
-            let head = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n");
-            stream.write_all(head.as_bytes()).await?;
-            http::read(&mut stream).await
-        };
+        let gateway = Http::to(self.fleet.gateway(0).address());
+        let asked = gateway.get_as(&self.place.host, path);
         let answer = timeout(PATIENCE, asked).await;
         let answer = answer.map_err(|_| "no answer comes".to_owned())?;
         answer.map_err(|error| format!("no answer: {error}"))
