@@ -43,7 +43,6 @@ const CADDY: &str = r#"
 {
     admin {admin}
     auto_https off
-    persist_config off
 }
 http://social.example:{port} {
     bind 127.0.0.1
