@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, LazyLock};
 
+use redis::streams::StreamRangeReply;
 use redis::{Script, cmd};
 
 use super::hosts::Host;
@@ -14,22 +15,19 @@ use crate::topology::Redis;
 /// What a user's devices are told once all notifications have been read.
 const READ_ALL: &str = "readAllNotifications";
 
-/// Notes the newest notification as read. Tells whether an older one, or none,
-/// was so before; nothing if there is no notification at all. Ids are
-/// `<milliseconds>-<number>`.
+/// Notes a notification as read. Tells whether an older one, or none, was so
+/// before. Ids are `<milliseconds>-<number>`.
 static READ: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
-        "local newest = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
-         if not newest then return 0 end
-         local read = redis.call('GET', KEYS[2])
-         redis.call('SET', KEYS[2], newest[1])
-         if not read then return 1 end
-         local a, b = string.match(newest[1], '^(%d+)-(%d+)$')
-         local c, d = string.match(read, '^(%d+)-(%d+)$')
-         if not c then return 1 end
-         a, b, c, d = tonumber(a), tonumber(b), tonumber(c), tonumber(d)
-         if c < a or (c == a and d < b) then return 1 end
-         return 0",
+        "local read = redis.call('GET', KEYS[1])
+         if read then
+             local a, b = string.match(ARGV[1], '^(%d+)-(%d+)$')
+             local c, d = string.match(read, '^(%d+)-(%d+)$')
+             a, b, c, d = tonumber(a), tonumber(b), tonumber(c), tonumber(d)
+             if c and (a < c or (a == c and b <= d)) then return 0 end
+         end
+         redis.call('SET', KEYS[1], ARGV[1])
+         return 1",
     )
 });
 
@@ -60,9 +58,17 @@ impl Markers {
     /// # Errors
     /// If Redis fails.
     pub async fn read_notifications(&self, user: &str) -> Result<(), Error> {
+        // Not in the script: whoever runs one must have the right to write to all its keys.
+        let mut newest = cmd("XREVRANGE");
+        newest.arg(self.key(&["notificationTimeline", user]));
+        newest.arg(&["+", "-", "COUNT", "1"]);
+        let newest: StreamRangeReply = self.cache.query(&newest).await?;
+        let Some(newest) = newest.ids.first() else {
+            return Ok(());
+        };
         let mut call = READ.prepare_invoke();
-        call.key(self.key(&["notificationTimeline", user]))
-            .key(self.key(&["latestReadNotification", user]));
+        call.key(self.key(&["latestReadNotification", user]))
+            .arg(&newest.id);
         if !self.cache.invoke::<bool>(&call).await? {
             return Ok(());
         }

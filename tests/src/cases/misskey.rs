@@ -94,9 +94,14 @@ impl Cases {
             place.misskey.cache_in(&fleet.redis().url(), &place.host);
             fleet.hush(&place.misskey);
         }
-        let played = futures_util::stream::iter(&places)
-            .map(async |(case, place)| (*case, outcome(fleet, &self.fixtures, case, place).await));
-        played.buffered(ABREAST).collect().await
+        let one = async |(n, (case, place)): (usize, &(&'_ Case, Place))| {
+            (n, outcome(fleet, &self.fixtures, case, place).await)
+        };
+        let played = futures_util::stream::iter(places.iter().enumerate()).map(one);
+        let mut played: Vec<_> = played.buffer_unordered(ABREAST).collect().await;
+        played.sort_by_key(|(n, _)| *n);
+        let outcomes = played.into_iter().map(|(_, outcome)| outcome);
+        self.cases.iter().zip(outcomes).collect()
     }
 }
 
