@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 use tests::Fleet;
 use tests::hypothesis::userid;
+use tests::misskey::{self, Misskey};
 
 /// Runs one of the scripts in `tests/clients`, which is told these facts.
 ///
@@ -23,10 +24,10 @@ pub(crate) fn drive(script: &str, facts: &Value) {
         .output();
     std::fs::remove_file(&cluster).unwrap();
     let output = output.expect("node is installed");
+    println!("{}", String::from_utf8_lossy(&output.stdout));
     assert!(
         output.status.success(),
-        "{}\n{}",
-        String::from_utf8_lossy(&output.stdout),
+        "{}",
         String::from_utf8_lossy(&output.stderr)
     );
 }
@@ -45,6 +46,37 @@ async fn the_published_client_of_hypothesis_lives_through_drains_and_kills() {
             "readerId": userid("reader"),
             "writer": writer,
             "gateways": gateways,
+        }),
+    );
+}
+
+/// As many clients as lose their gateway at once; half of them have a socket there.
+const STORM: usize = 1000;
+
+#[tokio::test]
+async fn a_thousand_clients_of_misskey_are_back_after_a_kill_without_a_storm() {
+    let misskey = Misskey::start();
+    let mut tokens = Vec::new();
+    misskey.change(|world| {
+        tokens.extend((0..STORM).map(|n| world.user(&format!("u{n}"))));
+    });
+    let fleet = Fleet::of(2, 0)
+        .misskey(&misskey)
+        // Slow enough that some have to wait, and would be a storm if refused.
+        .env("CARILLON_GATEWAY_ACCEPT_RATE", "200")
+        .start()
+        .await;
+    fleet.hush(&misskey);
+    let gateways = fleet.gateways().iter().map(|gateway| {
+        json!({ "address": gateway.address(), "admin": gateway.admin(), "pid": gateway.pid() })
+    });
+    drive(
+        "misskey-storm.mjs",
+        &json!({
+            "host": misskey::HOST,
+            "redis": fleet.redis().address(),
+            "tokens": tokens,
+            "gateways": gateways.collect::<Vec<_>>(),
         }),
     );
 }
