@@ -11,6 +11,7 @@ pub mod feed;
 pub mod api;
 pub mod relations;
 pub mod markers;
+pub mod rights;
 
 use crate::key::Key;
 

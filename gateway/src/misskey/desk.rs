@@ -13,6 +13,7 @@ use broker::misskey::caller::{Caller, Grant, Token};
 use broker::misskey::hosts::Host;
 use broker::misskey::markers::Markers;
 use broker::misskey::relations::{Found, Relations, Seen};
+use broker::misskey::rights::Rights;
 use broker::misskey::viewer::{Policies, Viewer, Visitors};
 use broker::topic::{Topic, TopicKind};
 use broker::topology::Redis;
@@ -42,6 +43,7 @@ pub(super) struct Desk {
     pub(super) api: Option<Api>,
     pub(super) relations: Relations,
     pub(super) markers: Markers,
+    pub(super) rights: Rights,
     pub(super) users: Users,
     pub(super) ended: Ended,
     pub(super) asking: Semaphore,
@@ -71,7 +73,8 @@ impl Desk {
         let visiting = api.is_none().then(Arc::default);
         Self {
             api: api.map(|url| Api::new(&host.name, url, seconds())),
-            relations: Relations::new(cache, Arc::clone(&host.prefix)),
+            relations: Relations::new(cache.clone(), Arc::clone(&host.prefix)),
+            rights: Rights::new(cache, Arc::clone(&host.prefix)),
             markers,
             users: Users::new(metrics.viewers.clone()),
             ended: Ended::default(),

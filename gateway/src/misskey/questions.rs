@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broker::Error;
+use broker::identity::Authenticator;
 use broker::misskey::api::{Api, Standing};
 use broker::misskey::caller::{Account, Grant};
 use tokio::time::Instant;
@@ -84,10 +85,14 @@ async fn answer(desk: &Desk, asking: &Asking) -> Result<Option<Reply>, Failed> {
         (Question::Chat, Some(account)) if account.grant == Grant::Native => {
             Ok(Some(Reply::Allowed))
         }
-        _ => match &desk.api {
-            Some(api) => of_host(desk, api, asking).await,
-            None => Ok(without_answer(&asking.question)),
-        },
+        _ => {
+            let own = account.is_some_and(|a| Authenticator::is_own(a.token.reveal()));
+            match &desk.api {
+                Some(api) if !own => of_host(desk, api, asking).await,
+                // A host understands no tokens but its own.
+                Some(_) | None => of_rights(desk, asking).await,
+            }
+        }
     }
 }
 
@@ -139,6 +144,23 @@ async fn of_host(desk: &Desk, api: &Api, asking: &Asking) -> Result<Option<Reply
         (Question::Antenna(antenna), Some(token)) => allowed(api.antenna(token, antenna).await?),
         (Question::Chat, Some(token)) => allowed(api.chat(token).await?),
         (Question::ChatRoom(room), Some(token)) => allowed(api.room(token, room).await?),
+        (question, _) => without_answer(question),
+    })
+}
+
+/// What only a host could tell, and what is kept says where there is none.
+async fn of_rights(desk: &Desk, asking: &Asking) -> Result<Option<Reply>, Failed> {
+    let user = asking.caller.account.as_ref().map(|account| &*account.user);
+    let allowed = |yes: bool| Some(if yes { Reply::Allowed } else { Reply::Refused });
+    let rights = &desk.rights;
+    Ok(match (&asking.question, user) {
+        (Question::Role(role), _) => allowed(rights.role(role).await?),
+        (Question::List(list), Some(user)) => {
+            let members = rights.list(user, list).await?;
+            Some(members.map_or(Reply::Refused, Reply::Members))
+        }
+        (Question::Antenna(antenna), Some(user)) => allowed(rights.antenna(user, antenna).await?),
+        (Question::ChatRoom(room), Some(user)) => allowed(rights.room(user, room).await?),
         (question, _) => without_answer(question),
     })
 }
