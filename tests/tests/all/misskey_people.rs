@@ -368,6 +368,101 @@ async fn without_a_misskey_our_own_tokens_name_users() {
 }
 
 #[tokio::test]
+async fn without_a_misskey_what_users_may_look_at_is_kept_beside_whom_they_follow() {
+    let fleet = Fleet::of(1, 0)
+        .env(HOSTS, &format!("{HOST}=acme"))
+        .start()
+        .await;
+    let ann = fleet.person("ann").await;
+    let channels = [
+        ("userList", json!({ "listId": "l1" })),
+        ("antenna", json!({ "antennaId": "a1" })),
+        ("roleTimeline", json!({ "roleId": "r1" })),
+        ("chatRoom", json!({ "roomId": "c1" })),
+    ];
+    let mut socket = fleet.streaming_socket(0, Some(&ann)).await.unwrap();
+    for (channel, params) in &channels {
+        let body = json!({ "channel": channel, "id": channel, "params": params, "pong": true });
+        let connect = json!({ "type": "connect", "body": body });
+        socket.say(&connect.to_string()).await;
+    }
+    // No pong of theirs comes before.
+    socket.caught_up().await;
+    for (name, ids) in [
+        ("userLists:ann", ["l1"]),
+        ("userListMembers:l1", ["f1"]),
+        ("userAntennas:ann", ["a1"]),
+        ("explorableRoles:all", ["r1"]),
+        ("userChatRooms:ann", ["c1"]),
+    ] {
+        fleet
+            .misskey_keeps(&format!("kvcache:{name}"), &json!(ids))
+            .await;
+    }
+    for (channel, params) in channels {
+        socket.connect(channel, channel, params).await;
+    }
+    for (id, author) in [("n1", "f2"), ("n2", "f1")] {
+        let note = tests::misskey::note(id, author, json!({}));
+        fleet.produce("channel:notesStream", "note", &note).await;
+    }
+    assert_eq!(socket.json().await["body"]["body"]["id"], "n2");
+}
+
+#[tokio::test]
+async fn a_misskey_that_does_not_answer_holds_up_nobody_else() {
+    let (misskey, fleet, [ann]) = stand(1, ["ann"]).await;
+    misskey.set_weather(Weather::Fair);
+    let mut waiting = Vec::new();
+    for _ in 0..80 {
+        waiting.push(main_socket(&fleet, &ann).await);
+    }
+    misskey.set_weather(Weather::Silent);
+    for socket in &mut waiting {
+        let body =
+            json!({ "channel": "userList", "id": "l", "params": { "listId": "l1" }, "pong": true });
+        socket
+            .say(&json!({ "type": "connect", "body": body }).to_string())
+            .await;
+    }
+    until("it is asked", async || {
+        0 < misskey.asked("users/lists/show")
+    })
+    .await;
+    fleet.push("bob", "waited").await;
+    let began = std::time::Instant::now();
+    let mut pushed = fleet.connect("bob").await;
+    assert_eq!(pushed.text().await, "waited");
+    assert!(began.elapsed() < std::time::Duration::from_secs(1));
+    // Events go on, to those who wait for an answer too.
+    assert!(notified(&fleet, &mut waiting[79], "ann", "x").await);
+}
+
+#[tokio::test]
+async fn what_was_missed_while_the_bus_was_away_is_asked_for() {
+    let (misskey, fleet, [ann, bob]) = stand(1, ["ann", "bob"]).await;
+    let mut gone = main_socket(&fleet, &ann).await;
+    let mut stays = fleet.streaming_socket(0, Some(&bob)).await.unwrap();
+    capture(&mut stays).await;
+    misskey.change(|world| {
+        world.principals.remove(&ann);
+        let follows = json!({ "f1": { "withReplies": false } });
+        world.relate("bob", "userFollowings", follows);
+    });
+    let mut forget = redis::cmd("DEL");
+    forget.arg(format!("{HOST}:kvcache:userFollowings:bob"));
+    fleet.commands().query::<()>(&forget).await.unwrap();
+    let mut cut = redis::cmd("CLIENT");
+    cut.arg("KILL").arg("TYPE").arg("pubsub");
+    fleet.commands().query::<()>(&cut).await.unwrap();
+    assert_eq!(gone.close_code().await, 1008);
+    within(KNOWN * 2, "he follows", async || {
+        follows(&fleet, &mut stays, "f1").await
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_visitors_may_see_follows_the_settings_of_the_host() {
     let (misskey, fleet, []) = stand(1, []).await;
     misskey.change(|world| world.visitors = "none".into());
