@@ -251,9 +251,9 @@ impl Misskey {
 
     /// Closes all channels of a topic, of which nothing may be told any more.
     pub(super) fn close_all(&mut self, topic: &Topic, effects: &mut Vec<Effect>) {
-        let of = |open: &mut Channel| open.topic.as_ref() == Some(topic);
-        let closed: Vec<_> = self.channels.extract_if(.., of).collect();
-        for closed in closed {
+        let of = |open: &Channel| open.topic.as_ref() == Some(topic);
+        while let Some(at) = self.channels.iter().position(of) {
+            let closed = self.channels.remove(at);
             self.leave(Some(closed), effects);
         }
     }

@@ -8,7 +8,7 @@ use broker::misskey::Field;
 use broker::topic::Topic;
 use serde::Deserialize;
 
-use super::awaited::{Awaited, Purpose};
+use super::awaited::{Awaited, Note, Purpose};
 use super::channel::{Channel, Name};
 use super::message::object;
 use super::personal::{Share, share};
@@ -248,10 +248,21 @@ impl Misskey {
         };
         let answered = awaited.answered(id);
         self.forget_awaited();
-        for answered in &answered {
-            self.tell(&answered.purpose, note, now, effects);
+        self.tell_all(&answered, note, now, effects);
+    }
+
+    /// Tells what waited for these notes, or for one of them.
+    fn tell_all(
+        &mut self,
+        awaited: &[Note],
+        note: Option<&Event>,
+        now: Timestamp,
+        effects: &mut Vec<Effect>,
+    ) {
+        for awaited in awaited {
+            self.tell(&awaited.purpose, note, now, effects);
         }
-        if answered
+        if awaited
             .iter()
             .any(|note| matches!(note.purpose, Purpose::Antenna(_)))
         {
@@ -274,9 +285,7 @@ impl Misskey {
                 .map(|id| self.ask(Question::Note(id))),
         );
         effects.extend(overdue.next.map(Effect::WakeAt));
-        for lost in &overdue.lost {
-            self.tell(&lost.purpose, None, now, effects);
-        }
+        self.tell_all(&overdue.lost, None, now, effects);
     }
 
     /// Tells what waited for a note, which may be none.

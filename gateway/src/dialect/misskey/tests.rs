@@ -16,6 +16,9 @@
 mod messages;
 mod channels;
 mod captures;
+mod checks;
+mod notes;
+mod walk;
 
 use broker::key::KeySet;
 use broker::misskey::Field;
