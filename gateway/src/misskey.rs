@@ -11,6 +11,7 @@ mod questions;
 mod refresh;
 mod told;
 mod users;
+mod word;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -32,6 +33,7 @@ use tokio::task::JoinSet;
 use tracing::debug;
 
 use self::desk::Desk;
+pub use self::word::Ear;
 use crate::dialect::misskey::{Asking, Reply};
 use crate::metrics::MisskeyMetrics;
 use crate::shard::inbox::Inbox;
@@ -80,7 +82,7 @@ pub struct Misskeys {
 
 impl Misskeys {
     /// Those of `hosts`, some of which have their cache or bus in `redis`; their
-    /// sockets are on `shards`.
+    /// sockets are on `shards`. They are to be an outlet of the link, as `ear` says.
     ///
     /// # Errors
     /// If another Redis of a host is of a kind that is not served.
@@ -89,6 +91,7 @@ impl Misskeys {
         (redis, keys): (&Redis, &Keys),
         authenticator: &Authenticator,
         shards: &[Arc<Inbox>],
+        ear: &Ear,
         metrics: &MisskeyMetrics,
     ) -> Result<Self, Error> {
         let shards: Arc<[_]> = shards.into();
@@ -105,6 +108,7 @@ impl Misskeys {
                 Markers::new(host, cache, bus, keys.clone()),
                 authenticator.clone(),
                 Arc::clone(&shards),
+                ear.clone(),
                 metrics.clone(),
             );
             desks.insert(Arc::clone(&host.name), Arc::new(desk));

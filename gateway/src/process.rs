@@ -24,7 +24,7 @@ use crate::admission::{Admission, Capacity};
 use crate::config::Config;
 use crate::errands::{Errands, Sources};
 use crate::metrics::Metrics;
-use crate::misskey::Misskeys;
+use crate::misskey::{Ear, Misskeys};
 use crate::relay::Relays;
 use crate::router::Front;
 use crate::shard::Berth;
@@ -104,6 +104,19 @@ async fn serve(
     let watched = outlets.clone();
     let (telling, told) = mpsc::channel(feeds::TOLD);
     let feeds = feeds::open(&config, redis, &wants, &outlets, &telling, &feed_metrics)?;
+    let authenticator = Authenticator::new(redis.clone(), keys.clone(), &config.auth);
+    let ear = Ear {
+        wants: wants.clone(),
+        number: inboxes.len(),
+    };
+    let misskeys = Misskeys::new(
+        &config.misskey_hosts,
+        (redis, keys),
+        &authenticator,
+        &inboxes,
+        &ear,
+        &metrics.misskey,
+    )?;
     let (aside, asides) = mpsc::channel(ASIDES);
     let link = Link::new(
         redis,
@@ -113,6 +126,7 @@ async fn serve(
         outlets
             .into_iter()
             .map(|outlet| Box::new(outlet) as _)
+            .chain([Box::new(misskeys.clone()) as _])
             .collect(),
         vec![keys.control_channel()],
         aside,
@@ -125,15 +139,6 @@ async fn serve(
     let until_end = || ending.clone().cancelled_owned();
     let counted = &metrics.errands;
     let health = health::watch(node.clone(), redis.clone(), link.state(), config.link_grace);
-    let authenticator = Authenticator::new(redis.clone(), keys.clone(), &config.auth);
-    let hosts = &config.misskey_hosts;
-    let misskeys = Misskeys::new(
-        hosts,
-        (redis, keys),
-        &authenticator,
-        &inboxes,
-        &metrics.misskey,
-    )?;
     let running = errands.clone().run(
         Sources {
             messages: messages.clone(),

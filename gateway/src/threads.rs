@@ -24,8 +24,9 @@ use crate::shard::{Berth, ShardSettings};
 
 /// How often shards are looked at.
 const LOOK: Duration = Duration::from_secs(5);
-/// The most shards of one node: a link tells no more of them apart.
-const MAX_SHARDS: usize = 64;
+/// The most shards of one node: a link tells no more listeners apart than 64, and
+/// users of Misskey hosts are one.
+const MAX_SHARDS: usize = 63;
 /// A shard that has done nothing since so many looks has hung. Looks count, not
 /// time: a process that was stopped for a minute comes back to shards that had
 /// none of it.

@@ -15,14 +15,15 @@ use broker::misskey::markers::Markers;
 use broker::misskey::relations::{Found, Relations, Seen};
 use broker::misskey::rights::Rights;
 use broker::misskey::viewer::{Policies, Viewer, Visitors};
+use broker::people;
 use broker::topic::{Topic, TopicKind};
 use broker::topology::Redis;
 use tokio::sync::Semaphore;
 use tracing::debug;
 
-use super::Refused;
 use super::ended::Ended;
 use super::users::{Before, User, Users};
+use super::{Ear, Refused};
 use crate::dialect::misskey::News;
 use crate::metrics::MisskeyMetrics;
 use crate::shard::inbox::{Inbox, Mail};
@@ -66,6 +67,7 @@ impl Desk {
         markers: Markers,
         authenticator: Authenticator,
         shards: Arc<[Arc<Inbox>]>,
+        ear: Ear,
         metrics: MisskeyMetrics,
     ) -> Self {
         let seconds = || metrics.api_seconds.clone();
@@ -76,7 +78,7 @@ impl Desk {
             relations: Relations::new(cache.clone(), Arc::clone(&host.prefix)),
             rights: Rights::new(cache, Arc::clone(&host.prefix)),
             markers,
-            users: Users::new(metrics.viewers.clone()),
+            users: Users::new(ear, metrics.viewers.clone()),
             ended: Ended::default(),
             asking: Semaphore::new(ASKING),
             marking: Semaphore::new(MARKING),
@@ -186,6 +188,8 @@ impl Desk {
         let signed_in = signed_in.ok_or(Refused::Unauthorized)?;
         let name = name(&signed_in.userid).ok_or(Refused::Unauthorized)?;
         let user = self.users.enter(&name.into());
+        let topic = people::topic(&self.host.tenant, &signed_in.userid);
+        self.users.listen(&user, topic);
         self.fill(&user, None).await?;
         let (token, own) = (Token::new(token), Some(signed_in.token));
         let caller = user.caller(&self.host, &token, Grant::Native, own);
@@ -291,6 +295,6 @@ impl Desk {
 }
 
 /// The name in `acct:<name>@<authority>`.
-fn name(userid: &str) -> Option<&str> {
+pub(super) fn name(userid: &str) -> Option<&str> {
     Some(userid.strip_prefix("acct:")?.split_once('@')?.0)
 }

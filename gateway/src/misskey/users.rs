@@ -13,7 +13,10 @@ use broker::misskey::caller::{Account, Caller, Grant, Token};
 use broker::misskey::hosts::Host;
 use broker::misskey::relations::{Found, Seen};
 use broker::misskey::viewer::{Me, Viewer};
+use broker::topic::Topic;
 use prometheus::IntGauge;
+
+use super::Ear;
 
 /// Who has gone is known this much longer: in a reconnect storm most are back
 /// within seconds.
@@ -29,6 +32,7 @@ pub(super) struct Users {
     by_key: Mutex<HashMap<Key, Arc<User>>>,
     /// All of them, with when they were last read about, oldest first.
     queue: Mutex<VecDeque<(Instant, Weak<User>)>>,
+    ear: Ear,
     count: IntGauge,
 }
 
@@ -52,6 +56,8 @@ struct Known {
     told: u64,
     here: Vec<Here>,
     doubts: Doubts,
+    /// Where word of tokens of our own is heard.
+    word: Option<Topic>,
     /// When somebody was last here.
     last: Instant,
 }
@@ -80,10 +86,11 @@ pub(super) struct Before {
 }
 
 impl Users {
-    pub(super) fn new(count: IntGauge) -> Self {
+    pub(super) fn new(ear: Ear, count: IntGauge) -> Self {
         Self {
             by_key: Mutex::default(),
             queue: Mutex::default(),
+            ear,
             count,
         }
     }
@@ -100,6 +107,15 @@ impl Users {
             user
         });
         Arc::clone(user)
+    }
+
+    /// Listens for word of the user's tokens, if they are our own.
+    pub(super) fn listen(&self, user: &User, word: Topic) {
+        let mut known = user.known();
+        if known.word.is_none() {
+            known.word = Some(word.clone());
+            self.ear.listen(word);
+        }
     }
 
     /// Who is here under this key.
@@ -129,6 +145,10 @@ impl Users {
             // Whoever is entering holds it beside the table and us.
             if Arc::strong_count(&user) <= 2 && user.is_gone(now) {
                 all.remove(&user.key);
+                // Before anybody who enters now listens anew.
+                if let Some(topic) = user.known().word.take() {
+                    self.ear.leave(topic);
+                }
                 self.count.dec();
                 continue;
             }
@@ -170,6 +190,7 @@ impl User {
                 told: 0,
                 here: Vec::new(),
                 doubts: Doubts::default(),
+                word: None,
                 last: Instant::now(),
             }),
         }

@@ -358,7 +358,12 @@ async fn without_a_misskey_our_own_tokens_name_users() {
     );
 
     fleet.delete_user("ann").await;
+    let began = std::time::Instant::now();
     assert_eq!(first.close_code().await, 1008);
+    assert!(
+        began.elapsed() < std::time::Duration::from_secs(2),
+        "word of it is heard"
+    );
     assert_eq!(
         refused(&fleet, &format!("?i={ann}"), &[]).await.status(),
         401
