@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run annotate test check fmt lint docs need-redis need-python need-browser need-proxies bench conformance faults fuzz
+.PHONY: help run annotate test check fmt lint docs need-redis need-python need-browser need-proxies need-peers bench conformance faults fuzz
 
 export CARGO_TERM_COLOR ?= auto
 FUZZ_TARGETS := codec push_reader
@@ -28,7 +28,7 @@ lint:
 docs:
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 
-bench: need-redis ## Measure the gateway against the physical limit; rewrites docs/benchmarks.md
+bench: need-redis need-peers ## Measure the gateway against the physical limit and a peer; rewrites docs/benchmarks.md
 	cargo build --release --workspace --bins
 	target/release/bench
 
@@ -46,5 +46,5 @@ fuzz: ## Fuzz what parses bytes from outside (see fuzz/README.md)
 		cargo +nightly fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target -- -max_total_time=60 || exit 1; \
 	done
 
-need-redis need-python need-browser need-proxies:
+need-redis need-python need-browser need-proxies need-peers:
 	@deploy/local/need.sh $(@:need-%=%)

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what is missing, and says so: need.sh redis|python|browser|proxies
+# Installs what is missing, and says so: need.sh redis|python|browser|proxies|peers
 #
 # Debian and Ubuntu through apt-get, macOS through Homebrew. Nothing that gets
 # installed is started as a service.
@@ -51,6 +51,18 @@ has_browser() {
     [ -d "/Applications/Google Chrome.app" ] || [ -d "/Applications/Chromium.app" ]
 }
 
+# npm_install FOLDER
+npm_install() {
+    command -v node > /dev/null || install node nodejs node
+    command -v npm > /dev/null || install npm npm node
+    installed=$root/$1/node_modules/.package-lock.json
+    # Some shells do not count a file as newer than one that is not there.
+    if [ ! -e "$installed" ] || [ "$root/$1/package-lock.json" -nt "$installed" ]; then
+        say "fetching the npm packages of $1"
+        npm ci --prefix "$root/$1" --silent --no-audit --no-fund
+    fi
+}
+
 case "${1-}" in
 redis)
     command -v redis-server > /dev/null || install redis-server redis-server redis
@@ -59,16 +71,11 @@ python)
     command -v python3 > /dev/null || install python3 python3 python3
     ;;
 browser)
-    command -v node > /dev/null || install node nodejs node
-    command -v npm > /dev/null || install npm npm node
     has_browser || install chromium chromium "--cask google-chrome"
-    clients=$root/tests/clients
-    installed=$clients/node_modules/.package-lock.json
-    # Some shells do not count a file as newer than one that is not there.
-    if [ ! -e "$installed" ] || [ "$clients/package-lock.json" -nt "$installed" ]; then
-        say "fetching the npm packages of tests/clients"
-        npm ci --prefix "$clients" --silent --no-audit --no-fund
-    fi
+    npm_install tests/clients
+    ;;
+peers)
+    npm_install tests/bench/peers
     ;;
 proxies)
     command -v nginx > /dev/null || [ -x /usr/sbin/nginx ] || install nginx nginx-light nginx
@@ -76,7 +83,7 @@ proxies)
     command -v haproxy > /dev/null || [ -x /usr/sbin/haproxy ] || install haproxy haproxy haproxy
     ;;
 *)
-    say "usage: need.sh redis|python|browser|proxies"
+    say "usage: need.sh redis|python|browser|proxies|peers"
     exit 2
     ;;
 esac

@@ -92,9 +92,10 @@ enum Stage {
 }
 
 impl Clients {
-    /// Opens `sockets_per_topic` sockets for each topic at `server`; `path` says
-    /// what to ask for to get a topic, `greeting` what to send then, which is
-    /// answered by one frame; nothing, and the socket is open without.
+    /// Opens `sockets_per_topic` sockets for each topic at `server`, of which the
+    /// n-th has the topic `n % topics`; `path` says what it asks for, `greeting`
+    /// what it sends then, which is answered by one frame; nothing, and the socket
+    /// is open without.
     ///
     /// # Panics
     /// If the server does not open all of them.
@@ -135,8 +136,8 @@ impl Clients {
             );
             for at in ready {
                 match clients.sockets[at].stage {
-                    Stage::Connecting => clients.ask(server, at, &path(at % topics)),
-                    Stage::Asked => clients.read_answer(at, &greeting(at % topics)),
+                    Stage::Connecting => clients.ask(server, at, &path(at)),
+                    Stage::Asked => clients.read_answer(at, &greeting(at)),
                     Stage::Greeting | Stage::Open => clients.read(at),
                 }
             }

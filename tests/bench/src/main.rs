@@ -11,6 +11,7 @@
 mod clients;
 mod limit;
 mod marker;
+mod misskey;
 mod people;
 mod procfs;
 mod push;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::misskey;
+
 /// Length of every payload, in bytes.
 pub(crate) const PAYLOAD: usize = 200;
 /// Length of every message that tells of an annotation whose text is a payload.
@@ -56,11 +58,12 @@ impl Marker {
     /// Reads what [`Marker::write`] wrote, wherever it stands in a frame.
     ///
     /// # Panics
-    /// If a message that tells of an annotation is of another length than what
-    /// the limit program sends, which would be no limit then.
+    /// If a message is of another length than what the limit program sends, which
+    /// would be no limit then.
     pub(crate) fn read(frame: &[u8]) -> Option<Self> {
         if frame.starts_with(b"{") {
-            assert_eq!(frame.len(), NOTIFICATION);
+            let expected = misskey::expected_length(frame).unwrap_or(NOTIFICATION);
+            assert_eq!(frame.len(), expected);
         }
         let start = frame.iter().position(|&byte| byte == SIGN)? + 1;
         let payload = &frame[start..];

@@ -53,15 +53,30 @@ pub(crate) async fn sign_in(fleet: &Fleet, users: usize) -> Vec<String> {
         made.expect("the group is made");
     }
     let tokens = AccessTokens::new(fleet.commands(), fleet.keys());
+    many(users, move |user| {
+        let (people, tokens) = (people.clone(), tokens.clone());
+        async move { one(&people, &tokens, user).await }
+    })
+    .await
+}
+
+/// What `one` makes of each number below `users`, some of them at a time.
+pub(crate) async fn many<F>(
+    users: usize,
+    one: impl Fn(usize) -> F + Clone + Send + 'static,
+) -> Vec<String>
+where
+    F: Future<Output = String> + Send,
+{
     let share = users.div_ceil(AT_ONCE);
     let tasks: Vec<_> = (0..users)
         .step_by(share)
         .map(|first| {
-            let (people, tokens) = (people.clone(), tokens.clone());
+            let one = one.clone();
             tokio::spawn(async move {
                 let mut shown = Vec::new();
                 for user in first..users.min(first + share) {
-                    shown.push(one(&people, &tokens, user).await);
+                    shown.push(one(user).await);
                 }
                 shown
             })

@@ -11,6 +11,8 @@ use broker::message::Draft;
 use broker::messages::Messages;
 use broker::sites::Site;
 use broker::topic::Tenant;
+use broker::topology::Redis;
+use redis::cmd;
 use serde_json::json;
 use tests::http::Http;
 use tokio::runtime::Runtime;
@@ -97,6 +99,33 @@ impl Pusher {
                 let draft = schema::draft(draft.to_string().as_bytes()).expect("it is one");
                 let stored = annotations.create(&site, draft, &by, None).await;
                 stored.expect("it is stored");
+            }
+        })
+    }
+
+    /// Publishes what `spell` makes of a marker: on which channel of Redis, and
+    /// what. `in_order`: each after the one before is published; else as many at
+    /// once as there are.
+    pub(crate) fn publisher(
+        redis: Redis,
+        spell: fn(Marker) -> (String, String),
+        in_order: bool,
+    ) -> Self {
+        Self::tasks(move |mut pushes| async move {
+            while let Some(marker) = pushes.recv().await {
+                let redis = redis.clone();
+                let publish = async move {
+                    let (channel, text) = spell(marker);
+                    let mut publish = cmd("PUBLISH");
+                    publish.arg(channel).arg(text);
+                    let heard = redis.query::<u64>(&publish).await;
+                    heard.expect("Redis is there");
+                };
+                if in_order {
+                    publish.await;
+                } else {
+                    tokio::spawn(publish);
+                }
             }
         })
     }

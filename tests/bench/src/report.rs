@@ -33,8 +33,8 @@ impl Report {
     /// The table of medians.
     pub(crate) fn table(&self) -> String {
         let mut table = String::from(
-            "| | CPU-s/M gateway | limit | ratio | CPU µs per annotation | deliveries/s | p50 ms | p99 ms | KB per socket | growth | CPU ms per connect | lost, repeated, reordered, misdelivered |\n\
-             |---|---|---|---|---|---|---|---|---|---|---|---|\n",
+            "| | CPU-s/M gateway | limit | ratio | Node.js | CPU µs per annotation or note | deliveries/s | p50 ms | p99 ms | KB per socket | growth | CPU ms per connect | lost, repeated, reordered, misdelivered |\n\
+             |---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
         );
         for scenario in scenario::every() {
             let of = |subject, figure: fn(&Figures) -> Option<f64>| {
@@ -52,6 +52,7 @@ impl Report {
                 show(cpu, 2),
                 show(limit, 2),
                 show(ratio, 2),
+                show(of(Subject::Node, |f| f.cpu), 2),
                 show(ours(|f| f.annotation), 0),
                 show(ours(|f| f.rate), 0),
                 show(ours(|f| f.p50), 2),

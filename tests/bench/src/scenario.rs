@@ -48,6 +48,24 @@ pub(crate) enum Protocol {
     Hypothesis,
     /// The same, with a user of its own signed in on each socket.
     HypothesisSignedIn,
+    /// That of Misskey: a topic is a user, every socket has the user's own events.
+    MisskeyMain,
+    /// The same, and each has the user's home timeline and watches some notes.
+    MisskeyIdle,
+    /// The same: a topic are users who follow the same, every socket has a user of
+    /// its own, and the home timeline beside the user's own events.
+    MisskeyHome,
+}
+
+impl Protocol {
+    /// What is pushed is stored or published one after the other, so that a topic
+    /// may get several at once and keeps their order.
+    fn is_one_by_one(self) -> bool {
+        matches!(
+            self,
+            Self::Hypothesis | Self::HypothesisSignedIn | Self::MisskeyHome
+        )
+    }
 }
 
 /// What happens in a scenario.
@@ -93,6 +111,10 @@ pub(crate) enum Producer {
     Api,
     /// Somebody who annotates, one annotation after the other.
     Annotator,
+    /// Somebody who publishes users' own events, all at once.
+    Publisher,
+    /// A Misskey that publishes notes, one after the other.
+    Misskey,
 }
 
 /// What was seen.
@@ -100,7 +122,7 @@ pub(crate) enum Producer {
 pub(crate) struct Figures {
     /// CPU time per delivery, in microseconds (seconds per million).
     pub cpu: Option<f64>,
-    /// CPU time per annotation, in microseconds.
+    /// CPU time per annotation or note, in microseconds.
     pub annotation: Option<f64>,
     /// Deliveries per second.
     pub rate: Option<f64>,
@@ -122,7 +144,7 @@ impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let figures = [
             (self.cpu, "CPU-s/M"),
-            (self.annotation, "µs CPU per annotation"),
+            (self.annotation, "µs CPU per annotation or note"),
             (self.rate, "deliveries/s"),
             (self.p50, "ms p50"),
             (self.p99, "ms p99"),
@@ -158,19 +180,32 @@ impl Scenario {
     /// of, and looks for nobody.
     pub(crate) fn subjects(&self) -> &'static [Subject] {
         match (self.protocol, self.load) {
-            (_, Load::Window { .. }) | (Protocol::Push, Load::Rate { api: false, .. }) => {
+            (Protocol::MisskeyHome, _) => &[Subject::Limit, Subject::Gateway, Subject::Node],
+            (_, Load::Window { .. })
+            | (Protocol::Push | Protocol::MisskeyMain, Load::Rate { api: false, .. }) => {
                 &[Subject::Limit, Subject::Gateway]
             }
             _ => &[Subject::Gateway],
         }
     }
 
+    /// How many users of a Misskey it needs, if it is about one.
+    pub(crate) fn users(&self) -> Option<usize> {
+        match self.protocol {
+            Protocol::MisskeyMain | Protocol::MisskeyIdle => Some(self.topics),
+            Protocol::MisskeyHome => Some(self.topics * self.sockets),
+            Protocol::Push | Protocol::Hypothesis | Protocol::HypothesisSignedIn => None,
+        }
+    }
+
     fn producer(&self) -> Producer {
-        match self.load {
-            _ if self.protocol != Protocol::Push => Producer::Annotator,
-            Load::Rate { api: true, .. } => Producer::Api,
-            _ if self.topics == 1 => Producer::OneByOne,
-            _ => Producer::Many,
+        match (self.protocol, self.load) {
+            (Protocol::Hypothesis | Protocol::HypothesisSignedIn, _) => Producer::Annotator,
+            (Protocol::MisskeyMain | Protocol::MisskeyIdle, _) => Producer::Publisher,
+            (Protocol::MisskeyHome, _) => Producer::Misskey,
+            (Protocol::Push, Load::Rate { api: true, .. }) => Producer::Api,
+            (Protocol::Push, _) if self.topics == 1 => Producer::OneByOne,
+            (Protocol::Push, _) => Producer::Many,
         }
     }
 }
@@ -185,8 +220,8 @@ impl fmt::Display for Scenario {
 pub(crate) fn run(scenario: &Scenario, subject: Subject) -> Figures {
     let running = Running::start(subject, scenario);
     let open = || {
-        let path = |topic| running.path(topic);
-        let greeting = |topic| running.greeting(topic);
+        let path = |socket| running.path(scenario, socket);
+        let greeting = |socket| running.greeting(scenario, socket);
         let (topics, sockets) = (scenario.topics, scenario.sockets);
         Clients::open(running.address(), topics, sockets, path, greeting)
     };
@@ -212,10 +247,10 @@ pub(crate) fn run(scenario: &Scenario, subject: Subject) -> Figures {
         } => {
             let next = |clients: &mut Clients, due| {
                 let mut choose = || dice.roll(scenario.topics);
-                let topic = match scenario.protocol {
-                    Protocol::Push => free(clients, choose),
-                    // Stored one after the other, they have an order.
-                    Protocol::Hypothesis | Protocol::HypothesisSignedIn => choose(),
+                let topic = if scenario.protocol.is_one_by_one() {
+                    choose()
+                } else {
+                    free(clients, choose)
                 };
                 clients.expect(topic, due)
             };
@@ -232,7 +267,7 @@ pub(crate) fn run(scenario: &Scenario, subject: Subject) -> Figures {
     let cpu = procfs::cpu(running.pid()) - cpu;
     let cpu = cpu.as_secs_f64() * 1e6;
     let annotation = match scenario.load {
-        Load::Rate { pushes, .. } if scenario.protocol != Protocol::Push => {
+        Load::Rate { pushes, .. } if scenario.protocol.is_one_by_one() => {
             Some(cpu / f64::from(pushes))
         }
         Load::Elsewhere { pushes, .. } => {
@@ -334,9 +369,8 @@ fn idle(running: &Running, producer: Producer, open: impl Fn() -> Clients) -> Fi
     }
     let last = settled(pid);
     let mut pusher = running.pusher(producer);
-    window(&mut clients, &mut pusher, 100, PROBES, |n| {
-        n * (count / PROBES)
-    });
+    let apart = clients.topics() / PROBES;
+    window(&mut clients, &mut pusher, 100, PROBES, |n| n * apart);
     let per_socket = |bytes: u64| bytes.saturating_sub(empty) as f64 / count as f64 / 1e3;
     Figures {
         connect: Some(cpu.as_secs_f64() * 1e3 / count as f64),

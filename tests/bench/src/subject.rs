@@ -18,10 +18,13 @@ use tokio::runtime::Runtime;
 
 use crate::clients::text;
 use crate::marker::Marker;
+use crate::misskey;
 use crate::people;
 use crate::push::{self, Pusher};
 use crate::scenario::{Producer, Protocol, Scenario};
 
+/// The server that is built as Misskey's is.
+const PEER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/peers/misskey-like.mjs");
 /// How long a token lasts: longer than any run.
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -32,6 +35,8 @@ pub(crate) enum Subject {
     Limit,
     /// Ours.
     Gateway,
+    /// A server on Node.js, built as Misskey's is.
+    Node,
 }
 
 impl fmt::Display for Subject {
@@ -39,6 +44,7 @@ impl fmt::Display for Subject {
         f.write_str(match self {
             Self::Limit => "limit",
             Self::Gateway => "gateway",
+            Self::Node => "node",
         })
     }
 }
@@ -49,6 +55,8 @@ pub(crate) enum Running {
     Limit(Child, SocketAddr, fn(Marker) -> String),
     /// A fleet of one gateway, and what its sockets show it.
     Gateway(Box<Fleet>, Shown),
+    /// A server on Node.js, beside a fleet without gateways.
+    Node(Child, SocketAddr, Box<Fleet>),
 }
 
 /// What sockets show a gateway.
@@ -59,6 +67,8 @@ pub(crate) enum Shown {
     Nothing,
     /// The access token of a user, by topic.
     Users(Vec<String>),
+    /// The same, to a Misskey host.
+    MisskeyUsers(Vec<String>),
 }
 
 impl Running {
@@ -68,16 +78,14 @@ impl Running {
             Subject::Limit => {
                 let address = tests::redis::free_address();
                 // Ourselves, also if a build has replaced the file meanwhile.
-                let child = Command::new("/proc/self/exe")
-                    .args(["limit", &address.to_string()])
-                    .spawn()
-                    .expect("the limit program starts");
-                while TcpStream::connect(address).is_err() {
-                    thread::sleep(Duration::from_millis(10));
-                }
+                let mut program = Command::new("/proc/self/exe");
+                program.args(["limit", &address.to_string()]);
+                let child = listening(&mut program, address);
                 let spell = match scenario.protocol {
                     Protocol::Push => Marker::write,
-                    _ => Marker::notification,
+                    Protocol::Hypothesis | Protocol::HypothesisSignedIn => Marker::notification,
+                    Protocol::MisskeyMain | Protocol::MisskeyIdle => misskey::own_message,
+                    Protocol::MisskeyHome => misskey::note_message,
                 };
                 Self::Limit(child, address, spell)
             }
@@ -87,9 +95,13 @@ impl Running {
                     .env("CARILLON_GATEWAY_ACCEPT_RATE", "100000")
                     // Leaves descriptors for 19,000 sockets where there are 20,000.
                     .env("CARILLON_GATEWAY_MAX_HANDSHAKES", "512");
-                if scenario.protocol != Protocol::Push {
-                    // What quiet sockets cost anyway is not to hide what annotations cost.
+                if !matches!(scenario.protocol, Protocol::Push | Protocol::MisskeyMain) {
+                    // What quiet sockets cost anyway is not to hide what annotations and notes cost.
                     fleet = fleet.env("CARILLON_GATEWAY_HEARTBEAT", "1h");
+                }
+                if scenario.users().is_some() {
+                    let (name, value) = misskey::HOSTS;
+                    fleet = fleet.env(name, value);
                 }
                 let runtime = Runtime::new().expect("threads can be started");
                 let fleet = runtime.block_on(fleet.start());
@@ -101,8 +113,24 @@ impl Running {
                     Protocol::HypothesisSignedIn => {
                         Shown::Users(runtime.block_on(people::sign_in(&fleet, scenario.topics)))
                     }
+                    Protocol::MisskeyMain | Protocol::MisskeyIdle | Protocol::MisskeyHome => {
+                        let users = scenario.users().unwrap_or_default();
+                        let tokens = misskey::settle(&fleet, users);
+                        Shown::MisskeyUsers(runtime.block_on(tokens))
+                    }
                 };
                 Self::Gateway(Box::new(fleet), shown)
+            }
+            Subject::Node => {
+                let runtime = Runtime::new().expect("threads can be started");
+                let fleet = runtime.block_on(Fleet::of(0, 0).start());
+                let users = scenario.users().unwrap_or_default();
+                runtime.block_on(misskey::settle(&fleet, users));
+                let address = tests::redis::free_address();
+                let mut program = Command::new("node");
+                let port = address.port().to_string();
+                program.args([PEER, &port, &fleet.redis().url(), misskey::HOST]);
+                Self::Node(listening(&mut program, address), address, Box::new(fleet))
             }
         }
     }
@@ -110,7 +138,7 @@ impl Running {
     /// The process that delivers.
     pub(crate) fn pid(&self) -> u32 {
         match self {
-            Self::Limit(child, ..) => child.id(),
+            Self::Limit(child, ..) | Self::Node(child, ..) => child.id(),
             Self::Gateway(fleet, ..) => fleet.gateway(0).pid(),
         }
     }
@@ -118,13 +146,14 @@ impl Running {
     /// Where sockets are opened.
     pub(crate) fn address(&self) -> SocketAddr {
         match self {
-            Self::Limit(_, address, _) => *address,
+            Self::Limit(_, address, _) | Self::Node(_, address, _) => *address,
             Self::Gateway(fleet, ..) => fleet.gateway(0).address(),
         }
     }
 
-    /// What a socket asks for to get a topic.
-    pub(crate) fn path(&self, topic: usize) -> String {
+    /// What a socket asks for to get its topic.
+    pub(crate) fn path(&self, scenario: &Scenario, socket: usize) -> String {
+        let topic = socket % scenario.topics;
         match self {
             Self::Limit(..) => format!("/{topic}"),
             Self::Gateway(_, Shown::Recipient(keyring)) => {
@@ -134,17 +163,30 @@ impl Running {
             Self::Gateway(_, Shown::Users(tokens)) => {
                 format!("/ws?access_token={}", tokens[topic])
             }
+            Self::Gateway(_, Shown::MisskeyUsers(tokens)) => {
+                format!("/streaming?i={}", tokens[socket % tokens.len()])
+            }
+            Self::Node(..) => {
+                let users = scenario.users().unwrap_or(1);
+                format!("/streaming?i={}", misskey::user(socket % users))
+            }
         }
     }
 
-    /// What a socket sends to get a topic, if its path does not say it.
-    pub(crate) fn greeting(&self, topic: usize) -> Vec<u8> {
+    /// What a socket sends to get its topic, if its path does not say it.
+    pub(crate) fn greeting(&self, scenario: &Scenario, socket: usize) -> Vec<u8> {
+        let topic = socket % scenario.topics;
         match self {
             Self::Limit(..) | Self::Gateway(_, Shown::Recipient(_)) => Vec::new(),
             Self::Gateway(_, Shown::Nothing | Shown::Users(_)) => {
                 let page = push::page(u32::try_from(topic).expect("few topics"));
                 let filter = page_filter(&[&page]).to_string();
                 [text(&filter), text(r#"{"type":"ping","id":1}"#)].concat()
+            }
+            Self::Gateway(_, Shown::MisskeyUsers(_)) | Self::Node(..) => {
+                let home = scenario.protocol != Protocol::MisskeyMain;
+                let watches = scenario.protocol == Protocol::MisskeyIdle;
+                misskey::greeting(socket, home, watches)
             }
         }
     }
@@ -153,7 +195,7 @@ impl Running {
     pub(crate) fn pusher(&self, producer: Producer) -> Pusher {
         match self {
             Self::Limit(_, address, spell) => Pusher::limit(*address, *spell),
-            Self::Gateway(fleet, ..) => {
+            Self::Gateway(fleet, ..) | Self::Node(_, _, fleet) => {
                 let messages = || Messages::new(fleet.commands(), fleet.keys(), Limits::default());
                 match producer {
                     Producer::OneByOne => Pusher::store(messages(), tenant(), true),
@@ -166,6 +208,12 @@ impl Running {
                         let store = Annotations::new(fleet.commands(), fleet.keys(), links);
                         Pusher::annotator(store, people::site(), people::somebody())
                     }
+                    Producer::Publisher => {
+                        Pusher::publisher(fleet.commands(), misskey::own_event, false)
+                    }
+                    Producer::Misskey => {
+                        Pusher::publisher(fleet.commands(), misskey::note_event, true)
+                    }
                 }
             }
         }
@@ -174,13 +222,24 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if let Self::Limit(child, ..) = self {
+        if let Self::Limit(child, ..) | Self::Node(child, ..) = self {
             child
                 .kill()
                 .and_then(|()| child.wait())
                 .expect("our own child can be killed");
         }
     }
+}
+
+/// Starts a program and waits until it listens at `address`.
+fn listening(program: &mut Command, address: SocketAddr) -> Child {
+    let mut child = program.spawn().expect("the program can be started");
+    while TcpStream::connect(address).is_err() {
+        let ended = child.try_wait().expect("our own child can be asked");
+        assert!(ended.is_none(), "it ended at once: {ended:?}");
+        thread::sleep(Duration::from_millis(10));
+    }
+    child
 }
 
 fn token(keyring: &Keyring, topic: usize) -> String {

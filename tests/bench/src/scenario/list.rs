@@ -4,6 +4,8 @@ use super::{Load, Protocol, Scenario};
 
 /// How many annotations are made in a second where that matters.
 const ANNOTATIONS_PER_SECOND: u32 = 100;
+/// How many notes are written in a second.
+const NOTES_PER_SECOND: u32 = 50;
 /// Seconds' worth of them: CPU time is told in hundredths of a second.
 const SECONDS: u32 = 20;
 
@@ -130,6 +132,56 @@ const ANNOTATIONS: [Scenario; 11] = [
     },
 ];
 
+/// Notes and notifications.
+const NOTES: [Scenario; 6] = [
+    Scenario {
+        name: "MB",
+        protocol: Protocol::MisskeyMain,
+        what: "as B, but Misskey sockets of 10,000 users, and events of their own published on their topics",
+        ..PUSHES[2]
+    },
+    Scenario {
+        name: "MB5k",
+        protocol: Protocol::MisskeyMain,
+        what: "as B5k, but with them",
+        ..PUSHES[3]
+    },
+    Scenario {
+        name: "ME",
+        protocol: Protocol::MisskeyMain,
+        what: "as E, but Misskey sockets, 10 of each user",
+        ..PUSHES[4]
+    },
+    Scenario {
+        name: "M",
+        protocol: Protocol::MisskeyHome,
+        topics: 50,
+        sockets: 200,
+        load: Load::Rate {
+            per_second: NOTES_PER_SECOND,
+            pushes: NOTES_PER_SECOND * SECONDS,
+            api: false,
+        },
+        what: "10,000 Misskey sockets, each with a user of its own who follows 200, on the home timeline and `main`; 50 notes/s of 3 KB on the bus, each by somebody whom 200 follow",
+    },
+    Scenario {
+        name: "MC",
+        protocol: Protocol::MisskeyIdle,
+        topics: 1900,
+        sockets: 10,
+        load: Load::Idle,
+        what: "as C, but Misskey sockets of 1,900 users who follow 200 each, on `main` and the home timeline, each watching 4 notes",
+    },
+    Scenario {
+        name: "MCown",
+        protocol: Protocol::MisskeyIdle,
+        topics: 10_000,
+        sockets: 1,
+        load: Load::Idle,
+        what: "as MC, but 10,000 sockets, each with a user of its own",
+    },
+];
+
 /// Annotations of pages that so many sockets each look at.
 const fn matched(name: &'static str, pages: usize, sockets: usize, what: &'static str) -> Scenario {
     Scenario {
@@ -159,7 +211,7 @@ const fn unmatched(name: &'static str, pages: usize, what: &'static str) -> Scen
 
 /// All scenarios, in the order of the table.
 pub(crate) fn every() -> impl Iterator<Item = Scenario> {
-    PUSHES.into_iter().chain(ANNOTATIONS)
+    PUSHES.into_iter().chain(ANNOTATIONS).chain(NOTES)
 }
 
 /// What each is, as a list.
