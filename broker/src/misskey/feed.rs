@@ -37,6 +37,9 @@ use crate::link::{Arrival, LinkState, Outlet, Taken, Want, Wants};
 use crate::topic::{Topic, TopicKind};
 use crate::topology::Redis;
 
+/// Room kept for topics, however few are wanted.
+const SPARE: usize = 1024;
+
 /// One supervised subscription to a host's bus; made by [`Feed::new`], lives in
 /// [`Feed::run`].
 pub struct Feed {
@@ -173,6 +176,7 @@ impl Feed {
                         Beat::GiveUp => return Err(Cause::Silent),
                     }
                     self.talk.go_on();
+                    self.let_go();
                 }
             }
         }
@@ -193,6 +197,14 @@ impl Feed {
                     }
                 }
             }
+        }
+    }
+
+    /// Gives back the room of topics that were wanted only in a storm.
+    fn let_go(&mut self) {
+        let needed = self.wanted.len().max(SPARE);
+        if 4 * needed < self.wanted.capacity() {
+            self.wanted.shrink_to(needed);
         }
     }
 

@@ -3,9 +3,10 @@
 
 use redis::cmd;
 use serde_json::{Value, json};
-use tests::misskey::{HOST, HOSTS, Misskey};
+use tests::misskey::{HOST, HOSTS, List, Misskey, Role, Room};
 use tests::{Fleet, Lines, Socket, Upgrade, until};
 
+const PAGE: &str = include_str!("../../../docs/events.md");
 const REJECTED: &str = "carillon_gateway_misskey_bus_rejected_total";
 const MESSAGES: &str = "carillon_gateway_misskey_bus_messages_total";
 
@@ -147,7 +148,9 @@ async fn hosts_on_one_redis_are_told_nothing_of_each_other() {
 #[tokio::test]
 async fn what_is_malformed_oversized_or_hostile_reaches_neither_sockets_nor_logs() {
     let (misskey, [token]) = misskey(["u1"]);
-    let fleet = Fleet::of(1, 0).misskey(&misskey).start().await;
+    // Everything that anything in the processes would ever log.
+    let fleet = Fleet::of(1, 0).env("CARILLON_LOG", "trace");
+    let fleet = fleet.misskey(&misskey).start().await;
     fleet.hush(&misskey);
     bus_is(true, &fleet, HOST).await;
     let mut socket = listening(&fleet, &token).await;
@@ -284,4 +287,201 @@ async fn a_program_drives_channels_by_one_publish_or_one_xadd() {
         )
         .await;
     assert_eq!(socket.json().await, updated);
+}
+
+/// A Misskey in which `u1` follows `f1`, and has a list, an antenna and a room; and
+/// the token of `u1`.
+fn furnished() -> (Misskey, String) {
+    let misskey = Misskey::start();
+    let mut token = String::new();
+    misskey.change(|world| {
+        token = world.user("u1");
+        world.relate(
+            "u1",
+            "userFollowings",
+            json!({"f1": {"withReplies": false}}),
+        );
+        let list = List {
+            owner: "u1".to_owned(),
+            members: vec!["f1".to_owned()],
+        };
+        world.lists.insert("L1".to_owned(), list);
+        world.antennas.insert("A1".to_owned(), "u1".to_owned());
+        let role = Role {
+            public: true,
+            explorable: true,
+        };
+        world.roles.insert("R1".to_owned(), role);
+        let room = Room {
+            owner: "u1".to_owned(),
+            ..Room::default()
+        };
+        world.rooms.insert("C1".to_owned(), room);
+    });
+    (misskey, token)
+}
+
+/// A channel, how it is opened, the topic that drives it (as the page has it, and
+/// here), the event, and what the client is told of it.
+type Driven = (
+    &'static str,
+    Value,
+    &'static str,
+    &'static str,
+    (&'static str, Value),
+);
+
+fn driven() -> Vec<Driven> {
+    let notes = "channel:notesStream";
+    let note = |id: &str, more: Value| ("note", tests::misskey::note(id, "f1", more));
+    let chat = ("message", json!({"id": "c1", "text": "Hello"}));
+    let user = "channel:userListStream:<list>";
+    vec![
+        (
+            "main",
+            json!({}),
+            "user:<user>",
+            "user:u1",
+            ("followed", json!({"id": "f2"})),
+        ),
+        (
+            "homeTimeline",
+            json!({}),
+            notes,
+            notes,
+            note("n1", json!({})),
+        ),
+        (
+            "localTimeline",
+            json!({}),
+            notes,
+            notes,
+            note("n2", json!({})),
+        ),
+        (
+            "hybridTimeline",
+            json!({}),
+            notes,
+            notes,
+            note("n3", json!({})),
+        ),
+        (
+            "globalTimeline",
+            json!({}),
+            notes,
+            notes,
+            note("n4", json!({})),
+        ),
+        (
+            "userList",
+            json!({"listId": "L1"}),
+            notes,
+            notes,
+            note("n5", json!({})),
+        ),
+        (
+            "hashtag",
+            json!({"q": [["tag"]]}),
+            notes,
+            notes,
+            note("n6", json!({"tags": ["Tag"]})),
+        ),
+        (
+            "channel",
+            json!({"channelId": "K1"}),
+            notes,
+            notes,
+            note("n7", json!({"channelId": "K1"})),
+        ),
+        (
+            "userList",
+            json!({"listId": "L1"}),
+            user,
+            "channel:userListStream:L1",
+            ("userAdded", json!({"id": "f2"})),
+        ),
+        (
+            "roleTimeline",
+            json!({"roleId": "R1"}),
+            "channel:roleTimelineStream:<role>",
+            "channel:roleTimelineStream:R1",
+            note("n8", json!({})),
+        ),
+        (
+            "drive",
+            json!({}),
+            "channel:driveStream:<user>",
+            "channel:driveStream:u1",
+            ("fileDeleted", json!("x")),
+        ),
+        (
+            "admin",
+            json!({}),
+            "channel:adminStream:<user>",
+            "channel:adminStream:u1",
+            ("newAbuseUserReport", json!({"id": "x"})),
+        ),
+        (
+            "chatUser",
+            json!({"otherId": "f1"}),
+            "channel:chatUserStream:<user>-<other>",
+            "channel:chatUserStream:u1-f1",
+            chat.clone(),
+        ),
+        (
+            "chatRoom",
+            json!({"roomId": "C1"}),
+            "channel:chatRoomStream:<room>",
+            "channel:chatRoomStream:C1",
+            chat,
+        ),
+        (
+            "reversi",
+            json!({}),
+            "channel:reversiStream:<user>",
+            "channel:reversiStream:u1",
+            ("matched", json!({"game": {}})),
+        ),
+        (
+            "reversiGame",
+            json!({"gameId": "G1"}),
+            "channel:reversiGameStream:<game>",
+            "channel:reversiGameStream:G1",
+            ("started", json!({"game": {}})),
+        ),
+    ]
+}
+
+#[tokio::test]
+async fn every_channel_is_driven_by_a_topic_that_the_page_names() {
+    let page = PAGE;
+    let (misskey, token) = furnished();
+    let fleet = Fleet::of(1, 0).misskey(&misskey).start().await;
+    misskey.cache_in(&fleet.redis().url(), HOST);
+    let mut socket = fleet.streaming_socket(0, Some(&token)).await.unwrap();
+    for (channel, params, on_page, topic, (kind, body)) in driven() {
+        assert!(page.contains(&format!("`{on_page}`")), "{on_page}");
+        socket.connect(channel, "x", params).await;
+        fleet.produce(topic, kind, &body).await;
+        let told = socket.json().await;
+        let inner = json!({"id": "x", "type": kind, "body": body});
+        assert_eq!(told, json!({"type": "channel", "body": inner}), "{channel}");
+        socket
+            .say(r#"{"type":"disconnect","body":{"id":"x"}}"#)
+            .await;
+    }
+    let note = tests::misskey::note("n9", "f1", json!({}));
+    assert!(page.contains("`channel:antennaStream:<antenna>`"));
+    socket
+        .connect("antenna", "x", json!({"antennaId": "A1"}))
+        .await;
+    fleet
+        .produce("channel:antennaStream:A1", "note", &json!({"id": "n9"}))
+        .await;
+    fleet.produce("channel:notesStream", "note", &note).await;
+    let inner = json!({"id": "x", "type": "note", "body": note});
+    assert_eq!(
+        socket.json().await,
+        json!({"type": "channel", "body": inner})
+    );
 }
