@@ -4,9 +4,10 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
-use tests::Fleet;
+use tests::fleet::TENANT;
 use tests::hypothesis::userid;
-use tests::misskey::{self, Misskey};
+use tests::misskey::HOST;
+use tests::{Fleet, Misskey};
 
 /// Runs one of the scripts in `tests/clients`, which is told these facts.
 ///
@@ -73,10 +74,38 @@ async fn a_thousand_clients_of_misskey_are_back_after_a_kill_without_a_storm() {
     drive(
         "misskey-storm.mjs",
         &json!({
-            "host": misskey::HOST,
+            "host": HOST,
             "redis": fleet.redis().address(),
             "tokens": tokens,
             "gateways": gateways.collect::<Vec<_>>(),
+        }),
+    );
+}
+
+#[tokio::test]
+async fn the_published_client_of_misskey_lives_through_kills_and_drains() {
+    let misskey = Misskey::start();
+    let mut token = String::new();
+    misskey.change(|world| {
+        token = world.user("u1");
+        let following = json!({ "f1": { "withReplies": false } });
+        world.relate("u1", "userFollowings", following);
+    });
+    let fleet = Fleet::of(3, 0).misskey(&misskey).balanced();
+    let fleet = fleet.start().await;
+    misskey.cache_in(&fleet.redis().url(), HOST);
+    fleet.hush(&misskey);
+    let gateways: Vec<_> = fleet.gateways().iter().map(tests::Process::pid).collect();
+    let balancer = fleet.balancer().expect("there is one");
+    drive(
+        "misskey.mjs",
+        &json!({
+            "origin": format!("http://{balancer}"),
+            "host": HOST,
+            "tenant": TENANT,
+            "redis": fleet.redis().address().to_string(),
+            "token": token,
+            "gateways": gateways,
         }),
     );
 }
