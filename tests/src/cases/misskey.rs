@@ -59,7 +59,7 @@ impl Cases {
     ///
     /// # Errors
     /// If it has a mistake, in words.
-    pub(super) fn read(file: &Json) -> Result<Self, String> {
+    pub fn read(file: &Json) -> Result<Self, String> {
         let fixtures = file.get("fixtures").ok_or("there are no fixtures")?;
         let Some(Json::Array(cases)) = file.get("cases") else {
             return Err("there are no cases".to_owned());

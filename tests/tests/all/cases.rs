@@ -4,6 +4,7 @@ use std::path::Path;
 
 use tests::Fleet;
 use tests::cases::json::Json;
+use tests::cases::misskey::Cases;
 use tests::cases::variables::Variables;
 use tests::cases::{self, Case, Level, Outcome};
 
@@ -40,6 +41,144 @@ fn every_quirk_of_the_original_has_a_form_that_is_recommended() {
             .iter()
             .all(|case| case.level == Level::Recommended)
     );
+}
+
+#[tokio::test]
+async fn every_case_of_the_misskey_protocol_holds() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases");
+    let found = cases::read(&folder).unwrap().misskey;
+    let played = futures_util::future::join_all(found.iter().map(Cases::play)).await;
+    let outcomes = played.iter().flatten();
+    let failed = outcomes.filter_map(|(_, outcome)| match outcome {
+        Outcome::Failed(story) => Some(story.as_str()),
+        _ => None,
+    });
+    let failed = failed.collect::<Vec<_>>().join("\n\n");
+    assert!(failed.is_empty(), "{failed}");
+    let counts: Vec<_> = played.iter().map(Vec::len).collect();
+    assert_eq!(counts, [66, 117]);
+}
+
+/// A case of the Misskey protocol that fails, and why it does.
+const FAILING: [(&str, &str, &str, &str); 17] = [
+    ("u2", "", r#"{"open":true}"#, "there is no principal u2"),
+    (
+        "wrong",
+        "",
+        r#"{"open":true}"#,
+        "wrong was refused with 401",
+    ),
+    ("none", "", r#"{"open":true}"#, "none has no socket"),
+    (
+        "u1",
+        r#"{"dance":1}"#,
+        r#"{"open":true}"#,
+        "nobody here knows the step dance",
+    ),
+    (
+        "u1",
+        r#"{"send_raw":"{{you}}"}"#,
+        r#"{"open":true}"#,
+        "{{you}} stands for nothing",
+    ),
+    (
+        "u1",
+        CONNECT,
+        r#"{"dance":1}"#,
+        "nobody here knows the expectation dance",
+    ),
+    (
+        "u1",
+        CONNECT,
+        r#"{"open":false}"#,
+        "the server has closed it",
+    ),
+    (
+        "u1",
+        CONNECT,
+        r#"{"frame":{"type":"connected","body":{"id":"b"}}}"#,
+        r#"body.id: expected "b", got "a""#,
+    ),
+    (
+        "u1",
+        CONNECT,
+        r#"{"frame":{"type":"connected"},"match":"exact"}"#,
+        "body: not expected",
+    ),
+    (
+        "u1",
+        CONNECT,
+        r#"{"frame":{"type":"channel"},"within_ms":50}"#,
+        "nothing like it came",
+    ),
+    (
+        "u1",
+        CONNECT,
+        r#"{"no_frame":{"type":"connected"},"within_ms":50}"#,
+        "it came",
+    ),
+    (
+        "u1",
+        CONNECT,
+        r#"{"only_frames":[]}"#,
+        "this came as well: {",
+    ),
+    (
+        "u1",
+        CONNECT,
+        r#"{"count_frames":{"type":"connected","n":0}}"#,
+        "1 of them came",
+    ),
+    (
+        "u1",
+        CONNECT,
+        r#"{"frames_in_order":["n1"]}"#,
+        r#"expected ["n1"], got []"#,
+    ),
+    (
+        "u1",
+        CONNECT,
+        r#"{"frame_without":{"type":"connected"},"path":"body.id"}"#,
+        "it has something there",
+    ),
+    (
+        "u1",
+        r#"{"set_key":{"key":"k","value":"v"}}"#,
+        r#"{"key_absent":"k"}"#,
+        "k is still there",
+    ),
+    (
+        "none",
+        r#"{"http_get":{"path":"/streaming"}}"#,
+        r#"{"http_status":200}"#,
+        "expected 200, got 503",
+    ),
+];
+const CONNECT: &str =
+    r#"{"send":{"type":"connect","body":{"channel":"main","id":"a","pong":true}}}"#;
+
+#[tokio::test]
+async fn a_case_of_the_misskey_protocol_fails_where_anything_is_not_as_expected() {
+    let cases = FAILING
+        .iter()
+        .enumerate()
+        .map(|(n, (viewer, step, expected, _))| {
+            format!(r#"{{"id":"{n}","as":"{viewer}","steps":[{step}],"expect":[{expected}]}}"#)
+        });
+    let file = format!(
+        r#"{{"fixtures":{{"principals":{{"u1":{{"token":"u1tokenu1tokenu1"}},"wrong":{{"token":"","user":"u9"}}}}}},
+            "cases":[{}]}}"#,
+        cases.collect::<Vec<_>>().join(",")
+    );
+    let cases = Cases::read(&Json::parse(&file).unwrap()).unwrap();
+    let played = Box::pin(cases.play()).await;
+    for ((viewer, step, expected, why), (_, outcome)) in FAILING.iter().zip(played) {
+        let what = format!("{viewer} {step} {expected}");
+        let Outcome::Failed(story) = outcome else {
+            panic!("{what} has not failed");
+        };
+        assert!(story.contains(why), "{story}\n\nis not because {why}");
+    }
 }
 
 /// How a conversation over a running cluster goes: each line is a step.
