@@ -271,7 +271,7 @@ impl Dialect for Misskey {
         let mut effects = Vec::new();
         self.subscribe(self.broadcast.clone(), Interest::All, &mut effects);
         if let Some(user) = self.user.clone() {
-            self.subscribe(user, Interest::none(), &mut effects);
+            self.subscribe(user, Interest::All, &mut effects);
         }
         effects
     }
@@ -295,7 +295,7 @@ impl Dialect for Misskey {
     }
 
     fn deliver(&mut self, topic: &Topic, delivery: &Rc<Delivery>, now: Timestamp) -> Vec<Effect> {
-        let mut effects = Vec::new();
+        let mut effects = Vec::with_capacity(1);
         if self.notes.as_ref() == Some(topic) {
             self.note(delivery, now, &mut effects);
         } else if self.user.as_ref() == Some(topic) {

@@ -219,12 +219,8 @@ impl Misskey {
             self.relay(&channel, effects);
             return self.channels.push(channel);
         }
-        let main = channel.name() == Some(Name::Main);
         let notes = channel.hears_notes();
         self.channels.push(channel);
-        if let Some(user) = self.user.as_ref().filter(|_| main) {
-            effects.push(Effect::Want(user.clone(), Interest::All));
-        }
         if notes {
             self.tune(effects);
         }
@@ -270,12 +266,8 @@ impl Misskey {
         if closed.is_relayed() {
             self.unrelay(&closed.join, effects);
         }
-        let main = |open: &Channel| open.name() == Some(Name::Main);
-        if main(&closed) && !self.channels.iter().any(main) {
+        if closed.name() == Some(Name::Main) {
             self.await_no_more(|purpose| matches!(purpose, Purpose::Antenna(_)));
-            if let Some(user) = &self.user {
-                effects.push(Effect::Want(user.clone(), Interest::none()));
-            }
         }
         if let Some(topic) = closed.topic.filter(|topic| !self.hears(topic)) {
             self.await_no_more(|purpose| !matches!(purpose, Purpose::Antenna(of) if *of == topic));

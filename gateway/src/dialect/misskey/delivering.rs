@@ -144,27 +144,25 @@ impl Misskey {
     ) {
         let event = &delivery.event;
         let of = |open: &&Channel| open.topic.as_ref() == Some(topic);
-        let first = self.channels.iter().find(of).and_then(Channel::name);
-        match first {
-            Some(Name::Antenna) => return self.found(topic, event, now, effects),
+        match self.channels.iter().find(of).and_then(Channel::name) {
+            Some(Name::Antenna) => self.found(topic, event, now, effects),
             Some(Name::RoleTimeline) => {
-                let told = Told::of(delivery);
-                let before = effects.len();
+                let (told, before) = (Told::of(delivery), effects.len());
                 for open in self.channels.iter().filter(of) {
                     show(open, told, event, self, now, effects);
                 }
                 if effects.len() == before {
                     effects.push(withheld(Reason::Filtered));
                 }
-                return;
             }
-            _ => {}
-        }
-        let told = Told::of(delivery);
-        let open = self.channels.iter().filter(of);
-        effects.extend(open.map(|open| send(told.frame(event, &open.join))));
-        if topic.id().starts_with("userListStream:") {
-            self.list_changed(topic, event, effects);
+            name => {
+                let (told, open) = (Told::of(delivery), self.channels.iter().filter(of));
+                effects.extend(open.map(|open| send(told.frame(event, &open.join))));
+                // A list may be heard before it is open.
+                if matches!(name, None | Some(Name::UserList)) {
+                    self.list_changed(topic, event, effects);
+                }
+            }
         }
     }
 

@@ -7,17 +7,19 @@
 //! * `confirmed <topic>`, `gap <topic>`, `woken`, `time <ms>`
 //! * `allowed`, `refused`, `members u1 u2`, `note <id> <json>`: answers to questions
 //! * `viewer <words>`, the answer or (`news <topic> viewer …`) news; see [`viewer`]
+//! * `relay`, `relayed <text>`, `relay-ended`: what comes of asking for a relay
 //! * `news <topic> <what>`: `signed-out [token]`, `role-closed`, `antenna-gone`
 //!
 //! What the dialect does in turn: `< <frame>`, `+ <topic> [none|<keys>]`,
-//! `- <topic>`, `want <topic> all|none|<keys>`, `? <question>`, `wake <ms>`,
-//! `close <reason>`. What it counts is compared only where it stands: `! <kind> <outcome>`.
+//! `- <topic>`, `want <topic> none|<keys>`, `? <question>`, `^ <text>` to the host,
+//! `wake <ms>`, `close <reason>`. What it counts is compared only where it stands: `! <kind> <outcome>`.
 
 mod messages;
 mod channels;
 mod captures;
 mod checks;
 mod notes;
+mod relays;
 mod walk;
 
 use broker::key::KeySet;
@@ -235,6 +237,9 @@ impl Conversation {
                 });
                 dialect.answer(answer(Reply::Note(first.into(), note)), now)
             }
+            "relay" => dialect.answer(answer(Reply::Relay(crate::relay::Relay::new().0)), now),
+            "relayed" => dialect.answer(answer(Reply::Relayed(rest.into())), now),
+            "relay-ended" => dialect.answer(answer(Reply::RelayEnded), now),
             "news" => {
                 let (what, more) = more.split_once(' ').unwrap_or((more, ""));
                 let news = match what {

@@ -23,7 +23,6 @@ allowed
 + note:n1
 ? Role("r1")
 refused
-want user:u1 all
 < {"type":"connected","body":{"id":"d"}}
 - channel:driveStream:u1
 allowed
@@ -183,7 +182,6 @@ gap channel:userListStream:L1
 want channel:notesStream 2
 members x2 x3
 want channel:notesStream 3
-want user:u1 all
 gap channel:userListStream:L1
 ? List("L1")
 refused

@@ -7,7 +7,7 @@ fn a_socket_hears_what_everybody_is_told_and_asks_for_its_user() {
     let mut ada = conversation(host(), Some(Grant::Native), "");
     let effects = ada.dialect.open(ada.now);
     let shown = ada.show_all(&effects);
-    assert_eq!(shown, ["+ channel:broadcast", "+ user:u1 none", "? Viewer"]);
+    assert_eq!(shown, ["+ channel:broadcast", "+ user:u1", "? Viewer"]);
     let mut visitor = conversation(host(), None, "");
     let effects = visitor.dialect.open(visitor.now);
     assert_eq!(
@@ -33,14 +33,12 @@ fn main_tells_what_concerns_the_user_while_it_is_open() {
         misskey(),
         r#"
 > {"type":"connect","body":{"channel":"main","id":"a\n","pong":true}}
-want user:u1 all
 < {"type":"connected","body":{"id":"a\n"}}
 @ user:u1 {"type":"readAllNotifications","body":null}
 < {"type":"channel","body":{"id":"a\n","type":"readAllNotifications","body":null}}
 @ user:u1 {"type":"forkEvent","body":{"k":1}}
 < {"type":"channel","body":{"id":"a\n","type":"forkEvent","body":{"k":1}}}
 > {"type":"disconnect","body":{"id":"a\n"}}
-want user:u1 none
 @ user:u1 {"type":"forkEvent","body":{"k":1}}
 "#,
     );
@@ -80,9 +78,7 @@ fn garbage_is_met_with_silence() {
     let main = r#"{"type":"connect","body":{"channel":"main","id":"a","pong":true}}"#;
     check(
         misskey(),
-        &format!(
-            ">> \\xff\n>> {main}\nwant user:u1 all\n< {{\"type\":\"connected\",\"body\":{{\"id\":\"a\"}}}}"
-        ),
+        &format!(">> \\xff\n>> {main}\n< {{\"type\":\"connected\",\"body\":{{\"id\":\"a\"}}}}"),
     );
 }
 
@@ -215,7 +211,6 @@ fn no_pong_is_sent_but_for_true() {
         let script = format!(
             r#"
 > {{"type":"connect","body":{{"channel":"main","id":"","params":{{}}{pong}}}}}
-want user:u1 all
 ! Connect Ok
 @ user:u1 {{"type":"readAllAnnouncements","body":null}}
 < {{"type":"channel","body":{{"id":"","type":"readAllAnnouncements","body":null}}}}
@@ -231,7 +226,6 @@ fn binary_messages_are_read_as_text() {
         misskey(),
         r#"
 >> {"type":"connect","body":{"channel":"main","id":"a","pong":true}}
-want user:u1 all
 < {"type":"connected","body":{"id":"a"}}
 >> {"type":"s","body":{"id":"n\xff1"}}
 + note:n�1
@@ -280,7 +274,6 @@ confirmed channel:reversiStream:u1
 < {"type":"connected","body":{"id":"b"}}
 - note:n2
 > {"type":"connect","body":{"channel":"main","id":"c","pong":true}}
-want user:u1 all
 < {"type":"connected","body":{"id":"c"}}
 "#,
     );

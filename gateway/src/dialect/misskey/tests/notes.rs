@@ -5,8 +5,7 @@ use std::collections::BTreeSet;
 use super::*;
 
 const HOME: &str = "> {\"type\":\"connect\",\"body\":{\"channel\":\"homeTimeline\",\"id\":\"a\"}}\n+ channel:notesStream 3";
-const MAIN: &str =
-    "> {\"type\":\"connect\",\"body\":{\"channel\":\"main\",\"id\":\"m\"}}\nwant user:u1 all";
+const MAIN: &str = "> {\"type\":\"connect\",\"body\":{\"channel\":\"main\",\"id\":\"m\"}}";
 const ANTENNA: &str = "> {\"type\":\"connect\",\"body\":{\"channel\":\"antenna\",\"id\":\"a\",\"params\":{\"antennaId\":\"a1\"}}}\n? Antenna(\"a1\")\nallowed\n+ channel:antennaStream:a1\n+ channel:notesStream none";
 
 #[test]
@@ -288,7 +287,6 @@ note n3
 ? Note("n4")
 wake 1015000
 > {{"type":"disconnect","body":{{"id":"m"}}}}
-want user:u1 none
 note n4 {{"id":"n4","userId":"f1","text":"t"}}
 "#
         ),

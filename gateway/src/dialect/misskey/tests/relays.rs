@@ -1,0 +1,132 @@
+//! Channels that the host serves itself.
+
+use super::*;
+use crate::relay::Relay;
+
+fn relaying(grant: Option<Grant>) -> Conversation {
+    let host = Host {
+        relay: Some("wss://misskey.example/streaming".parse().unwrap()),
+        ..host()
+    };
+    opened(conversation(host, grant, ""))
+}
+
+#[test]
+fn what_only_the_host_can_serve_passes_as_it_is() {
+    check(
+        relaying(None),
+        r#"
+> {"type":"connect","body":{"channel":"serverStats","id":"s"}}
+? Relay
+> {"type":"connect","body":{"channel":"reversiGame","id":"g","params":{"gameId": "g1"},"pong":true}}
+> {"type":"connect","body":{"channel":"serverStats","id":"t"}}
+! Connect Refused
+relay
+^ {"type":"connect","body":{"channel":"serverStats","id":"s","pong":false}}
+^ {"type":"connect","body":{"channel":"reversiGame","id":"g","params":{"gameId": "g1"},"pong":true}}
+> {"type":"connect","body":{"channel":"bubbleTimeline","id":"b","params":{"x":1}}}
+^ {"type":"connect","body":{"channel":"bubbleTimeline","id":"b","params":{"x":1},"pong":false}}
+relayed {"type":"connected","body":{"id":"g"}}
+< {"type":"connected","body":{"id":"g"}}
+relayed {"type":"channel","body":{"id":"g","type":"log","body":{"x":"\u00e9"}}}
+< {"type":"channel","body":{"id":"g","type":"log","body":{"x":"\u00e9"}}}
+> {"type":"channel","body":{"id":"g","type":"putStone","body":{"pos":3,"id":"x"}}}
+^ {"type":"ch","body":{"id":"g","type":"putStone","body":{"pos":3,"id":"x"}}}
+> {"type":"disconnect","body":{"id":"g"}}
+^ {"type":"disconnect","body":{"id":"g"}}
+relayed {"type":"channel","body":{"id":"g","type":"log","body":{}}}
+"#,
+    );
+}
+
+#[test]
+fn nothing_passes_that_is_not_for_a_relayed_channel() {
+    check(
+        relaying(Some(Grant::Native)),
+        r#"
+> {"type":"connect","body":{"channel":"main","id":"m"}}
+> {"type":"connect","body":{"channel":"queueStats","id":"q"}}
+? Relay
+relay
+^ {"type":"connect","body":{"channel":"queueStats","id":"q","pong":false}}
+relayed {"type":"channel","body":{"id":"m","type":"notification","body":{}}}
+relayed {"type":"connected","body":{"id":"m"}}
+relayed {"type":"connected","body":{"id":"q"}}
+relayed {"type":"noteUpdated","body":{"id":"q"}}
+relayed {"type":"emojiAdded","body":{"emoji":{}}}
+relayed ["channel",{"id":"q"}]
+relayed nonsense
+relayed {"type":"channel","body":{"id":"q","type":"stats","body":{}}}
+< {"type":"channel","body":{"id":"q","type":"stats","body":{}}}
+"#,
+    );
+}
+
+#[test]
+fn a_way_that_is_lost_is_asked_for_again_after_ever_longer_pauses() {
+    let mut conversation = relaying(Some(Grant::Native));
+    go_on(
+        &mut conversation,
+        r#"
+> {"type":"connect","body":{"channel":"reversiGame","id":"g","pong":true}}
+? Relay
+"#,
+    );
+    let mut now = 1_000_000;
+    for pause in [1, 2, 4, 8, 16, 32, 32] {
+        let (early, late) = (now + pause * 1000 - 1, now + pause * 1000);
+        let script = format!(
+            "relay-ended\nwake {late}\ntime {early}\nwoken\ntime {late}\nwoken\n? Relay\nwoken"
+        );
+        go_on(&mut conversation, &script);
+        now = late;
+    }
+    go_on(
+        &mut conversation,
+        &format!(
+            r#"
+relay
+^ {{"type":"connect","body":{{"channel":"reversiGame","id":"g","pong":true}}}}
+relayed {{"type":"connected","body":{{"id":"g"}}}}
+< {{"type":"connected","body":{{"id":"g"}}}}
+relay-ended
+wake {}
+> {{"type":"ch","body":{{"id":"g","type":"ready","body":true}}}}
+time {}
+woken
+? Relay
+relay
+^ {{"type":"connect","body":{{"channel":"reversiGame","id":"g","pong":false}}}}
+"#,
+            now + 1000,
+            now + 1000
+        ),
+    );
+}
+
+#[test]
+fn a_way_ends_with_the_last_channel_that_needs_it() {
+    let mut conversation = relaying(None);
+    let (relay, _forwarded) = Relay::new();
+    let now = conversation.now;
+    go_on(
+        &mut conversation,
+        r#"
+> {"type":"connect","body":{"channel":"serverStats","id":"s"}}
+? Relay
+"#,
+    );
+    let weak = Arc::downgrade(&relay);
+    drop(
+        conversation
+            .dialect
+            .answer(Answer::Misskey(Reply::Relay(relay)), now),
+    );
+    assert_eq!(weak.strong_count(), 1);
+    go_on(
+        &mut conversation,
+        r#"> {"type":"disconnect","body":{"id":"s"}}"#,
+    );
+    assert_eq!(weak.strong_count(), 0);
+    go_on(&mut conversation, "relay\nrelay-ended\nwoken");
+}
