@@ -40,6 +40,8 @@ mod links;
 mod metrics;
 #[path = "all/misskey_people.rs"]
 mod misskey_people;
+#[path = "all/misskey_relay.rs"]
+mod misskey_relay;
 #[path = "all/providers.rs"]
 mod providers;
 #[path = "all/sockets.rs"]

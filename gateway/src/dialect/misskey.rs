@@ -104,7 +104,7 @@ impl Misskey {
                 None => return,
             },
             Some(Message::Disconnect(id)) => self.close(&JoinId::new(&id), effects),
-            Some(Message::Channel(message)) => self.to_channel(&message, effects),
+            Some(Message::Channel(message)) => self.told_channel(&message, effects),
             Some(Message::Capture(id)) => self.capture(&id, effects),
             Some(Message::Release(id)) => self.release(&id, effects),
             Some(Message::ReadNotification) if self.user.is_some() => {
@@ -117,7 +117,7 @@ impl Misskey {
     }
 
     /// Something for a channel.
-    fn to_channel(&self, message: &ToChannel<'_>, effects: &mut Vec<Effect>) -> Outcome {
+    fn told_channel(&mut self, message: &ToChannel<'_>, effects: &mut Vec<Effect>) -> Outcome {
         let join = JoinId::new(&message.id);
         let Some(open) = self.channels.iter().find(|open| open.join == join) else {
             return Outcome::Idle;

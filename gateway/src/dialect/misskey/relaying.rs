@@ -21,6 +21,9 @@ use crate::websocket::Frame;
 
 /// The longest pause before another way is asked for.
 const MAX_PAUSE: Duration = Duration::from_secs(32);
+/// Messages of the client kept until there is a way, and their bytes. Clients ask a
+/// channel for something in the moment they open it, and hardly ever after.
+const MAX_WAITING: (usize, usize) = (32, 64 << 10);
 
 /// The way to the host.
 #[derive(Debug, Default)]
@@ -28,6 +31,8 @@ pub(super) struct Relaying {
     way: Way,
     /// How often in a row there was none.
     failures: u32,
+    /// What the client said to channels since.
+    waiting: Vec<Box<str>>,
 }
 
 #[derive(Debug, Default)]
@@ -55,6 +60,21 @@ struct Named<'a> {
 }
 
 impl Relaying {
+    /// Forwards what the client says to a channel, if need be once there is the way
+    /// that has been asked for.
+    fn say(&mut self, text: Box<str>, effects: &mut Vec<Effect>) {
+        match self.way {
+            Way::Open(_) => self.forward(text, effects),
+            Way::Asked => {
+                let bytes: usize = self.waiting.iter().map(|text| text.len()).sum();
+                if self.waiting.len() < MAX_WAITING.0 && bytes + text.len() <= MAX_WAITING.1 {
+                    self.waiting.push(text);
+                }
+            }
+            Way::Lost(_) => {}
+        }
+    }
+
     fn forward(&self, text: Box<str>, effects: &mut Vec<Effect>) {
         if let Way::Open(relay) = &self.way {
             effects.push(Effect::Forward(Arc::clone(relay), text));
@@ -90,12 +110,12 @@ impl Misskey {
     }
 
     /// The client has something for a channel that the host serves.
-    pub(super) fn forward(&self, message: &ToChannel<'_>, effects: &mut Vec<Effect>) {
-        if let Some(relaying) = &self.relaying {
+    pub(super) fn forward(&mut self, message: &ToChannel<'_>, effects: &mut Vec<Effect>) {
+        if let Some(relaying) = &mut self.relaying {
             let (id, kind, body) = (quoted(&message.id), quoted(&message.kind), message.body);
             let text =
                 format!(r#"{{"type":"ch","body":{{"id":{id},"type":{kind},"body":{body}}}}}"#);
-            relaying.forward(text.into(), effects);
+            relaying.say(text.into(), effects);
         }
     }
 
@@ -103,7 +123,8 @@ impl Misskey {
     pub(super) fn relay_open(&mut self, relay: Arc<Relay>, effects: &mut Vec<Effect>) {
         if let Some(relaying) = &mut self.relaying {
             relaying.way = Way::Open(relay);
-            for text in self.channels.iter().filter_map(connect) {
+            let said = std::mem::take(&mut relaying.waiting);
+            for text in self.channels.iter().filter_map(connect).chain(said) {
                 relaying.forward(text, effects);
             }
         }
@@ -114,6 +135,7 @@ impl Misskey {
         if let Some(relaying) = &mut self.relaying {
             let pause = Duration::from_secs(1 << relaying.failures.min(5)).min(MAX_PAUSE);
             relaying.failures += 1;
+            relaying.waiting.clear();
             relaying.way = Way::Lost(now + pause);
             effects.push(Effect::WakeAt(now + pause));
         }

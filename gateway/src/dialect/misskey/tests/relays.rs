@@ -40,6 +40,44 @@ relayed {"type":"channel","body":{"id":"g","type":"log","body":{}}}
 }
 
 #[test]
+fn what_is_said_to_a_channel_before_there_is_a_way_waits_for_it() {
+    check(
+        relaying(None),
+        r#"
+> {"type":"connect","body":{"channel":"serverStats","id":"s"}}
+? Relay
+> {"type":"ch","body":{"id":"s","type":"requestLog","body":{"id":"1","length":50}}}
+relay
+^ {"type":"connect","body":{"channel":"serverStats","id":"s","pong":false}}
+^ {"type":"ch","body":{"id":"s","type":"requestLog","body":{"id":"1","length":50}}}
+"#,
+    );
+}
+
+#[test]
+fn no_more_waits_for_a_way_than_a_client_has_reason_to_say() {
+    let mut conversation = relaying(None);
+    let now = conversation.now;
+    let open = r#"{"type":"connect","body":{"channel":"ofAFork","id":"f"}}"#;
+    conversation.dialect.receive(open, now);
+    let long = format!("{:?}", "x".repeat(30 << 10));
+    let bodies = vec![long; 3]
+        .into_iter()
+        .chain((0..100).map(|n| n.to_string()));
+    for body in bodies {
+        let said = format!(r#"{{"type":"ch","body":{{"id":"f","type":"y","body":{body}}}}}"#);
+        conversation.dialect.receive(&said, now);
+    }
+    let (relay, _forwarded) = Relay::new();
+    let answer = Answer::Misskey(Reply::Relay(relay));
+    let effects = conversation.dialect.answer(answer, now);
+    let said = conversation.show_all(&effects);
+    assert_eq!(said.len(), 1 + 32, "the channel, and as many as may wait");
+    let bytes: usize = said.iter().map(String::len).sum();
+    assert!(bytes < 70_000, "{bytes}");
+}
+
+#[test]
 fn nothing_passes_that_is_not_for_a_relayed_channel() {
     check(
         relaying(Some(Grant::Native)),
