@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run annotate test check fmt lint docs need-redis need-python need-browser need-proxies need-peers bench conformance faults fuzz
+.PHONY: help run annotate misskey test check fmt lint docs need-redis need-python need-browser need-proxies need-peers bench conformance faults fuzz
 
 export CARGO_TERM_COLOR ?= auto
 FUZZ_TARGETS := codec push_reader
@@ -12,6 +12,9 @@ run: need-redis need-python ## Run a whole cluster here: Redis, api, worker, two
 
 annotate: need-python ## Beside make run: show live annotations, from HTTP to a socket
 	@exec python3 deploy/local/annotate.py
+
+misskey: need-python ## Beside make run: show notes and notifications, from a topic to a socket
+	@exec python3 deploy/local/misskey.py
 
 test: need-redis need-browser need-proxies ## Run all tests, against a Redis that they start themselves
 	cargo build --workspace --bins

@@ -237,6 +237,7 @@ class Cluster:
         env["CARILLON_NODE"] = process.name
         env["CARILLON_TOKEN_KEYS"] = self.token_keys
         env.setdefault("CARILLON_SITES", "*=demo/localhost")
+        env.setdefault("CARILLON_MISSKEY_HOSTS", "*=demo")
         env[f"CARILLON_{role}_ADMIN_LISTEN"] = f"{HOST}:{process.port['admin']}"
         if "main" in process.port:
             env[f"CARILLON_{role}_LISTEN"] = f"{HOST}:{process.port['main']}"
