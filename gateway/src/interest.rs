@@ -48,6 +48,15 @@ impl Keys {
         })
     }
 
+    /// How many there are, counting those that several sets hold for each of them.
+    #[expect(clippy::len_without_is_empty, reason = "it is for what they cost")]
+    pub fn len(&self) -> usize {
+        match &self.0 {
+            Held::One(_) => 1,
+            Held::Many(sets) => sets.iter().map(|set| set.as_slice().len()).sum(),
+        }
+    }
+
     /// All of them. Of several sets, one may hold what another does.
     pub fn iter(&self) -> impl Iterator<Item = Key> {
         let (one, many): (_, &[KeySet]) = match &self.0 {

@@ -11,7 +11,8 @@ use broker::topic::Topic;
 
 use self::topics::Topics;
 use crate::close::CloseReason;
-use crate::dialect::{Answer, Delivery, Dialect, Effect, Notice, Outgoing};
+use crate::dialect::{Answer, Delivery, Dialect, Effect, Errand, Notice, Outgoing};
+use crate::interest::Interest;
 use crate::websocket::{Frame, Received};
 
 /// What one client may do.
@@ -28,6 +29,11 @@ const BURST: u32 = 5;
 /// A frame may ask for this many errands; each time as many more count as a
 /// frame, so that one client cannot keep the store busy for all others.
 const ERRANDS_PER_FRAME: usize = 64;
+/// What a Misskey is asked counts as this many frames: it may cost a call over HTTP.
+const FRAMES_PER_QUESTION: usize = 10;
+/// A frame may lead to wanting what bears one of this many keys; each time as many
+/// more count as a frame.
+const KEYS_PER_FRAME: usize = 256;
 
 /// A message counts as a frame, and again each time it has as many bytes more: to
 /// make sense of a long one is work, too.
@@ -56,6 +62,7 @@ pub struct Session {
 #[derive(Debug)]
 struct Allowance {
     frames: u32,
+    per_second: u32,
     refilled_at: Instant,
 }
 
@@ -79,7 +86,8 @@ impl Session {
             last_heard: now.steady,
             pinged: false,
             allowance: Allowance {
-                frames: limits.frames_per_second * BURST,
+                frames: limits.frames_per_second.saturating_mul(BURST),
+                per_second: limits.frames_per_second,
                 refilled_at: now.steady,
             },
         }
@@ -92,30 +100,20 @@ impl Session {
     }
 
     /// The client sent something.
-    pub fn receive(
-        &mut self,
-        received: &Received<'_>,
-        limits: &SessionLimits,
-        now: Now,
-    ) -> Vec<Effect> {
+    pub fn receive(&mut self, received: &Received<'_>, now: Now) -> Vec<Effect> {
         self.heard(now);
         let bytes = match received {
             Received::Text(text) => text.len(),
             Received::Binary(bytes) => bytes.len(),
             Received::Ping(_) | Received::Pong(_) | Received::Fragment | Received::Close(_) => 0,
         };
-        if !self.may_send(1 + bytes / BYTES_PER_FRAME, limits, now) {
+        if !self.may_send(1 + bytes / BYTES_PER_FRAME, now) {
             return vec![Effect::Close(CloseReason::TooMuch)];
         }
         match received {
             Received::Text(text) => {
                 let effects = self.dialect.receive(text, now.wall);
-                let errands = effects.iter().filter(|e| matches!(e, Effect::Ask(_)));
-                let more = errands.count() / ERRANDS_PER_FRAME;
-                if !self.may_send(more, limits, now) {
-                    return vec![Effect::Close(CloseReason::TooMuch)];
-                }
-                self.count(effects)
+                self.charge(effects, now)
             }
             Received::Ping(payload) => {
                 let frame = Frame::pong(payload);
@@ -131,15 +129,24 @@ impl Session {
             }
             Received::Binary(bytes) => {
                 let effects = self.dialect.receive_binary(bytes, now.wall);
-                self.count(effects)
+                self.charge(effects, now)
             }
             Received::Pong(_) | Received::Fragment => Vec::new(),
         }
     }
 
     /// Whether the client may send so many frames now, which then count.
-    fn may_send(&mut self, frames: usize, limits: &SessionLimits, now: Now) -> bool {
-        (0..frames).all(|_| self.allowance.take(limits.frames_per_second, now.steady))
+    fn may_send(&mut self, frames: usize, now: Now) -> bool {
+        (0..frames).all(|_| self.allowance.take(now.steady))
+    }
+
+    /// What the client has caused, if it may cause so much.
+    fn charge(&mut self, effects: Vec<Effect>, now: Now) -> Vec<Effect> {
+        if self.may_send(cost(&effects), now) {
+            self.count(effects)
+        } else {
+            vec![Effect::Close(CloseReason::TooMuch)]
+        }
     }
 
     /// Bytes came, whatever they mean.
@@ -157,7 +164,8 @@ impl Session {
     /// An errand came back.
     pub fn answer(&mut self, answer: Answer, now: Now) -> Vec<Effect> {
         let effects = self.dialect.answer(answer, now.wall);
-        self.count(effects)
+        // What the client said may have waited for it.
+        self.charge(effects, now)
     }
 
     /// Something the dialect may care about.
@@ -208,15 +216,31 @@ impl Session {
     }
 }
 
+/// How many more frames what a client causes counts as.
+fn cost(effects: &[Effect]) -> usize {
+    let (mut errands, mut questions, mut keys) = (0, 0, 0);
+    for effect in effects {
+        match effect {
+            Effect::Ask(Errand::Misskey(_)) => questions += 1,
+            Effect::Ask(_) => errands += 1,
+            Effect::Subscribe(_, Interest::Keys(wanted))
+            | Effect::Want(_, Interest::Keys(wanted)) => keys += wanted.len(),
+            _ => {}
+        }
+    }
+    errands / ERRANDS_PER_FRAME + questions * FRAMES_PER_QUESTION + keys / KEYS_PER_FRAME
+}
+
 impl Allowance {
-    fn take(&mut self, per_second: u32, now: Instant) -> bool {
+    fn take(&mut self, now: Instant) -> bool {
+        let per_second = self.per_second;
         let elapsed = now.saturating_duration_since(self.refilled_at).as_millis();
         let earned = elapsed.saturating_mul(u128::from(per_second)) / 1000;
         if 0 < earned {
             let frames = u128::from(self.frames).saturating_add(earned);
             self.frames = u32::try_from(frames)
                 .unwrap_or(u32::MAX)
-                .min(per_second * BURST);
+                .min(per_second.saturating_mul(BURST));
             self.refilled_at = now;
         }
         let allowed = 0 < self.frames;
@@ -227,11 +251,14 @@ impl Allowance {
 
 #[cfg(test)]
 mod tests {
+    use broker::key::Key;
     use broker::message::MessageId;
+    use broker::misskey::caller::Caller;
+    use broker::misskey::hosts::Host;
 
     use super::*;
-    use crate::dialect::{Errand, Mark, Tag};
-    use crate::interest::Interest;
+    use crate::dialect::misskey::{Asking, Question};
+    use crate::dialect::{Mark, Tag};
 
     /// Does nothing but what it is told to.
     struct Script(Vec<Effect>);
@@ -240,8 +267,12 @@ mod tests {
         fn open(&mut self, _: Timestamp) -> Vec<Effect> {
             std::mem::take(&mut self.0)
         }
-        /// Asks for as many errands as the frame has bytes.
+        /// Asks for as many errands as the frame has bytes, if it is not told
+        /// otherwise.
         fn receive(&mut self, frame: &str, _: Timestamp) -> Vec<Effect> {
+            if !self.0.is_empty() {
+                return self.0.clone();
+            }
             let topic = Topic::recipient(&"acme".parse().unwrap(), "r");
             let errand = Errand::Mark(Mark {
                 what: Tag::Message(MessageId {
@@ -333,7 +364,7 @@ mod tests {
         let now = start();
         let mut session = session(vec![], now);
         session.beat(&LIMITS, later(now, 25));
-        session.receive(&Received::Pong(b""), &LIMITS, later(now, 26));
+        session.receive(&Received::Pong(b""), later(now, 26));
         assert_eq!(
             session.beat(&LIMITS, later(now, 50)),
             Beat::Wait(Duration::from_secs(1))
@@ -349,14 +380,11 @@ mod tests {
         let now = start();
         let mut session = session(vec![], now);
         for _ in 0..10 * BURST {
-            assert_eq!(session.receive(&Received::Text(""), &LIMITS, now), []);
+            assert_eq!(session.receive(&Received::Text(""), now), []);
         }
-        let flood = session.receive(&Received::Text(""), &LIMITS, now);
+        let flood = session.receive(&Received::Text(""), now);
         assert_eq!(flood, [Effect::Close(CloseReason::TooMuch)]);
-        assert_eq!(
-            session.receive(&Received::Text(""), &LIMITS, later(now, 1)),
-            []
-        );
+        assert_eq!(session.receive(&Received::Text(""), later(now, 1)), []);
     }
 
     #[test]
@@ -367,7 +395,7 @@ mod tests {
             let dialect = Script(vec![]);
             let mut session = Session::new(Box::new(dialect), &LIMITS, now);
             let ends = |effects: &[Effect]| matches!(effects, [Effect::Close(_)]);
-            let taken = (0..100).take_while(|_| !ends(&session.receive(&received, &LIMITS, now)));
+            let taken = (0..100).take_while(|_| !ends(&session.receive(&received, now)));
             assert!(taken.count() <= 5, "of 50 frames each takes ten");
         }
     }
@@ -378,13 +406,53 @@ mod tests {
         let mut session = session(vec![], now);
         let few = "x".repeat(ERRANDS_PER_FRAME - 1);
         let many = "x".repeat(ERRANDS_PER_FRAME * 9);
-        let asked = session.receive(&Received::Text(&few), &LIMITS, now);
+        let asked = session.receive(&Received::Text(&few), now);
         assert_eq!(asked.len(), few.len());
         for _ in 0..4 {
-            let asked = session.receive(&Received::Text(&many), &LIMITS, now);
+            let asked = session.receive(&Received::Text(&many), now);
             assert_eq!(asked.len(), many.len());
         }
-        let flood = session.receive(&Received::Text(&many), &LIMITS, now);
+        let flood = session.receive(&Received::Text(&many), now);
         assert_eq!(flood, [Effect::Close(CloseReason::TooMuch)]);
+    }
+
+    #[test]
+    fn who_wants_much_or_has_others_asked_counts_as_several() {
+        let now = start();
+        let topic = Topic::all(&"acme".parse().unwrap());
+        let keys = |many: usize| (0..many).map(|n| Key::of(0, &n.to_string())).collect();
+        let want = |many: usize| Effect::Want(topic.clone(), Interest::Keys(keys(many)));
+        for (caused, frames) in [
+            (want(KEYS_PER_FRAME - 1), 1),
+            (want(KEYS_PER_FRAME * 9), 10),
+            (Effect::Ask(Errand::Misskey(Box::new(question()))), 11),
+        ] {
+            let mut session = session(vec![caused], now);
+            let ends = |effects: &[Effect]| matches!(effects, [Effect::Close(_)]);
+            let taken = (0..100).take_while(|_| !ends(&session.receive(&Received::Text(""), now)));
+            assert_eq!(taken.count(), (10 * BURST as usize) / frames);
+        }
+    }
+
+    fn question() -> Asking {
+        let host = Host {
+            name: "misskey.example".into(),
+            tenant: "acme".parse().unwrap(),
+            bus: None,
+            bus_redis: None,
+            cache_redis: None,
+            prefix: "misskey.example".into(),
+            api: None,
+            relay: None,
+            old_bus: false,
+        };
+        let caller = Caller {
+            host: host.into(),
+            account: None,
+        };
+        Asking {
+            caller: caller.into(),
+            question: Question::Viewer,
+        }
     }
 }

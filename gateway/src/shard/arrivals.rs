@@ -218,14 +218,13 @@ impl Shard {
         let limits = Limits {
             max_message: self.settings.max_frame,
         };
-        let session_limits = self.settings.limits(*protocol);
         let mut effects = Vec::new();
         let mut frames = 0;
         let result = decoder.read(&mut self.buffer[..read], &limits, &mut |received| {
             frames += 1;
             match (&state, received) {
                 (State::Open, received) => {
-                    effects.extend(session.receive(&received, &session_limits, now));
+                    effects.extend(session.receive(&received, now));
                 }
                 // The answer to our close frame; nothing else counts any more.
                 (State::Closing(_), Received::Close(_)) => {
