@@ -42,4 +42,4 @@ pub struct SignedIn {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

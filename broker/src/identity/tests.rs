@@ -4,7 +4,7 @@
 mod own;
 mod providers;
 mod signed;
-mod stub;
+pub(crate) mod stub;
 
 use crate::fixture;
 use crate::identity::{AuthSettings, Authenticator};

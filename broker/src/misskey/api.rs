@@ -362,3 +362,6 @@ fn read<'a, T: serde::Deserialize<'a>>(reply: &'a Reply) -> Result<T, Error> {
 fn digest(token: &Token) -> String {
     URL_SAFE_NO_PAD.encode(Sha256::digest(token.reveal()))
 }
+
+#[cfg(test)]
+mod tests;

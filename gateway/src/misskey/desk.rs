@@ -248,11 +248,11 @@ impl Desk {
     }
 
     /// Notes what was found of a user; sockets are told if it is another than
-    /// before. What was told in between counts, and is read next time.
-    pub(super) fn note(&self, user: &User, before: Before, found: Found) {
-        if let Ok(viewer) = user.found(before, found) {
-            self.changed(user, viewer);
-        }
+    /// before. What was told in between counts instead (`false`), and is read
+    /// next time.
+    pub(super) fn note(&self, user: &User, before: Before, found: Found) -> bool {
+        let noted = user.found(before, found);
+        noted.map(|viewer| self.changed(user, viewer)).is_ok()
     }
 
     /// The topic of a user.

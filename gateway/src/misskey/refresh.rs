@@ -14,7 +14,7 @@ use tokio::time::MissedTickBehavior;
 use tracing::debug;
 
 use super::desk::Desk;
-use super::users::User;
+use super::users::{Doubts, User};
 
 /// How often a slice is read.
 const SLICE: Duration = Duration::from_millis(250);
@@ -66,17 +66,14 @@ async fn users(desk: Arc<Desk>) -> Infallible {
         read(&desk, &due).await;
         end_own(&desk, &due).await;
         for user in due {
-            if user.doubts() == Default::default() {
+            let Some(doubts) = user.begin_asking() else {
                 continue;
-            }
-            // Who finds no place is asked about next time.
-            let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-                break;
             };
-            let desk = Arc::clone(&desk);
+            let (desk, places) = (Arc::clone(&desk), Arc::clone(&places));
             asking.spawn(async move {
-                ask(&desk, &user).await;
-                drop(place);
+                let _place = places.acquire().await;
+                let left = ask(&desk, &user, doubts).await;
+                user.end_asking(left);
             });
         }
     }
@@ -93,10 +90,10 @@ async fn read(desk: &Desk, users: &[Arc<User>]) {
         return;
     };
     for ((user, before), found) in users.iter().zip(before).zip(found) {
-        if !found.lacks_following() {
+        let follows = !found.lacks_following();
+        if desk.note(user, before, found) && follows {
             user.doubt(|doubts| doubts.following = false);
         }
-        desk.note(user, before, found);
     }
 }
 
@@ -121,34 +118,32 @@ async fn end_own(desk: &Desk, users: &[Arc<User>]) {
     }
 }
 
-/// Asks the host what is in doubt. What it does not answer stays so.
-async fn ask(desk: &Desk, user: &User) {
-    let Some(api) = &desk.api else {
-        return user.doubt(|doubts| *doubts = Default::default());
-    };
-    let tokens: Vec<_> = user
-        .tokens()
-        .into_iter()
+/// Asks the host what is in doubt; returns what is so still.
+async fn ask(desk: &Desk, user: &User, mut doubts: Doubts) -> Doubts {
+    let tokens = user.tokens().into_iter();
+    let tokens: Vec<_> = tokens
         .filter_map(|(token, own)| own.is_none().then_some(token))
         .collect();
+    let (Some(api), Some(token)) = (&desk.api, tokens.last()) else {
+        return Doubts::default();
+    };
     let asked = async {
-        let doubts = user.doubts();
         if doubts.rights {
             rights(desk, api, user, &tokens).await?;
-            user.doubt(|doubts| doubts.rights = false);
+            doubts.rights = false;
         }
-        if let (true, Some(token)) = (doubts.following, tokens.last()) {
+        if doubts.following {
             api.refill(token).await?;
             let before = user.before();
             let found = desk.read(user, before.seen).await?;
-            desk.note(user, before, found);
+            doubts.following = !desk.note(user, before, found);
         }
-        user.doubt(|doubts| doubts.following = false);
         Ok::<_, Arc<Error>>(())
     };
     if let Err(error) = asked.await {
         debug!(%error, host = %desk.host.name, "a user cannot be asked about");
     }
+    doubts
 }
 
 async fn rights(desk: &Desk, api: &Api, user: &User, tokens: &[Token]) -> Result<(), Arc<Error>> {

@@ -21,10 +21,11 @@ use super::Ear;
 /// Who has gone is known this much longer: in a reconnect storm most are back
 /// within seconds.
 const LINGER: Duration = Duration::from_secs(30);
-/// How long what was read of a user is believed. Another second or so passes
-/// until it is read again, and it must be known within ten.
-const BELIEVED: Duration = Duration::from_secs(8);
-/// Parts into which all users are divided, so that they are not read at once.
+/// Nobody is read about sooner after the last time. A change must be known within
+/// ten seconds, also by the last of those who came together in a storm.
+const BELIEVED: Duration = Duration::from_millis(1500);
+/// Parts into which all users are divided, so that they are not read at once:
+/// four a second.
 const PARTS: usize = 32;
 
 /// The users of one host who are here.
@@ -56,6 +57,8 @@ struct Known {
     told: u64,
     here: Vec<Here>,
     doubts: Doubts,
+    /// The host is being asked about them.
+    asking: bool,
     /// Where word of tokens of our own is heard.
     word: Option<Topic>,
     /// When somebody was last here.
@@ -190,6 +193,7 @@ impl User {
                 told: 0,
                 here: Vec::new(),
                 doubts: Doubts::default(),
+                asking: false,
                 word: None,
                 last: Instant::now(),
             }),
@@ -289,9 +293,23 @@ impl User {
         known.here.iter().any(|here| 0 < here.caller.strong_count())
     }
 
-    /// What is to be asked of the host.
-    pub(super) fn doubts(&self) -> Doubts {
-        self.known().doubts
+    /// What is to be asked of the host, for who begins to ask; nothing if somebody
+    /// asks already.
+    pub(super) fn begin_asking(&self) -> Option<Doubts> {
+        let mut known = self.known();
+        if known.asking || known.doubts == Doubts::default() {
+            return None;
+        }
+        known.asking = true;
+        Some(std::mem::take(&mut known.doubts))
+    }
+
+    /// Nobody asks any more; this is in doubt still.
+    pub(super) fn end_asking(&self, left: Doubts) {
+        let mut known = self.known();
+        known.asking = false;
+        known.doubts.following |= left.following;
+        known.doubts.rights |= left.rights;
     }
 
     /// Changes what is to be asked of the host.
@@ -332,5 +350,93 @@ impl Known {
         let viewer = Arc::new(viewer);
         self.viewer = Some(Arc::clone(&viewer));
         Some(viewer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use broker::link::Wants;
+
+    use super::*;
+
+    fn users() -> Users {
+        let ear = Ear {
+            wants: Wants::default(),
+            number: 0,
+        };
+        Users::new(ear, IntGauge::new("users", "Users.").unwrap())
+    }
+
+    fn host() -> Arc<Host> {
+        let hosts: broker::misskey::hosts::Hosts = "m.example=acme".parse().unwrap();
+        Arc::clone(hosts.host(Some("m.example")).unwrap())
+    }
+
+    fn arrive(users: &Users, name: &str) -> Arc<Caller> {
+        let user = users.enter(&name.into());
+        user.caller(&host(), &Token::new(name), Grant::App, None)
+    }
+
+    #[test]
+    fn everybody_is_read_about_within_ten_seconds_and_in_parts() {
+        const USERS: usize = 1000;
+        let (users, start) = (users(), Instant::now());
+        let callers: Vec<_> = (0..USERS)
+            .map(|n| arrive(&users, &format!("u{n}")))
+            .collect();
+        let mut last: HashMap<Key, Instant> = HashMap::new();
+        for turn in 0..200 {
+            let now = start + Duration::from_millis(250) * turn;
+            let due = users.due(now);
+            assert!(due.len() <= USERS.div_ceil(PARTS), "{}", due.len());
+            for user in due {
+                let before = last.insert(user.key, now).unwrap_or(start);
+                assert!(now - before <= Duration::from_secs(10), "{turn}");
+            }
+        }
+        assert_eq!(last.len(), callers.len());
+    }
+
+    #[test]
+    fn who_has_gone_is_forgotten_after_a_while_and_who_stays_is_not() {
+        let (users, start) = (users(), Instant::now());
+        let (gone, stays) = (arrive(&users, "gone"), arrive(&users, "stays"));
+        let again = arrive(&users, "stays");
+        assert!(Arc::ptr_eq(&stays, &again), "one caller for one token");
+        drop(gone);
+        for seconds in 9..=29 {
+            users.due(start + Duration::from_secs(seconds));
+        }
+        assert_eq!(users.count.get(), 2);
+        for seconds in 30..60 {
+            users.due(start + Duration::from_secs(seconds));
+        }
+        assert_eq!(users.count.get(), 1);
+        assert!(users.get(Field::User.key("stays")).is_some());
+        drop(users.due(start));
+        assert!(users.get(Field::User.key("gone")).is_none());
+    }
+
+    #[test]
+    fn what_is_in_doubt_is_asked_once_and_again_if_that_failed() {
+        let users = users();
+        let user = users.enter(&"u".into());
+        assert_eq!(user.begin_asking(), None);
+        let rights = Doubts {
+            rights: true,
+            following: false,
+        };
+        user.doubt(|doubts| *doubts = rights);
+        assert_eq!(user.begin_asking(), Some(rights));
+        user.doubt(|doubts| doubts.following = true);
+        assert_eq!(user.begin_asking(), None, "somebody asks already");
+        user.end_asking(rights);
+        let both = Doubts {
+            rights: true,
+            following: true,
+        };
+        assert_eq!(user.begin_asking(), Some(both));
+        user.end_asking(Doubts::default());
+        assert_eq!(user.begin_asking(), None);
     }
 }

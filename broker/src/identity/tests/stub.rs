@@ -9,8 +9,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// Listens until it is dropped.
-pub(super) struct Stub {
-    pub(super) url: String,
+pub(crate) struct Stub {
+    pub(crate) url: String,
     shared: Arc<Mutex<Shared>>,
     /// Whether answers are let out.
     gate: watch::Sender<bool>,
@@ -25,7 +25,7 @@ struct Shared {
 
 impl Stub {
     /// One that says this with status 200.
-    pub(super) async fn saying(body: &Value) -> Self {
+    pub(crate) async fn saying(body: &Value) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/asked", listener.local_addr().unwrap());
         let shared = Arc::new(Mutex::new(Shared {
@@ -48,32 +48,32 @@ impl Stub {
     }
 
     /// From now on it says this.
-    pub(super) fn says(&self, status: u16, body: &(impl ToString + ?Sized)) {
+    pub(crate) fn says(&self, status: u16, body: &(impl ToString + ?Sized)) {
         self.shared.lock().unwrap().says = (status, body.to_string());
     }
 
     /// From now on it takes requests and keeps its answers back.
-    pub(super) fn holds(&self) {
+    pub(crate) fn holds(&self) {
         self.gate.send_replace(false);
     }
 
     /// Lets out what it kept back, and all answers from now on.
-    pub(super) fn releases(&self) {
+    pub(crate) fn releases(&self) {
         self.gate.send_replace(true);
     }
 
     /// The requests so far.
-    pub(super) fn heard(&self) -> Vec<String> {
+    pub(crate) fn heard(&self) -> Vec<String> {
         self.shared.lock().unwrap().heard.clone()
     }
 
     /// How many there were.
-    pub(super) fn times(&self) -> usize {
+    pub(crate) fn times(&self) -> usize {
         self.heard().len()
     }
 
     /// Ends it; who asks now is refused.
-    pub(super) async fn goes_down(mut self) {
+    pub(crate) async fn goes_down(mut self) {
         self.task.abort();
         let ended = (&mut self.task).await;
         assert!(ended.unwrap_err().is_cancelled());
