@@ -14,7 +14,9 @@ mod waiting;
 mod awaited;
 mod told;
 mod connecting;
+mod checking;
 mod delivering;
+mod later;
 mod relaying;
 
 pub mod rules;
@@ -234,6 +236,20 @@ impl Misskey {
     /// Where it is told that the viewer is otherwise than before.
     fn viewer_topic(&self) -> &Topic {
         self.user.as_ref().unwrap_or(&self.broadcast)
+    }
+
+    /// The channel of what concerns the user, if it is open.
+    fn main(&self) -> Option<&Channel> {
+        self.channels
+            .iter()
+            .find(|open| open.name() == Some(Name::Main))
+    }
+
+    /// The open channels of a topic of their own.
+    fn of_topic(&self, topic: &Topic) -> impl Iterator<Item = &Channel> {
+        self.channels
+            .iter()
+            .filter(move |open| open.topic.as_ref() == Some(topic))
     }
 
     fn ask(&self, question: Question) -> Effect {
