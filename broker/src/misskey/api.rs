@@ -45,7 +45,7 @@ const BOUNDS: Bounds = Bounds {
     timeout: Duration::from_secs(3),
     body: 2 << 20,
     at_once: 64,
-    place_timeout: Duration::from_secs(3),
+    place_timeout: Duration::from_secs(2),
     tires: false,
 };
 
