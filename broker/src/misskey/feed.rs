@@ -26,6 +26,7 @@ pub use self::talk::Told;
 use super::hosts::Host;
 use super::internal::Internal;
 use super::wire::{self, INTERNAL, MAX_MESSAGE};
+use crate::annotation;
 use crate::error::Error;
 use crate::link::cause::Cause;
 use crate::link::connect::{Backoff, connect, sign_in};
@@ -34,7 +35,7 @@ use crate::link::probe::{Beat, Probe};
 use crate::link::resp::{Push, Reader, command};
 use crate::link::wanted::Listeners;
 use crate::link::{Arrival, LinkState, Outlet, Taken, Want, Wants};
-use crate::topic::{Topic, TopicKind};
+use crate::topic::{Tenant, Topic, TopicKind};
 use crate::topology::Redis;
 
 /// Room kept for topics, however few are wanted.
@@ -83,13 +84,13 @@ impl Feed {
             None => ours.connection_info(),
         };
         let metrics = metrics.of_host(&host.name);
-        let tenant = host.tenant.clone();
+        let streams = Streams::of(&host.tenant);
         Ok(Some(Self {
             host: Arc::clone(host),
             bus: Arc::clone(bus),
             server,
             probe_interval,
-            wants: wants.listen(move |topic| topic.is_of(&tenant) && has_streams(topic)),
+            wants: wants.listen(move |topic| streams.have(topic)),
             wanted: HashMap::new(),
             outlets: Outlets::new(outlets),
             talk: Talk::new(host, told, metrics.clone()),
@@ -263,12 +264,30 @@ impl Feed {
     }
 }
 
-/// Whether streams of a Misskey have topics of this kind.
-fn has_streams(topic: &Topic) -> bool {
-    matches!(
-        topic.kind(),
-        TopicKind::User | TopicKind::Note | TopicKind::Channel
-    )
+/// The topics that streams of a Misskey can have.
+struct Streams {
+    tenant: Tenant,
+    annotations: Topic,
+}
+
+impl Streams {
+    fn of(tenant: &Tenant) -> Self {
+        Self {
+            tenant: tenant.clone(),
+            annotations: annotation::topic(tenant),
+        }
+    }
+
+    /// Not those of people and annotations, whom a bus that is away is no loss to.
+    fn have(&self, topic: &Topic) -> bool {
+        let of_kind = match topic.kind() {
+            TopicKind::User => !topic.id().starts_with("acct:"),
+            TopicKind::Channel => *topic != self.annotations,
+            TopicKind::Note => true,
+            TopicKind::Recipient | TopicKind::All => false,
+        };
+        of_kind && topic.is_of(&self.tenant)
+    }
 }
 
 #[cfg(test)]

@@ -266,8 +266,15 @@ async fn a_lost_connection_is_made_again_and_everybody_told() {
     let mut fed = Fed::start("a.example=acme bus=b.example", &redis, 8).await;
     assert_eq!(fed.is_told().await, Internal::Gap);
     fed.want("acme:user:u1");
-    fed.want("acme:recipient:u1");
-    fed.want("acme2:user:u1");
+    for of_others in [
+        "acme:recipient:u1",
+        "acme:all:",
+        "acme:user:acct:ann@example.org",
+        "acme:channel:annotations",
+        "acme2:user:u1",
+    ] {
+        fed.want(of_others);
+    }
     server.restart();
     assert_eq!(fed.arrives().await, ["acme:user:u1 resumed"]);
     assert_eq!(fed.is_told().await, Internal::Gap);
