@@ -1,6 +1,6 @@
 //! What Redis sends is read the same however it is cut.
 //!
-//! The first byte says how it is cut.
+//! The first byte says how it is cut, the second how long a frame may be.
 
 #![no_main]
 
@@ -8,16 +8,18 @@ use broker::link::resp::Reader;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {
-    let [cut, bytes @ ..] = input else {
+    let [cut, longest, bytes @ ..] = input else {
         return;
     };
-    let whole = read(std::iter::once(bytes));
-    assert_eq!(read(bytes.chunks(usize::from(*cut).max(1))), whole);
+    let longest = usize::from(*longest);
+    let whole = read(longest, std::iter::once(bytes));
+    let cut = bytes.chunks(usize::from(*cut).max(1));
+    assert_eq!(read(longest, cut), whole);
 });
 
 /// Every reply, and whether the bytes stopped making sense.
-fn read<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<String>, bool) {
-    let mut reader = Reader::default();
+fn read<'a>(longest: usize, pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<String>, bool) {
+    let mut reader = Reader::up_to(longest);
     let mut replies = Vec::new();
     for piece in pieces {
         reader.space().extend_from_slice(piece);
