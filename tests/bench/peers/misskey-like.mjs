@@ -5,9 +5,10 @@
 //
 //   node misskey-like.mjs PORT REDIS_URL HOST
 //
-// A socket's token (`?i=`) is its user's id. Relations are read once, from the
-// keys in which a Misskey caches them. It knows the channels `main` and
-// `homeTimeline`, and no more of the protocol than the benchmark speaks.
+// A socket's token (`?i=`) is its user's id. Relations are looked up every ten
+// seconds for each socket, and read once a minute for each user, from the keys in
+// which a Misskey caches them. It knows the channels `main` and `homeTimeline`,
+// and no more of the protocol than the benchmark speaks.
 
 import { EventEmitter } from "node:events";
 import { createServer } from "node:http";
@@ -23,22 +24,40 @@ bus.setMaxListeners(0);
 subscriber.on("message", (_, text) => bus.emit("message", JSON.parse(text)));
 await subscriber.subscribe(host);
 
+/** Milliseconds after which what a socket knows is looked up again. */
+const LOOK_AGAIN = 10_000;
+/** Milliseconds for which what Redis said is believed. */
+const BELIEVED = 60_000;
+const ids = (text) => new Set(JSON.parse(text ?? "[]"));
+const object = (text) => JSON.parse(text ?? "{}");
+
+const kept = new Map();
+
 /** What a cache of this name holds of a user. */
-async function cached(name, user) {
-  return JSON.parse((await store.get(`${host}:kvcache:${name}:${user}`)) ?? "null");
+async function cached(name, user, read) {
+  const key = `${host}:kvcache:${name}:${user}`;
+  const known = kept.get(key);
+  if (known && Date.now() - known.at < BELIEVED) {
+    return known.value;
+  }
+  const value = read(await store.get(key));
+  kept.set(key, { at: Date.now(), value });
+  return value;
 }
 
-async function viewer(id) {
-  return {
-    id,
-    following: (await cached("userFollowings", id)) ?? {},
-    muting: new Set(await cached("userMutings", id)),
-    blockedBy: new Set(await cached("userBlocked", id)),
-    mutedRenotes: new Set(await cached("renoteMutings", id)),
-    channels: new Set(await cached("userFollowingChannels", id)),
-    mutedChannels: new Set(await cached("channelMutingChannels", id)),
-    profile: (await cached("userProfile", id)) ?? { mutedInstances: [] },
-  };
+/** Whom a user follows and mutes. */
+async function relations(id) {
+  const [following, muting, blockedBy, mutedRenotes, channels, mutedChannels, profile] =
+    await Promise.all([
+      cached("userFollowings", id, object),
+      cached("userMutings", id, ids),
+      cached("userBlocked", id, ids),
+      cached("renoteMutings", id, ids),
+      cached("userFollowingChannels", id, ids),
+      cached("channelMutingChannels", id, ids),
+      cached("userProfile", id, object),
+    ]);
+  return { following, muting, blockedBy, mutedRenotes, channels, mutedChannels, profile };
 }
 
 const others = (note) => [note.reply, note.renote].filter((other) => other != null);
@@ -120,7 +139,11 @@ function serve(socket, me) {
   const pass = ({ channel, message }) => topics.emit(channel, message);
   const send = (type, body) => socket.send(JSON.stringify({ type, body }));
   bus.on("message", pass);
-  socket.on("close", () => bus.off("message", pass));
+  const timer = setInterval(async () => Object.assign(me, await relations(me.id)), LOOK_AGAIN);
+  socket.on("close", () => {
+    bus.off("message", pass);
+    clearInterval(timer);
+  });
   socket.on("message", (text) => {
     const { type, body } = JSON.parse(text);
     const open = type === "connect" && CHANNELS[body.channel];
@@ -139,7 +162,8 @@ function serve(socket, me) {
 const server = createServer((_, response) => response.writeHead(503).end());
 const sockets = new WebSocketServer({ noServer: true });
 server.on("upgrade", async (request, stream, head) => {
-  const me = await viewer(new URL(request.url, "http://here").searchParams.get("i"));
+  const id = new URL(request.url, "http://here").searchParams.get("i");
+  const me = { id, ...(await relations(id)) };
   sockets.handleUpgrade(request, stream, head, (socket) => serve(socket, me));
 });
 server.listen(Number(port), "127.0.0.1");
