@@ -15,6 +15,9 @@ import { createServer } from "node:http";
 import { Redis } from "ioredis";
 import { WebSocketServer } from "ws";
 
+// Whoever measures it holds the other end, and may be killed.
+process.stdin.on("end", () => process.exit()).resume();
+
 const [port, url, host] = process.argv.slice(2);
 const store = new Redis(url);
 const subscriber = new Redis(url);

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -130,6 +130,8 @@ impl Running {
                 let mut program = Command::new("node");
                 let port = address.port().to_string();
                 program.args([PEER, &port, &fleet.redis().url(), misskey::HOST]);
+                // It ends with us, however we end.
+                program.stdin(Stdio::piped());
                 Self::Node(listening(&mut program, address), address, Box::new(fleet))
             }
         }
