@@ -21,7 +21,7 @@ impl Key {
 
     /// Half of it, where a place is looked for that others may share.
     pub fn short(self) -> u32 {
-        self.0 as u32
+        (self.0 >> 32) as u32
     }
 }
 
@@ -33,6 +33,18 @@ impl KeySet {
     /// Whether it holds the key.
     pub fn contains(&self, key: Key) -> bool {
         self.0.binary_search(&key).is_ok()
+    }
+
+    /// Whether it holds a key with this [half](Key::short).
+    pub fn contains_short(&self, short: u32) -> bool {
+        // The half that counts most in their order.
+        let at = self.0.partition_point(|key| key.short() < short);
+        self.0.get(at).is_some_and(|key| key.short() == short)
+    }
+
+    /// Whether both are one and the same, and not only alike.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     /// All of them, in order.
@@ -82,5 +94,8 @@ mod tests {
         assert!(!set.without(one).contains(one));
         assert_eq!(set.without(one).with(one), set);
         assert_eq!(set.with(one), set);
+        assert!(set.contains_short(one.short()) && set.contains_short(two.short()));
+        assert!(!set.without(one).contains_short(one.short()));
+        assert!(set.is_same(&set.clone()) && !set.is_same(&set.with(one)));
     }
 }

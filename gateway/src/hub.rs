@@ -79,10 +79,17 @@ impl Hub {
     /// From now on a listener wants this of a topic instead; who does not listen
     /// to it is none the wiser.
     pub fn replace(&mut self, topic: &Topic, interest: Interest, session: SessionKey) {
-        if let Some(listeners) = self.topics.get_mut(topic)
-            && listeners.remove(session)
-        {
-            listeners.add(session, interest);
+        let Some(listeners) = self.topics.get_mut(topic) else {
+            return;
+        };
+        let choosy = listeners.choosy.as_mut();
+        match (choosy.filter(|choosy| choosy.has(session)), interest) {
+            (Some(choosy), Interest::Keys(keys)) => choosy.replace(session, keys),
+            (_, interest) => {
+                if listeners.remove(session) {
+                    listeners.add(session, interest);
+                }
+            }
         }
     }
 

@@ -51,20 +51,46 @@ impl Keys {
     /// How many there are, counting those that several sets hold for each of them.
     #[expect(clippy::len_without_is_empty, reason = "it is for what they cost")]
     pub fn len(&self) -> usize {
+        let many = self.sets().iter().map(|set| set.as_slice().len());
+        usize::from(self.one().is_some()) + many.sum::<usize>()
+    }
+
+    /// The [halves](Key::short) of keys that are here and none of which is there,
+    /// each once. Sets that are in both are not looked at.
+    pub fn without(&self, other: &Self) -> Vec<u32> {
+        let both = |set: &KeySet| other.sets().iter().any(|there| there.is_same(set));
+        let sets = self.sets().iter().filter(|set| !both(set));
+        let one = self.one().into_iter();
+        let keys = one.chain(sets.flat_map(KeySet::as_slice).copied());
+        let mut short: Vec<_> = keys.map(Key::short).collect();
+        short.sort_unstable();
+        short.dedup();
+        short.retain(|short| {
+            let sets = other.sets().iter();
+            let held = other.one().is_some_and(|key| key.short() == *short);
+            !held && !sets.into_iter().any(|set| set.contains_short(*short))
+        });
+        short
+    }
+
+    fn one(&self) -> Option<Key> {
         match &self.0 {
-            Held::One(_) => 1,
-            Held::Many(sets) => sets.iter().map(|set| set.as_slice().len()).sum(),
+            Held::One(key) => Some(*key),
+            Held::Many(_) => None,
+        }
+    }
+
+    fn sets(&self) -> &[KeySet] {
+        match &self.0 {
+            Held::One(_) => &[],
+            Held::Many(sets) => sets,
         }
     }
 
     /// All of them. Of several sets, one may hold what another does.
     pub fn iter(&self) -> impl Iterator<Item = Key> {
-        let (one, many): (_, &[KeySet]) = match &self.0 {
-            Held::One(key) => (Some(*key), &[]),
-            Held::Many(sets) => (None, sets),
-        };
-        let many = many.iter().flat_map(KeySet::as_slice);
-        one.into_iter().chain(many.copied())
+        let many = self.sets().iter().flat_map(KeySet::as_slice);
+        self.one().into_iter().chain(many.copied())
     }
 }
 

@@ -62,19 +62,57 @@ impl Choosy {
         let seat = number(self.seats.insert(Seat::Taken(session, keys)));
         self.by_session.insert(session, seat);
         for key in short {
-            let Some(place) = self.by_key.get_mut(&key) else {
-                self.by_key.insert(key, Place::seat(seat));
-                continue;
-            };
-            match place.read() {
-                Leads::Seat(first) => {
-                    let crowd = Crowd {
-                        seats: vec![first, seat],
-                        vacated: 0,
-                    };
-                    *place = Place::crowd(number(self.crowds.insert(crowd)));
+            self.enter(key, seat);
+        }
+    }
+
+    /// One that is there wants these keys from now on. What it wanted before and
+    /// wants still costs nothing if it is in the same set.
+    pub(super) fn replace(&mut self, session: SessionKey, keys: Keys) {
+        let seat = self.by_session[&session];
+        let Seat::Taken(_, held) = &mut self.seats[seat as usize] else {
+            unreachable!("a session has a seat that is taken");
+        };
+        let (gone, new) = (held.without(&keys), keys.without(held));
+        *held = keys;
+        for key in gone {
+            self.leave(key, seat);
+        }
+        for key in new {
+            self.enter(key, seat);
+        }
+    }
+
+    /// A key leads to a seat, which it did not before.
+    fn enter(&mut self, key: u32, seat: u32) {
+        let Some(place) = self.by_key.get_mut(&key) else {
+            self.by_key.insert(key, Place::seat(seat));
+            return;
+        };
+        match place.read() {
+            Leads::Seat(first) => {
+                let crowd = Crowd {
+                    seats: vec![first, seat],
+                    vacated: 0,
+                };
+                *place = Place::crowd(number(self.crowds.insert(crowd)));
+            }
+            Leads::Crowd(crowd) => self.crowds[crowd as usize].seats.push(seat),
+        }
+    }
+
+    /// A key does not lead any more to a seat that is taken.
+    fn leave(&mut self, key: u32, seat: u32) {
+        match self.by_key[&key].read() {
+            Leads::Seat(_) => {
+                self.by_key.remove(&key);
+            }
+            Leads::Crowd(crowd) => {
+                let members = &mut self.crowds[crowd as usize];
+                members.seats.retain(|member| *member != seat);
+                if members.seats.len() <= 1.max(2 * members.vacated as usize) {
+                    self.tidy(key, crowd);
                 }
-                Leads::Crowd(crowd) => self.crowds[crowd as usize].seats.push(seat),
             }
         }
     }
@@ -268,6 +306,13 @@ mod tests {
     fn whoever_comes_and_goes_each_key_leads_to_those_who_have_it() {
         const KEYS: u32 = 40;
         let mut random = SmallRng::seed_from_u64(4);
+        let sets: Vec<(Vec<u32>, KeySet)> = (0..5)
+            .map(|many| {
+                let values: Vec<_> = (0..many).map(|_| random.random_range(0..KEYS)).collect();
+                let set = values.iter().map(|value| key(*value)).collect();
+                (values, set)
+            })
+            .collect();
         let mut choosy = Choosy::default();
         let mut model: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
         for step in 0..20_000 {
@@ -276,18 +321,23 @@ mod tests {
             let slot = random.random_range(0..300);
             let was_there = model.remove(&slot).is_some();
             assert_eq!(choosy.has(session(slot)), was_there);
-            if was_there {
+            let stays = was_there && random.random_bool(0.3);
+            if was_there && !stays {
                 choosy.remove(session(slot));
             }
-            if random.random_ratio(if fills { 9 } else { 1 }, 10) {
-                let wanted = random.random_range(0..12);
-                let wanted: Vec<_> = (0..wanted).map(|_| random.random_range(0..KEYS)).collect();
-                // Some in a set, some of its own, some in both.
-                let (shared, own) = wanted.split_at(wanted.len() / 2);
-                let shared: KeySet = shared.iter().map(|value| key(*value)).collect();
-                let keys = Keys::union([shared.clone(), shared], own.iter().map(|v| key(*v)));
-                choosy.add(session(slot), keys);
-                model.insert(slot, wanted.into_iter().collect());
+            if stays || random.random_ratio(if fills { 9 } else { 1 }, 10) {
+                // Some in sets that others hold too, some of its own, some in both.
+                let (values, shared) = &sets[random.random_range(0..sets.len())];
+                let own = random.random_range(0..6);
+                let own: Vec<_> = (0..own).map(|_| random.random_range(0..KEYS)).collect();
+                let keys = own.iter().map(|value| key(*value));
+                let keys = Keys::union([shared.clone(), shared.clone()], keys);
+                if stays {
+                    choosy.replace(session(slot), keys);
+                } else {
+                    choosy.add(session(slot), keys);
+                }
+                model.insert(slot, own.iter().chain(values).copied().collect());
             }
             let borne: BTreeSet<_> = (0..3).map(|_| random.random_range(0..KEYS)).collect();
             let concerned = |wanted: &BTreeSet<u32>| !wanted.is_disjoint(&borne);
