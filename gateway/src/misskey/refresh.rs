@@ -59,7 +59,9 @@ async fn users(desk: Arc<Desk>) -> Infallible {
         let now = Instant::now();
         desk.ended.sweep(now);
         let mut due = desk.users.due(now);
-        due.retain(|user| user.is_here());
+        // Also who has just left, and may come back before they are forgotten. Who
+        // is read about for the first time is left to who does.
+        due.retain(|user| user.viewer().is_some());
         if due.is_empty() {
             continue;
         }

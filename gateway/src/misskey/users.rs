@@ -287,12 +287,6 @@ impl User {
         tokens.collect()
     }
 
-    /// Whether somebody is here.
-    pub(super) fn is_here(&self) -> bool {
-        let known = self.known();
-        known.here.iter().any(|here| 0 < here.caller.strong_count())
-    }
-
     /// What is to be asked of the host, for who begins to ask; nothing if somebody
     /// asks already.
     pub(super) fn begin_asking(&self) -> Option<Doubts> {

@@ -168,6 +168,25 @@ async fn while_a_misskey_is_down_its_known_users_go_on_and_nobody_becomes_a_visi
 }
 
 #[tokio::test]
+async fn a_host_whose_bus_is_gone_for_long_gets_no_new_sockets_and_other_hosts_do() {
+    let nobody = tests::redis::free_address();
+    let hosts = format!("{HOST}=acme bus={HOST} bus_redis=redis://{nobody}, own.example=own");
+    let fleet = Fleet::of(1, 0)
+        .env(HOSTS, &hosts)
+        .env("CARILLON_GATEWAY_LINK_GRACE", "500ms")
+        .start()
+        .await;
+    until("the bus has been gone for too long", async || {
+        let opened = fleet.streaming_socket(0, None).await;
+        opened.is_err_and(|refusal| refusal.status() == 503)
+    })
+    .await;
+    let address = fleet.gateway(0).address();
+    let other = Upgrade::to_host("ws://own.example/streaming", address);
+    other.open().await.unwrap().close().await;
+}
+
+#[tokio::test]
 async fn users_who_come_together_are_asked_about_once() {
     let (misskey, fleet, [ann]) = stand(1, ["ann"]).await;
     let sockets = (0..5).map(|_| fleet.streaming_socket(0, Some(&ann)));
@@ -223,6 +242,23 @@ async fn what_a_user_mutes_is_known_within_ten_seconds_and_a_key_that_ran_out_ch
     };
     within(KNOWN, "the profile is known", async || !of_host().await).await;
     assert!(!notified(&fleet, &mut socket, "ann", "m2").await);
+}
+
+#[tokio::test]
+async fn what_changes_while_a_user_is_gone_for_a_moment_is_known_when_they_are_back() {
+    let (_misskey, fleet, [ann]) = stand(1, ["ann"]).await;
+    main_socket(&fleet, &ann).await.close().await;
+    let mutes = json!(["m1"]);
+    fleet.misskey_keeps("kvcache:userMutings:ann", &mutes).await;
+    let reads = "carillon_gateway_misskey_viewer_reads_total";
+    let before = fleet.gateway(0).metric(reads).await;
+    // The first may have been under way already.
+    within(KNOWN, "she is read about", async || {
+        before + 2.0 <= fleet.gateway(0).metric(reads).await
+    })
+    .await;
+    let mut socket = main_socket(&fleet, &ann).await;
+    assert!(!notified(&fleet, &mut socket, "ann", "m1").await);
 }
 
 #[tokio::test]
