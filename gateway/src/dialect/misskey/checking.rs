@@ -2,13 +2,16 @@
 
 use broker::topic::Topic;
 
-use super::channel::{Channel, Name};
+use super::channel::Name;
 use super::message::{MessageKind, Outcome};
 use super::timeline::Timeline;
 use super::waiting::{Check, Next, Opening};
 use super::{Misskey, Question, Reply, said};
 use crate::dialect::Effect;
 use crate::interest::Interest;
+
+/// How the topics of lists begin.
+const LIST: &str = "userListStream:";
 
 impl Misskey {
     /// Has a channel checked, which is opened if the answer is yes. A list is asked
@@ -98,10 +101,11 @@ impl Misskey {
 
     /// What happened to a list may have been missed.
     pub(super) fn members_unknown(&mut self, list: &Topic, effects: &mut Vec<Effect>) {
-        let lists = |open: &Channel| {
-            open.topic.as_ref() == Some(list) && open.name() == Some(Name::UserList)
-        };
-        if self.channels.iter().any(lists) {
+        let open = self
+            .of_topic(list)
+            .any(|open| open.name() == Some(Name::UserList));
+        // It may also be about to be opened.
+        if open || self.waiting.is_some() && list.id().starts_with(LIST) {
             self.waiting.get_or_insert_default().read_members(list);
             self.resume(effects);
         }
@@ -114,7 +118,7 @@ impl Misskey {
                 Some(Next::Said(text)) => self.hear(&text, effects),
                 Some(Next::Members(list)) if self.hears(&list) => {
                     let id = list.id();
-                    let id = id.strip_prefix("userListStream:").unwrap_or_default();
+                    let id = id.strip_prefix(LIST).unwrap_or_default();
                     effects.push(self.ask(Question::List(id.into())));
                     self.waiting.get_or_insert_default().check = Some(Check::Members(list));
                 }

@@ -15,6 +15,9 @@ use super::{Misskey, Question};
 use crate::dialect::Effect;
 use crate::interest::Interest;
 
+/// Bytes of the name and the parameters of a channel that the host serves.
+const MAX_RELAYED: usize = 4 << 10;
+
 impl Misskey {
     /// Opens a channel, or asks whether it may. `None` if that is not known yet.
     pub(super) fn connect(
@@ -55,14 +58,15 @@ impl Misskey {
         }
         let relays = self.caller.host.relay.is_some();
         let Some(name) = Name::read(&connect.channel) else {
-            return relays.then(|| (relayed(join, connect), None));
+            let relayed = relays.then(|| relayed(join, connect)).flatten();
+            return relayed.map(|channel| (channel, None));
         };
         let shared = name.is_shared() && self.channels.iter().any(|open| open.name() == Some(name));
         if shared || !self.permits(name) {
             return None;
         }
         if relays && name.is_host_s() {
-            return Some((relayed(join, connect), None));
+            return relayed(join, connect).map(|channel| (channel, None));
         }
         let params = Params::read(connect.params);
         let timeline = self.timeline(name, &params)?;
@@ -290,16 +294,22 @@ impl Misskey {
     }
 }
 
-fn relayed(join: JoinId, connect: &Connect<'_>) -> Channel {
+/// A channel that the host serves; `None` if there is more to it than is kept for as
+/// long as it is open.
+fn relayed(join: JoinId, connect: &Connect<'_>) -> Option<Channel> {
+    let params = connect.params.map_or(0, |params| params.get().len());
+    if MAX_RELAYED < connect.channel.len() + params {
+        return None;
+    }
     let relayed = Relayed {
         channel: connect.channel.as_ref().into(),
         params: connect.params.map(ToOwned::to_owned),
         pong: connect.pong == Some(true),
     };
-    Channel {
+    Some(Channel {
         join,
         kind: Kind::Relayed(Box::new(relayed)),
         topic: None,
         timeline: None,
-    }
+    })
 }

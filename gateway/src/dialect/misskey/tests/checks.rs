@@ -174,6 +174,10 @@ gap channel:userListStream:L1
 gap channel:userListStream:L1
 members x1
 + channel:notesStream 1
+? List("L1")
+members x1
+want channel:notesStream 1
+gap channel:userListStream:L2
 gap channel:userListStream:L1
 ? List("L1")
 > {"type":"connect","body":{"channel":"main","id":"b"}}

@@ -1,5 +1,9 @@
 //! What clients say, and what they are told in return.
 
+use rand::rngs::SmallRng;
+use rand::seq::IndexedRandom;
+use rand::{RngExt, SeedableRng};
+
 use super::*;
 
 #[test]
@@ -308,4 +312,74 @@ fn a_socket_ends_with_its_token_or_its_user() {
 fn what_a_user_follows_is_asked_anew_when_something_may_have_been_missed() {
     check(misskey(), "gap user:u1\n? Viewer\ngap channel:broadcast");
     check(anonymous(), "gap channel:broadcast\n? Viewer");
+}
+
+/// Words of messages, put together at random.
+const WORDS: [&str; 34] = [
+    "{",
+    "}",
+    "[",
+    "]",
+    ",",
+    ":",
+    "\"",
+    "\\",
+    "null",
+    "true",
+    "5",
+    "1e999",
+    " ",
+    "\u{0}",
+    "é",
+    r#""type":"#,
+    r#""body":"#,
+    r#""id":"a""#,
+    r#""id":"n1""#,
+    r#""channel":"main""#,
+    r#""channel":"hashtag""#,
+    r#""params":{"q":[["t"]]}"#,
+    r#""pong":true"#,
+    r#""connect""#,
+    r#""disconnect""#,
+    r#""ch""#,
+    r#""s""#,
+    r#""un""#,
+    r#""readNotification""#,
+    r#"{"type":"connect","body":{"channel":"hashtag","id":"a","#,
+    r#"{"type":"ch","body":{"id":"a","type":"requestLog","body":"#,
+    r#"{"type":"s","body":{"id":"#,
+    r#"{"type":"un","body":{"id":"n1"}}"#,
+    "h",
+];
+
+#[test]
+fn no_message_ends_a_socket_or_is_answered_but_by_what_it_asks() {
+    let mut random = SmallRng::seed_from_u64(7);
+    let mut conversation = misskey();
+    for _ in 0..50_000 {
+        let words = random.random_range(0..8);
+        let message: String = (0..words)
+            .map(|_| *WORDS.choose(&mut random).unwrap())
+            .collect();
+        let mut bytes = message.into_bytes();
+        if let (true, false) = (random.random_bool(0.1), bytes.is_empty()) {
+            let at = random.random_range(0..bytes.len());
+            bytes[at] = random.random();
+        }
+        let now = conversation.now;
+        let effects = conversation.dialect.receive_binary(&bytes, now);
+        for shown in conversation.show_all(&effects) {
+            let answers = [
+                "< {\"type\":\"connected\"",
+                "+ ",
+                "- ",
+                "want ",
+                "? ReadNotifications",
+            ];
+            let expected = answers.iter().any(|answer| shown.starts_with(answer));
+            assert!(expected, "{}: {shown}", String::from_utf8_lossy(&bytes));
+        }
+        let counted = conversation.counted.pop();
+        assert!(counted.is_some(), "each message is counted");
+    }
 }

@@ -78,6 +78,20 @@ fn no_more_waits_for_a_way_than_a_client_has_reason_to_say() {
 }
 
 #[test]
+fn no_more_is_kept_of_a_relayed_channel_than_so_much() {
+    let long = "x".repeat((4 << 10) + 1);
+    for connect in [
+        format!(r#""channel":"serverStats","params":{{"x":"{long}"}}"#),
+        format!(r#""channel":"{long}""#),
+    ] {
+        let script = format!(
+            "> {{\"type\":\"connect\",\"body\":{{{connect},\"id\":\"a\"}}}}\n! Connect Refused"
+        );
+        check(relaying(None), &script);
+    }
+}
+
+#[test]
 fn nothing_passes_that_is_not_for_a_relayed_channel() {
     check(
         relaying(Some(Grant::Native)),
