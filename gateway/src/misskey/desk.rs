@@ -3,7 +3,7 @@
 
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use broker::Error;
 use broker::identity::Authenticator;
@@ -19,6 +19,7 @@ use broker::people;
 use broker::topic::{Topic, TopicKind};
 use broker::topology::Redis;
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use tracing::debug;
 
 use super::ended::Ended;
@@ -32,6 +33,8 @@ use crate::shard::inbox::{Inbox, Mail};
 const BROADCAST: &str = "broadcast";
 /// Readings of one user in a row, if something is told of them during each.
 const READINGS: usize = 4;
+/// How long the socket of a user who is known waits for what may have changed.
+const REREAD_WITHIN: Duration = Duration::from_millis(500);
 /// Questions that wait for an answer of the HTTP API at the same time. Less than
 /// it is asked at once, so that handshakes have a share.
 const ASKING: usize = 32;
@@ -204,11 +207,23 @@ impl Desk {
         }
     }
 
-    /// Reads what the user follows and mutes, if that was never done. What the
-    /// cache lacks then, the host is made to put there, with this token.
+    /// Reads what the user follows and mutes, for somebody who has just come; who
+    /// comes meanwhile shares the reading. What the cache lacks the first time, the
+    /// host is made to put there, with this token.
     pub(super) async fn fill(&self, user: &User, token: Option<&Token>) -> Result<(), Error> {
+        let came = Instant::now();
         let _filling = user.filling.lock().await;
+        if user.is_read_since(came) {
+            return Ok(());
+        }
         if user.viewer().is_some() {
+            // Who changed something before coming sees it. Who is known gets in
+            // without a cache, too.
+            let before = user.before();
+            let found = timeout(REREAD_WITHIN, self.read(user, before.seen)).await;
+            if let Ok(Ok(found)) = found {
+                self.note(user, before, found);
+            }
             return Ok(());
         }
         for _ in 0..READINGS {

@@ -43,7 +43,7 @@ pub(super) struct User {
     pub(super) id: Arc<str>,
     /// What stands for it.
     pub(super) key: Key,
-    /// Held by who reads about the user for the first time.
+    /// Held by who reads about the user for somebody who has just come.
     pub(super) filling: tokio::sync::Mutex<()>,
     /// Never held across an await.
     known: Mutex<Known>,
@@ -53,6 +53,8 @@ struct Known {
     /// None until it has been read once.
     viewer: Option<Arc<Viewer>>,
     seen: Seen,
+    /// When the reading began that told it.
+    read: Instant,
     /// Grows with each change that was told and not read.
     told: u64,
     here: Vec<Here>,
@@ -84,6 +86,7 @@ struct Here {
 /// How far a user was known when reading began.
 #[derive(Clone, Copy)]
 pub(super) struct Before {
+    at: Instant,
     pub(super) seen: Seen,
     told: u64,
 }
@@ -190,6 +193,7 @@ impl User {
             known: Mutex::new(Known {
                 viewer: None,
                 seen: Seen::default(),
+                read: Instant::now(),
                 told: 0,
                 here: Vec::new(),
                 doubts: Doubts::default(),
@@ -205,10 +209,17 @@ impl User {
         self.known().viewer.clone()
     }
 
+    /// Whether a reading that is noted began since then.
+    pub(super) fn is_read_since(&self, then: Instant) -> bool {
+        let known = self.known();
+        known.viewer.is_some() && then <= known.read
+    }
+
     /// How far the user is known, before something is read.
     pub(super) fn before(&self) -> Before {
         let known = self.known();
         Before {
+            at: Instant::now(),
             seen: known.seen,
             told: known.told,
         }
@@ -229,6 +240,7 @@ impl User {
             .map_or_else(|| self.nobody_known(), Viewer::clone);
         found.apply(&mut seen, &mut viewer);
         known.seen = seen;
+        known.read = known.read.max(before.at);
         Ok(known.set(viewer))
     }
 
