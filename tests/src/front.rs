@@ -44,14 +44,14 @@ impl Front {
         let file = folder.join("configuration");
         let file = file.to_str().expect("our folders have names in UTF-8");
         let (path, args): (_, &[&str]) = match kind {
-            Kind::Nginx => ("/usr/sbin/nginx", &["-e", "stderr", "-c", file]),
+            Kind::Nginx => ("nginx", &["-e", "stderr", "-c", file]),
             Kind::Caddy => (
-                "/usr/bin/caddy",
+                "caddy",
                 &["run", "--adapter", "caddyfile", "--config", file],
             ),
         };
         let program = Program {
-            path: path.into(),
+            path: program_called(path),
             args: args.iter().map(|&arg| arg.to_owned()).collect(),
             env: vec![("HOME".to_owned(), folder.display().to_string())],
         };
@@ -92,7 +92,7 @@ impl Front {
                 let mut args = args.map(str::to_owned).to_vec();
                 args.extend([file, "--address".to_owned(), admin]);
                 let reload = Program {
-                    path: "/usr/bin/caddy".into(),
+                    path: program_called("caddy"),
                     args,
                     env: vec![("HOME".to_owned(), self.folder.display().to_string())],
                 };
@@ -136,4 +136,15 @@ impl Drop for Front {
         }
         drop(std::fs::remove_dir_all(&self.folder));
     }
+}
+
+/// Where an installed program is: in one of the usual folders, or where servers are.
+fn program_called(name: &str) -> PathBuf {
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    let folders: Vec<_> = std::env::split_paths(&folders)
+        .chain(["/usr/sbin".into()])
+        .collect();
+    let mut places = folders.into_iter().map(|folder| folder.join(name));
+    let found = places.find(|place| place.is_file());
+    found.unwrap_or_else(|| panic!("{name} is not installed; make need-proxies"))
 }
