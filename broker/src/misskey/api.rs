@@ -138,7 +138,10 @@ impl Api {
     /// # Errors
     /// If it does not answer.
     pub async fn standing(&self, token: &Token) -> Result<Option<Arc<Standing>>, Arc<Error>> {
-        if MAX_TOKEN < token.reveal().len() {
+        // Of what its database cannot be asked for it says that it failed, and enough of
+        // that would keep out everybody.
+        let is_none = |text: &str| MAX_TOKEN < text.len() || text.contains(char::is_control);
+        if is_none(token.reveal()) {
             return Ok(None);
         }
         let asked = async {

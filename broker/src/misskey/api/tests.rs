@@ -84,6 +84,19 @@ async fn each_refusal_of_a_token_is_told_from_the_others() {
     assert_eq!(stub.times(), 3, "what is too long is not asked about");
 }
 
+/// A database takes no such text: a Misskey says of it that it failed, and after a
+/// few of them it would be asked nothing by anybody.
+#[tokio::test]
+async fn what_no_token_can_be_is_not_asked_about() {
+    let (stub, api) = stub(&json!({})).await;
+    stub.says(500, "");
+    for n in 0..10 {
+        let token = Token::new(&format!("abcdefghijklmn{n}\0"));
+        assert_eq!(api.standing(&token).await.unwrap(), None);
+    }
+    assert_eq!(stub.times(), 0);
+}
+
 #[tokio::test]
 async fn what_was_said_of_a_token_is_remembered_until_it_is_to_be_forgotten() {
     let (stub, api) = stub(&json!({ "id": "u1" })).await;
