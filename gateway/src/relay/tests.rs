@@ -318,6 +318,10 @@ async fn a_token_of_ours_is_shown_to_nobody() {
     let scene = Scene::of(1).await;
     let mut mail = scene.ask_as(scene.caller(false));
     ends(&mut mail).await;
+    let mut ours = scene.caller(true);
+    let account = ours.account.as_mut().unwrap();
+    account.token = Token::new("ct_id_secret_checksum");
+    ends(&mut scene.ask_as(ours)).await;
     assert_eq!(scene.metrics.opened.get(), 0);
     let visitor = Caller {
         account: None,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use broker::identity::Authenticator;
 use broker::misskey::caller::Caller;
 use futures_util::{SinkExt as _, StreamExt as _};
 use http::header;
@@ -36,8 +37,10 @@ pub(super) fn address(caller: &Caller) -> Option<Url> {
     };
     address.set_scheme(scheme).ok()?;
     if let Some(account) = &caller.account {
-        caller.host.api.as_ref()?;
         let token = account.token.reveal();
+        if caller.host.api.is_none() || Authenticator::is_own(token) {
+            return None;
+        }
         address.query_pairs_mut().append_pair("i", token);
     }
     Some(address)
