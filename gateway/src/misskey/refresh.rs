@@ -126,8 +126,11 @@ async fn ask(desk: &Desk, user: &User, mut doubts: Doubts) -> Doubts {
     let tokens: Vec<_> = tokens
         .filter_map(|(token, own)| own.is_none().then_some(token))
         .collect();
-    let (Some(api), Some(token)) = (&desk.api, tokens.last()) else {
+    let Some(api) = &desk.api else {
         return Doubts::default();
+    };
+    let Some(token) = tokens.last() else {
+        return doubts;
     };
     let asked = async {
         if doubts.rights {

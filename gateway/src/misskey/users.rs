@@ -300,10 +300,11 @@ impl User {
     }
 
     /// What is to be asked of the host, for who begins to ask; nothing if somebody
-    /// asks already.
+    /// asks already, or nobody is here with whose token to ask.
     pub(super) fn begin_asking(&self) -> Option<Doubts> {
         let mut known = self.known();
-        if known.asking || known.doubts == Doubts::default() {
+        let is_here = known.here.iter().any(|here| 0 < here.caller.strong_count());
+        if known.asking || !is_here || known.doubts == Doubts::default() {
             return None;
         }
         known.asking = true;
@@ -426,6 +427,7 @@ mod tests {
     #[test]
     fn what_is_in_doubt_is_asked_once_and_again_if_that_failed() {
         let users = users();
+        let here = arrive(&users, "u");
         let user = users.enter(&"u".into());
         assert_eq!(user.begin_asking(), None);
         let rights = Doubts {
@@ -441,6 +443,9 @@ mod tests {
             rights: true,
             following: true,
         };
+        drop(here);
+        assert_eq!(user.begin_asking(), None, "nobody is here to ask for");
+        let _here = arrive(&users, "u");
         assert_eq!(user.begin_asking(), Some(both));
         user.end_asking(Doubts::default());
         assert_eq!(user.begin_asking(), None);
