@@ -11,6 +11,7 @@ use broker::topic::Topic;
 
 use self::topics::Topics;
 use crate::close::CloseReason;
+use crate::dialect::misskey::Question;
 use crate::dialect::{Answer, Delivery, Dialect, Effect, Errand, Notice, Outgoing};
 use crate::interest::Interest;
 use crate::websocket::{Frame, Received};
@@ -31,6 +32,8 @@ const BURST: u32 = 5;
 const ERRANDS_PER_FRAME: usize = 64;
 /// What a Misskey is asked counts as this many frames: it may cost a call over HTTP.
 const FRAMES_PER_QUESTION: usize = 10;
+/// A relay, as so many questions: it is a connection of its own.
+const QUESTIONS_PER_RELAY: usize = 5;
 /// A frame may lead to wanting what bears one of this many keys; each time as many
 /// more count as a frame.
 const KEYS_PER_FRAME: usize = 256;
@@ -221,7 +224,12 @@ fn cost(effects: &[Effect]) -> usize {
     let (mut errands, mut questions, mut keys) = (0, 0, 0);
     for effect in effects {
         match effect {
-            Effect::Ask(Errand::Misskey(_)) => questions += 1,
+            Effect::Ask(Errand::Misskey(asking)) => {
+                questions += match asking.question {
+                    Question::Relay => QUESTIONS_PER_RELAY,
+                    _ => 1,
+                }
+            }
             Effect::Ask(_) => errands += 1,
             Effect::Subscribe(_, Interest::Keys(wanted))
             | Effect::Want(_, Interest::Keys(wanted)) => keys += wanted.len(),
@@ -257,7 +265,7 @@ mod tests {
     use broker::misskey::hosts::Host;
 
     use super::*;
-    use crate::dialect::misskey::{Asking, Question};
+    use crate::dialect::misskey::Asking;
     use crate::dialect::{Mark, Tag};
 
     /// Does nothing but what it is told to.
@@ -425,7 +433,8 @@ mod tests {
         for (caused, frames) in [
             (want(KEYS_PER_FRAME - 1), 1),
             (want(KEYS_PER_FRAME * 9), 10),
-            (Effect::Ask(Errand::Misskey(Box::new(question()))), 11),
+            (ask(Question::Viewer), 11),
+            (ask(Question::Relay), 51),
         ] {
             let mut session = session(vec![caused], now);
             let ends = |effects: &[Effect]| matches!(effects, [Effect::Close(_)]);
@@ -434,7 +443,7 @@ mod tests {
         }
     }
 
-    fn question() -> Asking {
+    fn ask(question: Question) -> Effect {
         let host = Host {
             name: "misskey.example".into(),
             tenant: "acme".parse().unwrap(),
@@ -450,9 +459,9 @@ mod tests {
             host: host.into(),
             account: None,
         };
-        Asking {
+        Effect::Ask(Errand::Misskey(Box::new(Asking {
             caller: caller.into(),
-            question: Question::Viewer,
-        }
+            question,
+        })))
     }
 }

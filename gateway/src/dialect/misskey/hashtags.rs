@@ -12,7 +12,7 @@ const MAX_TAGS: usize = 512;
 /// Bytes of all of them, as they are compared.
 const MAX_BYTES: usize = 16 << 10;
 
-/// Groups of hashtags.
+/// Groups of hashtags, in order. None is empty.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Hashtags(Box<[Box<[Box<str>]>]>);
 
@@ -33,14 +33,22 @@ impl Hashtags {
             group.iter().map(&mut tag).collect()
         };
         let groups = params.get("q")?.as_array()?;
-        let groups: Option<_> = groups.iter().map(&mut group).collect();
-        groups.map(Self)
+        let groups: Option<Box<[_]>> = groups.iter().map(&mut group).collect();
+        let mut groups = groups?;
+        groups.sort_unstable();
+        Some(Self(groups))
     }
 
     /// Whether a note with these tags, in lower case, is one of those looked for.
     pub fn matches(&self, tags: &[Box<str>]) -> bool {
-        let mut groups = self.0.iter();
-        groups.any(|group| group.iter().all(|tag| tags.contains(tag)))
+        // Only groups that begin with one of the note's own are looked at: a socket may
+        // look for thousands, and a note has a few.
+        tags.iter().any(|first| {
+            let from = self.0.partition_point(|group| group[0] < *first);
+            let groups = self.0[from..].iter();
+            let mut begin = groups.take_while(|group| group[0] == *first);
+            begin.any(|group| group.iter().all(|tag| tags.contains(tag)))
+        })
     }
 
     /// Keys of which a note that matches bears at least one.
@@ -74,6 +82,10 @@ mod tests {
         assert!(found(r#"[["foo","bar"]]"#, &["bar", "x", "foo"]));
         assert!(!found(r#"[["foo","bar"]]"#, &["bar"]));
         assert!(found(r#"[["foo"],["bar"]]"#, &["bar"]));
+        assert!(found(
+            r#"[["x"],["foo","z"],["foo","bar"],["a"]]"#,
+            &["bar", "foo"]
+        ));
         assert!(!found(r#"[["foo"],["bar"]]"#, &[]));
         assert!(!found("[]", &["foo"]), "no group finds nothing");
     }
