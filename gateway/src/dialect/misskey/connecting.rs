@@ -176,7 +176,7 @@ impl Misskey {
             Name::ChatUser => {
                 let (me, other) = (me()?, id("otherId")?);
                 // With a hyphen it could be read as the topic of somebody else.
-                if other == me || other.contains('-') {
+                if other == me || me.contains('-') || other.contains('-') {
                     return None;
                 }
                 let topic = self.stream("chatUserStream", &format!("{me}-{other}"));

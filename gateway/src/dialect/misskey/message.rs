@@ -167,7 +167,8 @@ impl<'a> Message<'a> {
 
 /// An id in a channel's parameters; `None` if it is no string, or nobody's.
 pub(super) fn id<'a>(params: &'a Params, name: &str) -> Option<&'a str> {
-    params.text(name).filter(|id| id.len() < MAX_ID)
+    let fits = |id: &&str| id.len() < MAX_ID && !id.contains(char::is_control);
+    params.text(name).filter(fits)
 }
 
 fn note(body: &str) -> Option<Cow<'_, str>> {

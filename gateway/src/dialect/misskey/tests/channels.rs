@@ -94,6 +94,7 @@ fn what_does_not_say_which_is_refused_or_stays_mute() {
         ("hashtag", r#"{"q":[["foo",1]]}"#, false),
         ("hashtag", "{}", false),
         ("roleTimeline", r#"{"roleId":5}"#, false),
+        ("roleTimeline", r#"{"roleId":"r\u0000"}"#, false),
         ("chatUser", "{}", false),
         ("chatUser", r#"{"otherId":"u1"}"#, false),
         ("chatUser", r#"{"otherId":"f-1"}"#, false),
@@ -106,6 +107,30 @@ fn what_does_not_say_which_is_refused_or_stays_mute() {
         let pong = if opens { PONG } else { "! Connect Refused" };
         check(misskey(), &format!("{}\n{pong}", connect(name, params)));
     }
+}
+
+#[test]
+fn nobody_hears_what_two_others_write_to_each_other_because_of_a_hyphen() {
+    let account = Account {
+        user: "a-b".into(),
+        key: user("a-b"),
+        grant: Grant::Native,
+        token: Token::new("t1"),
+    };
+    let caller = Caller {
+        host: host().into(),
+        account: Some(account),
+    };
+    let mut conversation = signed_in(Grant::Native);
+    conversation.dialect = Misskey::new(caller.into(), viewer("").into());
+    // What `a` and `b-c` write to each other is on `chatUserStream:a-b-c`.
+    check(
+        opened(conversation),
+        &format!(
+            "{}\n! Connect Refused",
+            connect("chatUser", r#"{"otherId":"c"}"#)
+        ),
+    );
 }
 
 #[test]
