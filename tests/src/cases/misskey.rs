@@ -155,6 +155,7 @@ impl Case {
         let text = |name: &str| case.get(name).and_then(Json::as_str).map(str::to_owned);
         let list = |name: &str| match case.get(name) {
             Some(Json::Array(items)) => Ok(items.clone()),
+            None if name == "steps" => Ok(Vec::new()),
             _ => Err(format!("a case has no {name}: {case}")),
         };
         Ok(Self {

@@ -26,26 +26,44 @@ impl Stage<'_> {
     pub(super) async fn expect(&mut self, expected: &Json, done: Instant) -> Result<(), String> {
         let name = expected.get("on").and_then(Json::as_str);
         let name = name.unwrap_or(self.viewer()).to_owned();
-        let expected = expected.get("expect").unwrap_or(expected);
+        let inner = expected.get("expect").unwrap_or(expected);
+        if let Json::Array(several) = inner {
+            for inner in several {
+                self.one(&name, inner, expected, done).await?;
+            }
+            return Ok(());
+        }
+        self.one(&name, inner, expected, done).await
+    }
+
+    /// One expectation on the socket of `name`; how it is meant may stand around it.
+    async fn one(
+        &mut self,
+        name: &str,
+        expected: &Json,
+        around: &Json,
+        done: Instant,
+    ) -> Result<(), String> {
         let Json::Object(members) = expected else {
             return Err("what is expected is no object".to_owned());
         };
-        let how = match expected.get("match").and_then(Json::as_str) {
+        let modifier = |name: &str| expected.get(name).or_else(|| around.get(name));
+        let how = match modifier("match").and_then(Json::as_str) {
             Some("exact") => Match::Exact,
             _ => Match::Subset,
         };
-        let within = expected.get("within_ms").and_then(Json::as_u64);
+        let within = modifier("within_ms").and_then(Json::as_u64);
         let within = within.map(Duration::from_millis);
-        let what = members.iter();
-        let what =
-            what.filter(|(name, _)| !matches!(name.as_str(), "match" | "within_ms" | "path"));
+        let what = members
+            .iter()
+            .filter(|(name, _)| !matches!(name.as_str(), "match" | "within_ms" | "path"));
         for (kind, wanted) in what {
             match kind.as_str() {
                 "http_status" | "header" => self.answered(kind, wanted)?,
                 "key_absent" => self.key_absent(wanted, done).await?,
                 kind => {
-                    let ear = self.ear(&name)?;
-                    heard(ear, kind, wanted, (how, within, expected), done).await?;
+                    let ear = self.ear(name)?;
+                    heard(ear, kind, wanted, (how, within, modifier("path")), done).await?;
                 }
             }
         }
@@ -89,7 +107,7 @@ async fn heard(
     ear: &mut Ear,
     kind: &str,
     wanted: &Json,
-    (how, within, expected): (Match, Option<Duration>, &Json),
+    (how, within, path): (Match, Option<Duration>, Option<&Json>),
     done: Instant,
 ) -> Result<(), String> {
     let fits = |frame: &Json| difference(wanted, frame, how).is_none();
@@ -151,7 +169,7 @@ async fn heard(
             difference(wanted, &got, Match::Exact).map_or(Ok(()), Err)
         }
         "frame_without" => {
-            let path = wanted.get("path").or_else(|| expected.get("path"));
+            let path = wanted.get("path").or(path);
             let path = path.ok_or("frame_without names no path")?.clone();
             let mut like = wanted.clone();
             if let Json::Object(members) = &mut like {
@@ -206,11 +224,15 @@ fn notes(ear: &Ear) -> Vec<Json> {
     bodies.collect()
 }
 
-/// What is at a path: members with dots between, or an array of them.
+/// What is at a path: members with dots or slashes between, or an array of them.
 fn at(frame: &Json, path: &Json) -> Option<Json> {
     let steps: Vec<String> = match path {
         Json::Array(steps) => steps.iter().map(text).collect(),
-        path => text(path).split('.').map(str::to_owned).collect(),
+        path => {
+            let path = text(path);
+            let steps = path.split(['.', '/']).filter(|step| !step.is_empty());
+            steps.map(str::to_owned).collect()
+        }
     };
     let mut place = frame;
     for step in steps {

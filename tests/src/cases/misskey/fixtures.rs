@@ -151,8 +151,14 @@ fn principal(user: &str, value: &Json) -> Principal {
     }
 }
 
-/// A room, given by its owner or as `{owner, members}`.
+/// A room, given by its owner, by those in it, or as `{owner, members}`.
 fn read_room(room: &Json) -> Room {
+    if let Json::Array(_) = room {
+        return Room {
+            members: texts(room).into_iter().collect(),
+            ..Room::default()
+        };
+    }
     let owner = room.get("owner").unwrap_or(room);
     let members = room.get("members").map(texts).unwrap_or_default();
     Room {

@@ -72,7 +72,7 @@ impl<'a> Stage<'a> {
             met.map_err(|why| (n, why))?;
         }
         let mut broken = self.ears.values().filter_map(|ear| ear.broken.as_ref());
-        let last = case.steps.len() + case.expect.len() - 1;
+        let last = (case.steps.len() + case.expect.len()).saturating_sub(1);
         broken.next().map_or(Ok(()), |how| Err((last, how.clone())))
     }
 
@@ -91,6 +91,8 @@ impl<'a> Stage<'a> {
         if opens("ws_open") || case.viewer == "none" {
             return Ok(());
         }
+        let mut expected = case.expect.iter();
+        let minds_status = expected.any(|expected| expected.get("http_status").is_some());
         for name in self.viewers.clone() {
             let token = self.fixtures.token(name)?;
             let query = token.map(|token| {
@@ -99,7 +101,8 @@ impl<'a> Stage<'a> {
             });
             let target = format!("/streaming{}", query.unwrap_or_default());
             self.open(name, &target, &[]).await?;
-            if let Some(answer) = self.answer.as_ref().filter(|answer| answer.status != 101) {
+            let refused = self.answer.as_ref().filter(|answer| answer.status != 101);
+            if let (Some(answer), false) = (refused, minds_status) {
                 return Err(format!("{name} was refused with {}", answer.status));
             }
         }
@@ -126,12 +129,19 @@ impl<'a> Stage<'a> {
     }
 
     async fn step(&mut self, step: &Json) -> Result<(), String> {
-        if let (Some(name), Some(step)) = (step.get("on").and_then(Json::as_str), step.get("do")) {
-            let name = name.to_owned();
-            return self.one_step(&name, step).await;
+        let (Some(name), Some(what)) = (step.get("on").and_then(Json::as_str), step.get("do"))
+        else {
+            return self.one_step(self.viewer(), step).await;
+        };
+        match what {
+            Json::Array(steps) => {
+                for step in steps {
+                    self.one_step(name, step).await?;
+                }
+                Ok(())
+            }
+            step => self.one_step(name, step).await,
         }
-        let name = self.viewers.first().copied().unwrap_or_default();
-        self.one_step(name, step).await
     }
 
     /// A step whose socket, if it has one, is that of `name`.
