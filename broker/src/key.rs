@@ -4,10 +4,24 @@
 //! Two values may share a key, once in 2^64 pairs; no choice of values makes it
 //! likelier, as each process hashes with a seed of its own.
 
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, DefaultHasher, RandomState};
 use std::sync::{Arc, LazyLock};
 
 static SEED: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+
+/// Hashes with that seed, for tables of what clients choose: whoever can work out
+/// where something stands can have thousands stand in one place, which takes all of
+/// them to be looked at each time. As small as nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Seeded;
+
+impl BuildHasher for Seeded {
+    type Hasher = DefaultHasher;
+
+    fn build_hasher(&self) -> DefaultHasher {
+        SEED.build_hasher()
+    }
+}
 
 /// What stands for one value of one field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

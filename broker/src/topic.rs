@@ -1,10 +1,12 @@
 //! Addresses on the bus: what may be subscribed to, and who owns it.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use crate::key::Seeded;
 use crate::keys::{self, Partition};
 
 /// A customer of the cluster. Nothing crosses from one tenant to another.
@@ -93,6 +95,9 @@ impl TopicKind {
 /// subscription no more than a pointer. The id is percent-encoded.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Topic(Arc<str>);
+
+/// Something for each topic. Clients choose the ids in topics.
+pub type TopicMap<V> = HashMap<Topic, V, Seeded>;
 
 impl Topic {
     /// The topic of `kind` about `id` (in clear).

@@ -7,8 +7,7 @@
 mod choosy;
 mod crowd;
 
-use broker::topic::Topic;
-use rustc_hash::FxHashMap;
+use broker::topic::{Topic, TopicMap};
 
 use self::choosy::Choosy;
 use self::crowd::Sessions;
@@ -26,7 +25,7 @@ pub struct SessionKey {
 /// Topics and their listeners.
 #[derive(Debug, Default)]
 pub struct Hub {
-    topics: FxHashMap<Topic, Listeners>,
+    topics: TopicMap<Listeners>,
 }
 
 #[derive(Debug, Default)]
@@ -195,7 +194,10 @@ impl Listeners {
 
 #[cfg(test)]
 mod tests {
+    use std::hash::BuildHasher;
+
     use broker::key::Key;
+    use broker::topic::TopicKind;
 
     use super::*;
 
@@ -238,6 +240,22 @@ mod tests {
         assert_eq!(hub.listeners(&topic()).collect::<Vec<_>>(), [key(2)]);
         assert!(hub.unsubscribe(&topic(), key(2)));
         assert!(hub.is_empty());
+    }
+
+    #[test]
+    fn clients_cannot_choose_topics_that_are_in_each_other_s_way() {
+        let tenant = "acme".parse().unwrap();
+        let note = |free: &str| {
+            let id = format!("RJjgwj{}UscL-:^z{free}{}", "b".repeat(16), "c".repeat(17));
+            Topic::new(&tenant, TopicKind::Note, &id)
+        };
+        let (one, two) = (note("00000001"), note("00000002"));
+        // What has no secret can be worked out beforehand.
+        let quick = rustc_hash::FxBuildHasher;
+        assert_eq!(quick.hash_one(&one), quick.hash_one(&two));
+        let hub = Hub::default();
+        let hash = |topic| hub.topics.hasher().hash_one(topic);
+        assert_ne!(hash(&one), hash(&two));
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! What one session listens to, and how often it said so.
 
-use broker::topic::Topic;
-use rustc_hash::FxHashMap;
+use broker::topic::{Topic, TopicMap};
 
 /// So many are searched one by one, which nearly all sessions stay below.
 const FEW: usize = 16;
@@ -13,7 +12,7 @@ const USUAL: usize = 2;
 #[derive(Debug)]
 pub(super) enum Topics {
     Few(Vec<(Topic, u16)>),
-    Many(FxHashMap<Topic, u16>),
+    Many(TopicMap<u16>),
 }
 
 impl Default for Topics {
@@ -95,7 +94,7 @@ impl Topics {
             Self::Few(few) => (few, None),
             Self::Many(many) => (&[], Some(many)),
         };
-        let many = many.into_iter().flat_map(FxHashMap::keys);
+        let many = many.into_iter().flat_map(TopicMap::keys);
         few.iter().map(|(topic, _)| topic).chain(many)
     }
 }

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use broker::topic::Topic;
-use rustc_hash::FxHashMap;
+use broker::topic::{Topic, TopicMap};
 
 /// Notes that one socket may capture. For a further one, the one that was
 /// captured longest ago is let go, however often it was.
@@ -23,7 +22,7 @@ pub(super) enum Captures {
 
 #[derive(Debug, Default)]
 pub(super) struct Many {
-    notes: FxHashMap<Topic, (u32, u64)>,
+    notes: TopicMap<(u32, u64)>,
     order: BTreeMap<u64, Topic>,
     next: u64,
 }

@@ -3,8 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use broker::topic::Topic;
-use rustc_hash::FxHashMap;
+use broker::topic::{Topic, TopicMap};
 
 use super::channel::JoinId;
 
@@ -16,7 +15,7 @@ const MAX_PONGS: usize = 256;
 #[derive(Debug, Default)]
 pub(super) struct Unconfirmed {
     asked: u64,
-    places: FxHashMap<Topic, u64>,
+    places: TopicMap<u64>,
     order: BTreeMap<u64, Topic>,
     /// Each goes once all topics are confirmed that were asked for before it.
     pongs: VecDeque<(u64, JoinId)>,
