@@ -12,6 +12,9 @@ use crate::websocket::Frame;
 /// Frames gathered into one write; a larger one would only wait in the kernel.
 const GATHER: usize = 64 << 10;
 
+/// Two parts of a frame that are not longer than this are put together.
+const TOGETHER: usize = 16 << 10;
+
 /// What became of a tagged frame.
 #[derive(Debug, PartialEq)]
 pub(super) enum Fate {
@@ -192,10 +195,10 @@ impl Queue {
             let left = first.frame.len() - self.written;
             let alone = self.frames.len() == 1 || GATHER <= left;
             let written = if alone {
-                write_some(stream, after(&first.frame, self.written))?
+                write_some(stream, after(&first.frame, self.written), scratch)?
             } else {
                 self.gather(scratch, now);
-                write_some(stream, [scratch, &[]])?
+                accepted(|| stream.write(scratch))?
             };
             match written {
                 Some(written) => self.advance(written, fates),
@@ -265,7 +268,7 @@ pub(super) fn write_chain(
     let mut queue = Queue::default();
     if chain.is_empty() && !expired(&only, now) {
         // The usual case, which needs neither a queue nor a copy.
-        let written = write_some(stream, only.frame.parts())?.unwrap_or(0);
+        let written = write_some(stream, only.frame.parts(), scratch)?.unwrap_or(0);
         if written == only.frame.len() {
             fates.bytes += written as u64;
             fates.flushed(only);
@@ -296,14 +299,31 @@ fn after(frame: &Frame, written: usize) -> [&[u8]; 2] {
     }
 }
 
+/// Writes a frame's parts at once. To put two together costs less than to have the
+/// kernel gather them, unless they are long.
+///
 /// `None` if the client must read first.
-fn write_some(stream: &mut impl Write, parts: [&[u8]; 2]) -> io::Result<Option<usize>> {
+fn write_some(
+    stream: &mut impl Write,
+    parts: [&[u8]; 2],
+    scratch: &mut Vec<u8>,
+) -> io::Result<Option<usize>> {
+    match parts {
+        [bytes, []] | [[], bytes] => accepted(|| stream.write(bytes)),
+        [start, rest] if start.len() + rest.len() <= TOGETHER => {
+            scratch.clear();
+            scratch.extend_from_slice(start);
+            scratch.extend_from_slice(rest);
+            accepted(|| stream.write(scratch))
+        }
+        parts => accepted(|| stream.write_vectored(&parts.map(IoSlice::new))),
+    }
+}
+
+/// How much a write was accepted of; `None` if the client must read first.
+fn accepted(mut write: impl FnMut() -> io::Result<usize>) -> io::Result<Option<usize>> {
     loop {
-        let result = match parts {
-            [bytes, []] | [[], bytes] => stream.write(bytes),
-            parts => stream.write_vectored(&parts.map(IoSlice::new)),
-        };
-        match result {
+        match write() {
             Ok(0) => return Err(ErrorKind::WriteZero.into()),
             Ok(written) => return Ok(Some(written)),
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
