@@ -2,12 +2,16 @@
 //! sockets of the user on a node.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::key::{Key, KeySet};
 
 /// Who looks at notes, and what that depends on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Viewer {
+    /// Which of several snapshots of the same user, or of visitors, is the later:
+    /// the one with more.
+    pub version: u64,
     /// The user; `None` for visitors, who have none of the relations either.
     pub me: Option<Me>,
     /// Users whom the user follows.
@@ -30,6 +34,16 @@ pub struct Viewer {
     pub policies: Policies,
     /// What visitors may see.
     pub visitors: Visitors,
+}
+
+static VERSIONS: AtomicU64 = AtomicU64::new(1);
+
+impl Viewer {
+    /// The same, as a later snapshot than all that were made before.
+    pub fn later(self) -> Arc<Self> {
+        let version = VERSIONS.fetch_add(1, Ordering::Relaxed);
+        Arc::new(Self { version, ..self })
+    }
 }
 
 /// A user as a viewer.

@@ -257,8 +257,12 @@ impl Misskey {
         Effect::Ask(Errand::Misskey(Box::new(Asking { caller, question })))
     }
 
-    /// What the user follows and mutes is this by now.
+    /// What the user follows and mutes is this by now, unless something later is known:
+    /// what is answered and what is told without a question take different ways.
     fn look(&mut self, viewer: &Arc<Viewer>, effects: &mut Vec<Effect>) {
+        if viewer.version < self.viewer.version {
+            return;
+        }
         let known = std::mem::replace(&mut self.viewer, Arc::clone(viewer));
         if self.notes.is_some() && known != *viewer {
             self.tune(effects);

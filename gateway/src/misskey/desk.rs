@@ -118,16 +118,17 @@ impl Desk {
 
     /// What visitors may see has been said; whom it concerns is told.
     pub(super) fn visitors_see(&self, policies: Policies, visitors: Visitors) -> Arc<Viewer> {
+        let mut visiting = self.visiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let same = |known: &&Arc<Viewer>| (known.policies, known.visitors) == (policies, visitors);
+        if let Some(known) = visiting.as_ref().filter(same) {
+            return Arc::clone(known);
+        }
         let viewer = Viewer {
             policies,
             visitors,
             ..Viewer::default()
         };
-        let mut visiting = self.visiting.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = visiting.as_ref().filter(|known| ***known == viewer) {
-            return Arc::clone(known);
-        }
-        let viewer = Arc::new(viewer);
+        let viewer = viewer.later();
         let first = visiting.replace(Arc::clone(&viewer)).is_none();
         drop(visiting);
         if !first {

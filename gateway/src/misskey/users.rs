@@ -354,7 +354,7 @@ impl Known {
         if self.viewer.as_deref() == Some(&viewer) {
             return None;
         }
-        let viewer = Arc::new(viewer);
+        let viewer = viewer.later();
         self.viewer = Some(Arc::clone(&viewer));
         Some(viewer)
     }

@@ -57,7 +57,7 @@ fn user(id: &str) -> broker::key::Key {
 }
 
 /// Of u1, or of a visitor (`nobody`). `follows=u2,u3`, `mutes=…`, `blocked=…`,
-/// `channels=…`, `servers=…`, `-local`, `-global`, `visitors=local|none`.
+/// `channels=…`, `servers=…`, `version=…`, `-local`, `-global`, `visitors=local|none`.
 fn viewer(words: &str) -> Viewer {
     let mut viewer = Viewer {
         me: Some(Me {
@@ -71,6 +71,7 @@ fn viewer(words: &str) -> Viewer {
         let keys = |field: Field| -> KeySet { values.split(',').map(|v| field.key(v)).collect() };
         match name {
             "nobody" => viewer.me = None,
+            "version" => viewer.version = values.parse().unwrap(),
             "follows" => viewer.following = keys(Field::User),
             "mutes" => viewer.muting = keys(Field::User),
             "blocked" => viewer.blocked_by = keys(Field::User),

@@ -124,6 +124,10 @@ want channel:notesStream 2
 @ channel:notesStream {{"type":"note","body":{{"id":"n1","userId":"x1"}}}}
 ! withheld Filtered
 news channel:broadcast viewer nobody
+news user:u1 viewer version=9 follows=f1,f3
+want channel:notesStream 3
+viewer version=8 follows=f1,f2,f4
+news user:u1 viewer version=8 follows=f1,f2,f4
 @ channel:notesStream {{"type":"note","body":{{"id":"n1","userId":"f1"}}}}
 < {{"type":"channel","body":{{"id":"a","type":"note","body":{{"id":"n1","userId":"f1"}}}}}}
 "#
