@@ -12,6 +12,9 @@ use super::params::Params;
 /// Ids are shorter than this, in bytes; longer ones are nobody's, and would be
 /// kept for as long as the socket is open.
 const MAX_ID: usize = 256;
+/// Ids of notes are no longer than this, in bytes; a Misskey's have 10 to 32. Each
+/// that is captured is kept in Redis too, and a client may capture over a thousand.
+const MAX_NOTE_ID: usize = 64;
 
 /// What a message is, as it is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -173,7 +176,7 @@ pub(super) fn id<'a>(params: &'a Params, name: &str) -> Option<&'a str> {
 
 fn note(body: &str) -> Option<Cow<'_, str>> {
     let Named { id } = object(body)?;
-    (!id.is_empty() && id.len() < MAX_ID).then_some(id)
+    (1..=MAX_NOTE_ID).contains(&id.len()).then_some(id)
 }
 
 /// Reads an object; an array is none, though it could be read as one.

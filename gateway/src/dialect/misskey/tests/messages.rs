@@ -158,6 +158,12 @@ fn what_does_not_keep_to_the_protocol_is_ignored() {
     invalid(&format!(
         r#"{{"type":"connect","body":{{"channel":"main","id":"{long}"}}}}"#
     ));
+    let long = "x".repeat(65);
+    for message in ["s", "un"] {
+        invalid(&format!(
+            r#"{{"type":"{message}","body":{{"id":"{long}"}}}}"#
+        ));
+    }
     for message in [
         "disconnect",
         "ch",
