@@ -5,6 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::StatusCode;
+use axum::http::header::{self, HeaderValue};
+use axum::middleware::map_response;
+use axum::response::Response;
 use broker::node::Node;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -42,6 +46,7 @@ pub async fn serve(
     header_timeout: Duration,
     delay: Duration,
 ) {
+    let router = router.layer(map_response(part_if_too_long));
     let places = Arc::new(Semaphore::new(max_connections));
     let connections = TaskTracker::new();
     let last_call = CancellationToken::new();
@@ -119,6 +124,16 @@ async fn converse(
             connection.await
         }
     }
+}
+
+/// The rest of a body that is too long is not read, which ends the connection.
+/// The caller is told, lest the next request be sent into it.
+async fn part_if_too_long(mut response: Response) -> Response {
+    if response.status() == StatusCode::PAYLOAD_TOO_LARGE {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+    }
+    response
 }
 
 #[cfg(test)]

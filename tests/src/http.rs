@@ -93,10 +93,14 @@ impl Http {
         }
         head.push_str(&format!("Content-Length: {}\r\n\r\n", body.len()));
         let mut connection = self.connection().await?;
-        connection
+        let sent = connection
             .write_all(&[head.as_bytes(), body].concat())
-            .await?;
-        let response = read(&mut connection).await?;
+            .await;
+        // Who refuses a request may do so before all of it has come.
+        let response = match read(&mut connection).await {
+            Ok(response) => response,
+            Err(unread) => return Err(sent.err().unwrap_or(unread)),
+        };
         if response.header("connection") != Some("close") {
             self.idle
                 .lock()

@@ -60,6 +60,9 @@ async fn a_body_that_is_no_annotation_is_refused_whatever_it_is() {
                 continue;
             };
             assert_eq!(answer.status, status, "{method} {shown}: {}", answer.text());
+            // What comes next must not be sent into the rest of this.
+            let parts = answer.header("connection") == Some("close");
+            assert_eq!(parts, status == 413, "{method} {shown}");
             let told: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
             assert_eq!(told["status"], "failure");
             let reason = told["reason"].as_str().unwrap();
