@@ -18,6 +18,10 @@ use crate::subject::{Running, Subject};
 const STEADY_READINGS: u32 = 5;
 /// How far apart those readings are.
 const READING: Duration = Duration::from_millis(200);
+/// Polls wait for whole milliseconds, and would have pushes be late by half of one.
+const TICK: Duration = Duration::from_millis(1);
+/// What is left of one is slept in naps, between which sockets are read.
+const NAP: Duration = Duration::from_micros(50);
 /// Deliveries with which a scenario proves its sockets alive after a storm.
 const PROBES: usize = 1000;
 
@@ -338,7 +342,13 @@ fn rate(
             pusher.push(next(clients, due(pushed)));
             pushed += 1;
         }
-        clients.turn(due(pushed).saturating_sub(clients.elapsed()));
+        let left = due(pushed).saturating_sub(clients.elapsed());
+        if TICK <= left {
+            clients.turn(left - TICK);
+        } else {
+            clients.turn(Duration::ZERO);
+            thread::sleep(left.min(NAP));
+        }
     }
     clients.finish();
 }
