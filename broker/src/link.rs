@@ -8,6 +8,8 @@
 
 pub(crate) mod cause;
 pub(crate) mod connect;
+pub mod course;
+pub(crate) mod gathered;
 mod metrics;
 pub(crate) mod outlets;
 pub(crate) mod probe;
@@ -17,7 +19,7 @@ pub(crate) mod wants;
 
 use std::borrow::Borrow;
 use std::future::Future;
-use std::sync::Arc;
+use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use redis::ConnectionInfo;
@@ -26,32 +28,24 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
 use tracing::{debug, info, warn};
 
-use self::cause::Cause;
+pub use self::cause::Cause;
 use self::connect::{Backoff, connect, sign_in};
+pub use self::course::Aside;
+use self::course::{CHUNK, Course, Due};
+pub use self::gathered::Gathered;
 pub use self::metrics::LinkMetrics;
 use self::outlets::Outlets;
 pub use self::outlets::{Arrival, Batch, Outlet};
-use self::probe::{Beat, Probe};
 use self::resp::{Push, Reader, command};
-use self::wanted::Wanted;
 pub use self::wants::{Taken, Want, Wants};
 use crate::bus::Bus;
-use crate::event::{BadEvent, Event};
+use crate::error::Error;
 use crate::keys::Keys;
-use crate::topic::{Topic, TopicKind};
+use crate::topic::Topic;
 use crate::topology::Redis;
 
-/// Topics asked for per command when resubscribing: large enough that 100,000
-/// topics take a fraction of a second, small enough not to hold Redis up.
-const CHUNK: usize = 512;
-/// A frame on one of the channels that are no topics.
-#[derive(Debug)]
-pub struct Aside {
-    /// The channel's name in Redis.
-    pub channel: Box<str>,
-    /// What was published.
-    pub payload: Vec<u8>,
-}
+/// A probe that is being published.
+type Sending = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
 
 /// How a link is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,12 +62,10 @@ pub struct Link {
     bus: Bus,
     node: Box<str>,
     probe_interval: Duration,
-    channel_prefix: Box<str>,
-    probe_channel: Box<str>,
     /// Channels beside the topics, always subscribed.
     aside_channels: Vec<String>,
     wants: Wants,
-    wanted: Wanted,
+    course: Course,
     outlets: Outlets,
     asides: mpsc::Sender<Aside>,
     state: watch::Sender<LinkState>,
@@ -96,16 +88,15 @@ impl Link {
         asides: mpsc::Sender<Aside>,
         metrics: LinkMetrics,
     ) -> Self {
+        let (listeners, now) = (outlets.len(), Instant::now());
         Self {
             redis: redis.clone(),
             bus: Bus::new(redis.clone(), keys.clone()),
             node: node.into(),
             probe_interval,
-            channel_prefix: keys.channel_prefix().into(),
-            probe_channel: keys.probe_channel(node).into(),
             aside_channels,
             wants: Wants::default(),
-            wanted: Wanted::default(),
+            course: Course::new(keys, node, probe_interval, listeners, metrics.clone(), now),
             outlets: Outlets::new(outlets),
             asides,
             state: watch::Sender::new(LinkState::Down("starting")),
@@ -148,14 +139,14 @@ impl Link {
                 .with_label_values(&[cause.label()])
                 .inc();
             let pause = backoff.pause(began.elapsed());
-            warn!(%cause, topics = self.wanted.len(), ?pause, "link to redis lost; connecting again");
+            warn!(%cause, topics = self.course.topics(), ?pause, "link to redis lost; connecting again");
             tokio::time::sleep(pause).await;
         }
     }
 
     /// One connection, from its first byte to its last.
     async fn connection(&mut self) -> Result<std::convert::Infallible, Cause> {
-        self.wanted.lost();
+        self.course.lost();
         // Also while no connection can be made: wishes must not pile up.
         self.apply_wants();
         let info = self.redis.connection_info();
@@ -165,11 +156,13 @@ impl Link {
         let mut reader = Reader::default();
         let mut ticks = tokio::time::interval(self.probe_interval / 4);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut probe = Probe::new(Instant::now());
+        self.course.connected(Instant::now());
+        let mut sending = None;
         let wants = self.wants.clone();
         loop {
             if out.is_empty() {
-                self.ask_for_more(&mut out);
+                let more = self.course.ask_for_more();
+                self.write_topics(&mut out, b"SUBSCRIBE", &more);
             }
             tokio::select! {
                 read = incoming.read_buf(reader.space()) => {
@@ -178,12 +171,12 @@ impl Link {
                         return Err(Cause::Closed);
                     }
                     self.metrics.bytes.inc_by(read as u64);
+                    let now = Instant::now();
                     while let Some(push) = reader.next()? {
-                        self.take(&push, &mut probe)?;
+                        self.take(&push, now)?;
                     }
-                    self.outlets.hand_over().await;
-                    // Nothing is read while listeners have no room; that is not Redis' silence.
-                    probe.heard_at = Instant::now();
+                    self.outlets.hand_over(self.course.gathered()).await;
+                    self.course.heard(Instant::now());
                     self.note_state();
                 }
                 written = outgoing.write(&out), if !out.is_empty() => {
@@ -191,21 +184,17 @@ impl Link {
                 }
                 () = wants.changed() => {
                     self.apply_wants();
-                    self.outlets.hand_over().await;
+                    self.outlets.hand_over(self.course.gathered()).await;
                 }
                 now = ticks.tick() => {
-                    let now = now.into_std();
-                    match probe.tick(now, self.probe_interval) {
-                        Beat::Wait => {}
-                        Beat::Probe(nonce) => {
-                            let (bus, node) = (self.bus.clone(), self.node.clone());
-                            probe.sending = Some(Box::pin(async move { bus.probe(&node, nonce).await }));
-                        }
-                        Beat::GiveUp => return Err(Cause::Silent),
+                    let Due { probe, abandoned } = self.course.tick(now.into_std())?;
+                    if let Some(nonce) = probe {
+                        sending = Some(self.send_probe(nonce));
                     }
-                    self.drop_abandoned(&mut out, now);
+                    self.write_topics(&mut out, b"UNSUBSCRIBE", &abandoned);
                 }
-                sent = probe.sent() => {
+                sent = sent(&mut sending) => {
+                    sending = None;
                     if let Err(error) = sent {
                         debug!(%error, "a probe could not be sent");
                     }
@@ -218,140 +207,56 @@ impl Link {
     fn greeting(&self, info: &ConnectionInfo) -> Vec<u8> {
         let mut out = Vec::new();
         sign_in(&mut out, info);
-        let mut words = vec![b"SUBSCRIBE".as_slice(), self.probe_channel.as_bytes()];
+        let probe_channel = self.course.probe_channel().as_bytes();
+        let mut words = vec![b"SUBSCRIBE".as_slice(), probe_channel];
         words.extend(self.aside_channels.iter().map(String::as_bytes));
         command(&mut out, words.into_iter());
         out
     }
 
-    fn ask_for_more(&mut self, out: &mut Vec<u8>) {
-        let chunk = self.wanted.next_chunk(CHUNK);
-        if !chunk.is_empty() {
-            self.write_topics(out, b"SUBSCRIBE", &chunk);
-        }
-    }
-
-    fn drop_abandoned(&mut self, out: &mut Vec<u8>, now: Instant) {
-        let abandoned = self.wanted.abandoned(now);
-        for chunk in abandoned.chunks(CHUNK) {
-            self.write_topics(out, b"UNSUBSCRIBE", chunk);
-        }
-        self.metrics
-            .topics
-            .set(i64::try_from(self.wanted.len()).unwrap_or(i64::MAX));
+    fn send_probe(&self, nonce: u64) -> Sending {
+        let (bus, node) = (self.bus.clone(), self.node.clone());
+        Box::pin(async move { bus.probe(&node, nonce).await })
     }
 
     fn write_topics(&self, out: &mut Vec<u8>, verb: &[u8], topics: &[Topic]) {
-        let name = |topic| format!("{}{topic}", self.channel_prefix);
-        let channels: Vec<String> = topics.iter().map(name).collect();
-        let mut words = vec![verb];
-        words.extend(channels.iter().map(String::as_bytes));
-        command(out, words.into_iter());
-    }
-
-    fn apply_wants(&mut self) {
-        let now = Instant::now();
-        for want in self.wants.take() {
-            match want {
-                Want::Subscribe(listener, topic) => {
-                    if self.wanted.want(topic.clone(), listener) {
-                        self.outlets
-                            .collect(1 << listener, 0, || Arrival::Subscribed(topic.clone()));
-                    }
-                }
-                Want::Unsubscribe(listener, topic) => self.wanted.leave(&topic, listener, now),
-            }
+        for chunk in topics.chunks(CHUNK) {
+            let channels: Vec<_> = chunk.iter().map(|t| self.course.channel(t)).collect();
+            let mut words = vec![verb];
+            words.extend(channels.iter().map(String::as_bytes));
+            command(out, words.into_iter());
         }
     }
 
-    /// Sorts one thing that Redis said to those whom it concerns.
-    fn take(&mut self, push: &Push<'_>, probe: &mut Probe) -> Result<(), Cause> {
-        match push {
-            Push::Message { channel, payload } => self.message(channel, payload, probe),
-            Push::TooLong(_) => self.reject("size"),
-            Push::Subscribed(channel) => {
-                if let Some(topic) = self.topic_name(channel)
-                    && let Some(confirmed) = self.wanted.confirmed(topic)
-                {
-                    let topic = confirmed.topic;
-                    self.metrics.resumed.inc_by(u64::from(confirmed.again != 0));
-                    self.outlets
-                        .collect(confirmed.first, 0, || Arrival::Subscribed(topic.clone()));
-                    self.outlets
-                        .collect(confirmed.again, 0, || Arrival::Resumed(topic.clone()));
-                }
-            }
-            Push::Unsubscribed(_) | Push::Done => {}
-            Push::Refused(why) => {
-                return Err(Cause::refused(why));
-            }
+    fn apply_wants(&mut self) {
+        self.course.want(self.wants.take(), Instant::now());
+    }
+
+    fn take(&mut self, push: &Push<'_>, now: Instant) -> Result<(), Cause> {
+        if let Some(aside) = self.course.take(push, now)?
+            && self.asides.try_send(aside).is_err()
+        {
+            self.metrics.rejected.with_label_values(&["overflow"]).inc();
         }
         Ok(())
     }
 
-    fn message(&mut self, channel: &[u8], payload: &[u8], probe: &mut Probe) {
-        if let Some(name) = self.topic_name(channel) {
-            self.metrics.events.inc();
-            let Some((topic, listeners)) = self.wanted.listeners(name) else {
-                return;
-            };
-            if listeners == 0 {
-                return;
-            }
-            let topic = topic.clone();
-            match Event::parse(payload) {
-                Ok(event) if event.entry.is_none() && scripts_only(&topic) => self.reject("forged"),
-                Ok(event) => {
-                    let event = Arc::new(event);
-                    self.outlets.collect(listeners, payload.len(), || {
-                        Arrival::Event(topic.clone(), Arc::clone(&event))
-                    });
-                }
-                Err(BadEvent::Version) => self.reject("version"),
-                Err(BadEvent::Json | BadEvent::Entry) => self.reject("json"),
-            }
-        } else if channel == self.probe_channel.as_bytes() {
-            self.metrics.probes.inc();
-            if let Some(took) = probe.answered(payload, Instant::now()) {
-                self.metrics.probe_seconds.observe(took.as_secs_f64());
-            }
-        } else {
-            self.metrics.controls.inc();
-            let channel = String::from_utf8_lossy(channel).into();
-            if self
-                .asides
-                .try_send(Aside {
-                    channel,
-                    payload: payload.to_vec(),
-                })
-                .is_err()
-            {
-                self.reject("overflow");
-            }
-        }
-    }
-
-    fn reject(&self, why: &str) {
-        self.metrics.rejected.with_label_values(&[why]).inc();
-    }
-
-    fn topic_name<'a>(&self, channel: &'a [u8]) -> Option<&'a str> {
-        std::str::from_utf8(channel.strip_prefix(self.channel_prefix.as_bytes())?).ok()
-    }
-
     /// Says so when all that is wanted has been subscribed on this connection.
     fn note_state(&self) {
-        if self.wanted.settled() && *self.state.borrow() != LinkState::Up {
-            info!(topics = self.wanted.len(), "link to redis up");
+        if self.course.settled() && *self.state.borrow() != LinkState::Up {
+            info!(topics = self.course.topics(), "link to redis up");
             self.metrics.up.set(1);
             self.state.send_replace(LinkState::Up);
         }
     }
 }
 
-/// Whether only events published by our own scripts count on the topic.
-fn scripts_only(topic: &Topic) -> bool {
-    matches!(topic.kind(), TopicKind::Recipient | TopicKind::All)
+/// Resolves when the probe under way has been published; never if there is none.
+async fn sent(sending: &mut Option<Sending>) -> Result<(), Error> {
+    match sending {
+        Some(sending) => sending.await,
+        None => std::future::pending().await,
+    }
 }
 
 impl Borrow<str> for Topic {

@@ -6,18 +6,23 @@ use super::resp::BadReply;
 
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Cause {
+pub enum Cause {
+    /// There was none.
     #[error("cannot connect: {0}")]
     Connect(io::Error),
+    /// It broke.
     #[error("connection lost: {0}")]
     Lost(#[from] io::Error),
+    /// Redis ended it.
     #[error("redis closed the connection")]
     Closed,
+    /// It brought nothing, not even what we published ourselves.
     #[error("nothing heard for two probe intervals")]
     Silent,
     /// By the code alone: the rest of what Redis says may repeat what it was told.
     #[error("redis refused a command: {0}")]
     Refused(String),
+    /// Redis does not speak as Redis does.
     #[error(transparent)]
     Garbled(#[from] BadReply),
 }

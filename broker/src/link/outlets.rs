@@ -8,15 +8,13 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::wanted::Listeners;
+use super::gathered::Gathered;
 use crate::event::Event;
 use crate::topic::Topic;
 
 /// What listeners may have on their hands before nothing more is read: bytes of
-/// events, each counted with [`ARRIVAL_COST`].
+/// events, and what each costs beside.
 const ROOM: u32 = 32 << 20;
-/// What an arrival costs beside its payload.
-pub(super) const ARRIVAL_COST: usize = 64;
 /// How long a listener without room may hold up the others. A busy one makes
 /// some at each of its turns, which take milliseconds; this one has hung.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -54,57 +52,30 @@ pub(crate) struct Outlets {
     /// None in the place of a listener that was given up.
     pub(super) places: Vec<Option<Roomed>>,
     pub(super) patience: Duration,
-    /// What is collected for each listener from one read.
-    collected: Vec<Collected>,
 }
 
 /// An outlet, and the room that its listener has left.
 type Roomed = (Box<dyn Outlet>, Arc<Semaphore>);
-
-#[derive(Default)]
-struct Collected {
-    arrivals: Vec<Arrival>,
-    cost: usize,
-}
 
 impl Outlets {
     /// At most 64, numbered by their place.
     pub(crate) fn new(outlets: Vec<Box<dyn Outlet>>) -> Self {
         assert!(outlets.len() <= 64, "a set of listeners has 64 bits");
         let room = || Arc::new(Semaphore::new(ROOM as usize));
-        let collected = outlets.iter().map(|_| Collected::default()).collect();
         let places = outlets.into_iter().map(|outlet| Some((outlet, room())));
         Self {
             places: places.collect(),
             patience: PATIENCE,
-            collected,
         }
     }
 
-    /// Notes an arrival of this size for these listeners.
-    pub(crate) fn collect(
-        &mut self,
-        mut listeners: Listeners,
-        size: usize,
-        arrival: impl Fn() -> Arrival,
-    ) {
-        while listeners != 0 {
-            let listener = listeners.trailing_zeros() as usize;
-            listeners &= listeners - 1;
-            if let Some(collected) = self.collected.get_mut(listener) {
-                collected.arrivals.push(arrival());
-                collected.cost += size + ARRIVAL_COST;
-            }
-        }
-    }
-
-    /// Hands each listener what was collected for it, waiting for room.
-    pub(crate) async fn hand_over(&mut self) {
-        for (collected, place) in self.collected.iter_mut().zip(&mut self.places) {
-            if collected.arrivals.is_empty() {
+    /// Hands each listener what was gathered for it, waiting for room.
+    pub(crate) async fn hand_over(&mut self, gathered: &mut Gathered) {
+        for (listener, place) in self.places.iter_mut().enumerate() {
+            let (arrivals, cost) = gathered.take(listener);
+            if arrivals.is_empty() {
                 continue;
             }
-            let Collected { arrivals, cost } = std::mem::take(collected);
             let Some((outlet, room)) = place else {
                 continue;
             };

@@ -1,10 +1,6 @@
 //! Whether a quiet connection is alive: it must bring back what we publish ourselves.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::time::{Duration, Instant};
-
-use crate::error::Error;
 
 /// What to do about a connection that says nothing.
 #[derive(Debug, PartialEq, Eq)]
@@ -14,14 +10,12 @@ pub(crate) enum Beat {
     GiveUp,
 }
 
-type Sending = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
-
 /// Proof of life: a quiet connection must bring back what we publish ourselves.
+#[derive(Debug)]
 pub(crate) struct Probe {
     pub(crate) heard_at: Instant,
     sent: Option<(u64, Instant)>,
     nonce: u64,
-    pub(crate) sending: Option<Sending>,
 }
 
 impl Probe {
@@ -30,7 +24,6 @@ impl Probe {
             heard_at: now,
             sent: None,
             nonce: 0,
-            sending: None,
         }
     }
 
@@ -59,18 +52,6 @@ impl Probe {
             self.sent = None;
             now.saturating_duration_since(at)
         })
-    }
-
-    /// Resolves when the probe under way has been published; never if there is none.
-    pub(crate) async fn sent(&mut self) -> Result<(), Error> {
-        match &mut self.sending {
-            None => std::future::pending().await,
-            Some(sending) => {
-                let result = sending.await;
-                self.sending = None;
-                result
-            }
-        }
     }
 }
 

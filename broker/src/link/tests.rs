@@ -1,5 +1,7 @@
 //! A link between a real Redis and listeners of all kinds.
 
+use std::sync::Arc;
+
 use prometheus::Registry;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -54,7 +56,7 @@ async fn a_listener_that_takes_nothing_is_given_up_and_the_others_go_on() {
     .with_wants(wants.clone());
     link.outlets.patience = Duration::from_millis(50);
     let room = &mut link.outlets.places[0].as_mut().unwrap().1;
-    *room = Arc::new(Semaphore::new(outlets::ARRIVAL_COST));
+    *room = Arc::new(Semaphore::new(gathered::ARRIVAL_COST));
     tokio::spawn(link.run(std::future::pending()));
 
     let tenant = "acme".parse().unwrap();

@@ -30,6 +30,7 @@ use crate::annotation;
 use crate::error::Error;
 use crate::link::cause::Cause;
 use crate::link::connect::{Backoff, connect, sign_in};
+use crate::link::gathered::Gathered;
 use crate::link::outlets::Outlets;
 use crate::link::probe::{Beat, Probe};
 use crate::link::resp::{Push, Reader, command};
@@ -51,6 +52,7 @@ pub struct Feed {
     wants: Taken,
     /// Who listens to which of the host's topics.
     wanted: HashMap<Topic, Listeners>,
+    gathered: Gathered,
     outlets: Outlets,
     talk: Talk,
     state: watch::Sender<LinkState>,
@@ -92,6 +94,7 @@ impl Feed {
             probe_interval,
             wants: wants.listen(move |topic| streams.have(topic)),
             wanted: HashMap::new(),
+            gathered: Gathered::new(outlets.len()),
             outlets: Outlets::new(outlets),
             talk: Talk::new(host, told, metrics.clone()),
             state: watch::Sender::new(LinkState::Down("starting")),
@@ -162,7 +165,7 @@ impl Feed {
                     while let Some(push) = reader.next()? {
                         self.take(&push)?;
                     }
-                    self.outlets.hand_over().await;
+                    self.outlets.hand_over(&mut self.gathered).await;
                     // Nothing is read while listeners have no room; that is not Redis' silence.
                     probe.heard_at = Instant::now();
                 }
@@ -226,7 +229,7 @@ impl Feed {
     fn subscribed(&mut self) {
         for (topic, listeners) in &self.wanted {
             let resumed = || Arrival::Resumed(topic.clone());
-            self.outlets.collect(*listeners, 0, resumed);
+            self.gathered.collect(*listeners, 0, resumed);
         }
         self.talk.missed();
         let (host, topics) = (&*self.host.name, self.wanted.len());
@@ -257,7 +260,7 @@ impl Feed {
             Ok(event) => {
                 let event = Arc::new(event);
                 let arrival = || Arrival::Event(topic.clone(), Arc::clone(&event));
-                self.outlets.collect(*listeners, payload.len(), arrival);
+                self.gathered.collect(*listeners, payload.len(), arrival);
             }
             Err(bad) => self.metrics.reject(bad.label()),
         }
