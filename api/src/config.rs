@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use broker::identity::AuthSettings;
+use broker::message::rules::Rules;
 use broker::node::env::{Bytes, Env, Interval, Period};
 use broker::node::settings::Settings;
 use broker::token::Keyring;
@@ -112,6 +113,15 @@ impl Config {
 }
 
 impl Limits {
+    /// What must hold of a push.
+    pub fn rules(&self) -> Rules {
+        Rules {
+            text: self.message_bytes,
+            recipients: self.recipients,
+            retention: self.retention,
+        }
+    }
+
     /// As the broker wants them.
     pub fn of_messages(&self) -> broker::messages::Limits {
         broker::messages::Limits {

@@ -8,6 +8,8 @@ use crate::keys::Partition;
 use crate::time::Timestamp;
 use crate::topic::Tenant;
 
+pub mod rules;
+
 /// Names a message: when it was stored, in which place of that millisecond,
 /// and in which partition.
 ///

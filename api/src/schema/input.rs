@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use async_graphql::{ID, InputObject};
 use broker::Timestamp;
+use broker::message::rules::{self, Broken};
 use broker::message::{Draft, MessageId};
 use broker::messages::{GlobalFilter, MessagesFilter, Span};
 use broker::token::normal_origin;
@@ -16,10 +17,6 @@ use super::scalar::DateTime;
 use crate::config::Limits;
 use crate::failure::{Code, Failure};
 
-/// Longest name of a recipient or a topic, in bytes.
-const MAX_NAME: usize = 256;
-/// Longest idempotency key, in bytes.
-const MAX_IDEMPOTENCY_KEY: usize = 128;
 /// Items on a page unless the caller asks for another number.
 const DEFAULT_PAGE: usize = 50;
 /// Most items on a page.
@@ -245,16 +242,16 @@ pub(super) fn message_id(at: &str, id: &ID) -> Result<MessageId, Failure> {
 
 /// A name as recipients and topics have it, in an argument called `at`.
 pub(super) fn check_name(at: &str, name: &str) -> Result<Arc<str>, Failure> {
-    let why = if name.is_empty() {
-        "must not be empty"
-    } else if name.len() > MAX_NAME {
-        "must have at most 256 bytes"
-    } else if name.chars().any(char::is_control) {
-        "must not have control characters"
-    } else {
-        return Ok(name.into());
+    rules::name(name).map_err(|broken| broken_at(at, &broken))
+}
+
+/// What is wrong with an argument called `at`.
+fn broken_at(at: &str, broken: &Broken) -> Failure {
+    let code = match broken.is_limit() {
+        true => Code::Limited,
+        false => Code::BadUserInput,
     };
-    Err(Failure::bad(at, why))
+    Failure::new(code, format!("{at}: {broken}"))
 }
 
 fn label(at: &str, topic: Option<String>) -> Result<Option<Arc<str>>, Failure> {
@@ -269,24 +266,10 @@ fn draft(
     limits: &Limits,
     now: Timestamp,
 ) -> Result<Draft, Failure> {
-    let text = message.filter(|text| !text.is_empty()).ok_or_else(|| {
-        Failure::bad(
-            &format!("{at}.message"),
-            "the text of the message is mandatory",
-        )
-    })?;
-    if text.len() > limits.message_bytes {
-        return Err(Failure::new(
-            Code::Limited,
-            format!(
-                "{at}.message: has {} bytes; at most {} are allowed",
-                text.len(),
-                limits.message_bytes
-            ),
-        ));
-    }
+    let text = limits.rules().text(message);
+    let text = text.map_err(|broken| broken_at(&format!("{at}.message"), &broken))?;
     Ok(Draft {
-        text: text.into(),
+        text,
         label: label(&format!("{at}.topic"), topic)?,
         expires_at: expires_at
             .map(|DateTime(at_time)| expiry(at, at_time, limits, now))
@@ -302,33 +285,16 @@ fn expiry(
 ) -> Result<Timestamp, Failure> {
     let at = format!("{at}.expiresAt");
     let expires_at = expires_at.map_err(|error| Failure::bad(&at, error))?;
-    if expires_at <= now {
-        Err(Failure::bad(&at, "lies in the past"))
-    } else if expires_at.since(now) > limits.retention {
-        let days = limits.retention.as_secs_f64() / 86_400.0;
-        Err(Failure::bad(
-            &at,
-            format!("may lie at most {days} days ahead"),
-        ))
-    } else {
-        Ok(expires_at)
-    }
+    let checked = limits.rules().expiry(expires_at, now);
+    checked.map_err(|broken| broken_at(&at, &broken))
 }
 
 fn idempotency_key(at: &str, key: Option<String>) -> Result<Option<String>, Failure> {
-    match key {
-        Some(key)
-            if key.is_empty()
-                || key.len() > MAX_IDEMPOTENCY_KEY
-                || key.chars().any(char::is_control) =>
-        {
-            Err(Failure::bad(
-                &format!("{at}.idempotencyKey"),
-                format!("expected 1 to {MAX_IDEMPOTENCY_KEY} bytes without control characters"),
-            ))
-        }
-        key => Ok(key),
+    if let Some(key) = &key {
+        rules::idempotency_key(key)
+            .map_err(|broken| broken_at(&format!("{at}.idempotencyKey"), &broken))?;
     }
+    Ok(key)
 }
 
 fn span(at: &str, filter: Option<DateTimeFilter>) -> Result<Span, Failure> {
