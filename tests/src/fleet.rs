@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use broker::keys::Keys;
@@ -12,7 +13,7 @@ use crate::binaries::binary;
 use crate::http::Http;
 use crate::process::{Process, Program};
 use crate::proxy::Proxy;
-use crate::redis::{PrivateRedis, free_address};
+use crate::redis::{PrivateRedis, Setup, Topology, free_address};
 use crate::secrets::Secrets;
 
 /// The tenant whose key the fleet holds.
@@ -26,12 +27,13 @@ pub const TOKEN_KEYS: &str = "tests:dGVzdHMtc2lnbi10b2tlbnMtd2l0aC10aGlzLXNlY3Jl
 /// Everything our own code would ever log, so that secrets have nowhere to hide.
 const LOG: &str = "info,broker=trace,gateway=trace,api=trace,worker=trace";
 
-/// A private Redis, gateways, an api and workers, as processes of their own.
+/// A [Redis](PrivateRedis) of its own, gateways, an api and workers, as processes of their own.
 ///
 /// Dropped, it ends them all and fails the test if any of them printed an
 /// access key, a token or the text of a message.
 pub struct Fleet {
     redis: PrivateRedis,
+    commands: OnceLock<Redis>,
     proxy: Proxy,
     gateways: Vec<Process>,
     balancer: Option<Balancer>,
@@ -46,6 +48,7 @@ pub struct Fleet {
 
 /// What a fleet is made of.
 pub struct FleetBuilder {
+    redis: Setup,
     gateways: usize,
     workers: usize,
     env: Vec<(String, String)>,
@@ -62,6 +65,7 @@ impl Fleet {
     /// So many gateways and workers, and an api, about to be started.
     pub fn of(gateways: usize, workers: usize) -> FleetBuilder {
         FleetBuilder {
+            redis: Setup::of(Topology::chosen()),
             gateways,
             workers,
             env: Vec::new(),
@@ -105,10 +109,13 @@ impl Fleet {
         &self.proxy
     }
 
-    /// A connection for commands to that Redis.
+    /// Connections for commands to that Redis.
     pub fn commands(&self) -> Redis {
-        let settings = self.redis.url().parse().expect("we built the URL");
-        Redis::open(&settings).expect("standalone is served")
+        let open = || {
+            let settings = self.redis.url().parse().expect("we built the URL");
+            Redis::open(&settings).expect("all topologies are served")
+        };
+        self.commands.get_or_init(open).clone()
     }
 
     /// How things are named in it.
@@ -146,16 +153,22 @@ impl Fleet {
         &self.http
     }
 
-    /// Every process, Redis first.
+    /// Every process, those of Redis first.
     fn processes(&self) -> impl Iterator<Item = &Process> {
         let ours = self.gateways.iter().chain([&self.api]).chain(&self.workers);
-        [self.redis.process()].into_iter().chain(ours)
+        self.redis.processes().chain(ours)
     }
 }
 
 impl FleetBuilder {
+    /// On a Redis such as this, whatever `FLEET_TOPOLOGY` says.
+    pub fn on(mut self, redis: Setup) -> Self {
+        self.redis = redis;
+        self
+    }
+
     /// Sets a variable in the environment of every process. In its value `{redis}`
-    /// stands for the address of their Redis.
+    /// stands for the address of a server of their Redis.
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.to_owned(), value.to_owned()));
         self
@@ -180,8 +193,8 @@ impl FleetBuilder {
     /// If something cannot be started.
     pub async fn start(self) -> Fleet {
         let folder = folder();
-        let redis = PrivateRedis::start(&folder).await;
-        let proxy = Proxy::to(redis.address());
+        let redis = PrivateRedis::of(&self.redis, &folder).await;
+        let proxy = Proxy::before(redis.addresses());
         let program = |role: &str, node: &str| {
             let mut program = Program {
                 path: binary(role),
@@ -190,11 +203,11 @@ impl FleetBuilder {
             };
             program.set("RUST_BACKTRACE", "1");
             let behind_proxy = self.behind_proxy.contains(&role);
-            let url = if behind_proxy {
-                proxy.url()
-            } else {
-                redis.url()
+            let by = |address| match behind_proxy {
+                true => proxy.door_to(address),
+                false => address,
             };
+            let url = redis.url_by(None, by);
             program.set("CARILLON_REDIS_URL", &url);
             program.set("CARILLON_NODE", node);
             program.set("CARILLON_SITES", SITES);
@@ -210,10 +223,8 @@ impl FleetBuilder {
             let admin = format!("CARILLON_{}_ADMIN_LISTEN", role.to_uppercase());
             program.set(&admin, "127.0.0.1:0");
             for (name, value) in &self.env {
-                program.set(
-                    name,
-                    &value.replace("{redis}", &redis.address().to_string()),
-                );
+                let value = value.replace("{redis}", &redis.address().to_string());
+                program.set(name, &value);
             }
             program
         };
@@ -250,6 +261,7 @@ impl FleetBuilder {
         let mut fleet = Fleet {
             http: Http::to(api.address()),
             redis,
+            commands: OnceLock::new(),
             proxy,
             gateways,
             balancer,

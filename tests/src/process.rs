@@ -290,7 +290,9 @@ impl Process {
         String::from_utf8_lossy(&printed[skipped..]).into_owned()
     }
 
-    fn assert_running(&self) {
+    /// # Panics
+    /// If it does not run.
+    pub(crate) fn assert_running(&self) {
         assert!(
             self.is_running(),
             "{} ended; it printed:\n{}",

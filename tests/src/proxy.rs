@@ -2,11 +2,13 @@
 //!
 //! It forwards, until told to fall silent as a dead cable does (nothing passes,
 //! no end is seen, sockets stay open) or to break connections. It tells
-//! subscriptions from commands by the first bytes that a client sends.
+//! subscriptions from commands by what a client sends. It has a door to each
+//! server, and where one names another to a client, the client hears of the door.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -34,13 +36,16 @@ enum Weather {
     Broken(Lines),
 }
 
-/// A proxy in front of one server, on a thread of its own: it works while a
-/// test is blocked.
+/// A proxy in front of the servers of one Redis, on a thread of its own: it
+/// works while a test is blocked.
 pub struct Proxy {
-    address: SocketAddr,
+    doors: Doors,
     weather: watch::Sender<Weather>,
     open: Arc<Open>,
 }
+
+/// The door to each server.
+type Doors = Arc<HashMap<SocketAddr, SocketAddr>>;
 
 /// Connections there are now.
 #[derive(Default)]
@@ -49,35 +54,55 @@ struct Open {
     others: AtomicUsize,
 }
 
+/// One connection, from its first bytes on.
+struct Line {
+    subscribes: AtomicBool,
+    open: Arc<Open>,
+}
+
 impl Proxy {
-    /// Forwards to `server` from now on.
+    /// Forwards to these servers from now on.
     ///
     /// # Panics
     /// If nobody can be listened to.
-    pub fn to(server: SocketAddr) -> Self {
-        let address = free_address();
-        let listener = std::net::TcpListener::bind(address).expect("the address is free");
-        listener.set_nonblocking(true).expect("it can be polled");
+    pub fn before(servers: impl Iterator<Item = SocketAddr>) -> Self {
+        let doors: Doors = Arc::new(servers.map(|server| (server, free_address())).collect());
         let (weather, reports) = watch::channel(Weather::Fair);
         let open = Arc::<Open>::default();
-        let known = Arc::clone(&open);
+        let mut listeners = Vec::new();
+        for (&server, door) in &*doors {
+            let listener = std::net::TcpListener::bind(door).expect("the address is free");
+            listener.set_nonblocking(true).expect("it can be polled");
+            listeners.push((server, listener));
+        }
+        let (known, open_now) = (Arc::clone(&doors), Arc::clone(&open));
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build();
             let runtime = runtime.expect("a runtime starts");
-            runtime.block_on(serve(listener, server, reports, known));
+            runtime.block_on(async {
+                let mut serving = tokio::task::JoinSet::new();
+                for (server, listener) in listeners {
+                    let (reports, open) = (reports.clone(), Arc::clone(&open_now));
+                    serving.spawn(serve(listener, server, Arc::clone(&known), reports, open));
+                }
+                serving.join_all().await;
+            });
         });
         Self {
-            address,
+            doors,
             weather,
             open,
         }
     }
 
-    /// The URL of the server as seen through the proxy.
-    pub fn url(&self) -> String {
-        format!("redis://{}", self.address)
+    /// Where the proxy forwards to this server.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub fn door_to(&self, server: SocketAddr) -> SocketAddr {
+        self.doors[&server]
     }
 
     /// Nothing passes any more, and nobody is told.
@@ -139,18 +164,56 @@ impl Weather {
     }
 }
 
+impl Line {
+    /// A connection on which a client said this first.
+    fn new(first: &[u8], open: &Arc<Open>) -> Self {
+        let subscribes = subscribes(first);
+        open.of(subscribes).fetch_add(1, Ordering::SeqCst);
+        Self {
+            subscribes: AtomicBool::new(subscribes),
+            open: Arc::clone(open),
+        }
+    }
+
+    /// The client said this too.
+    fn said(&self, words: &[u8]) {
+        if !self.subscribes() && subscribes(words) {
+            self.subscribes.store(true, Ordering::SeqCst);
+            self.open.of(true).fetch_add(1, Ordering::SeqCst);
+            self.open.of(false).fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
+    fn subscribes(&self) -> bool {
+        self.subscribes.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.open
+            .of(self.subscribes())
+            .fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+fn subscribes(words: &[u8]) -> bool {
+    words.windows(9).any(|word| word == b"SUBSCRIBE")
+}
+
 /// Accepts connections until the proxy is dropped.
 async fn serve(
     listener: std::net::TcpListener,
     server: SocketAddr,
+    doors: Doors,
     weather: watch::Receiver<Weather>,
     open: Arc<Open>,
 ) {
     let listener = TcpListener::from_std(listener).expect("it is a listener");
     let accept = async {
         while let Ok((client, _)) = listener.accept().await {
-            let (weather, open) = (weather.clone(), Arc::clone(&open));
-            tokio::spawn(async move { forward(client, server, weather, &open).await });
+            let (weather, open, doors) = (weather.clone(), Arc::clone(&open), Arc::clone(&doors));
+            tokio::spawn(async move { forward(client, server, &doors, weather, &open).await });
         }
     };
     let mut end = weather.clone();
@@ -164,36 +227,39 @@ async fn serve(
 async fn forward(
     mut client: TcpStream,
     server: SocketAddr,
+    doors: &Doors,
     mut weather: watch::Receiver<Weather>,
-    open: &Open,
+    open: &Arc<Open>,
 ) {
     let mut first = vec![0; 16 << 10];
     let Ok(read) = client.read(&mut first).await else {
         return;
     };
     first.truncate(read);
-    let subscription = first.windows(9).any(|word| word == b"SUBSCRIBE");
-    open.of(subscription).fetch_add(1, Ordering::SeqCst);
+    let line = Line::new(&first, open);
     drop(client.set_zero_linger());
     let mut broken = weather.clone();
     let work = async {
-        calm(&mut weather, subscription).await;
+        calm(&mut weather, &line).await;
         let mut upstream = TcpStream::connect(server).await?;
         upstream.set_nodelay(true)?;
         upstream.write_all(&first).await?;
         let (from_client, to_client) = client.into_split();
         let (from_server, to_server) = upstream.into_split();
         tokio::try_join!(
-            pass(from_client, to_server, weather.clone(), subscription),
-            pass(from_server, to_client, weather.clone(), subscription),
+            pass(from_client, to_server, weather.clone(), &line, |words| {
+                line.said(words);
+            }),
+            pass(from_server, to_client, weather.clone(), &line, |words| {
+                name_doors(words, doors);
+            }),
         )
     };
     tokio::select! {
         // Either way both ends are dropped, which resets the client.
         _ = work => {}
-        _ = broken.wait_for(|weather| weather.breaks(subscription)) => {}
+        _ = broken.wait_for(|weather| weather.breaks(line.subscribes())) => {}
     }
-    open.of(subscription).fetch_sub(1, Ordering::SeqCst);
 }
 
 /// Copies one direction, while the weather lets it.
@@ -201,14 +267,20 @@ async fn pass(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     mut weather: watch::Receiver<Weather>,
-    subscription: bool,
+    line: &Line,
+    look: impl Fn(&mut [u8]),
 ) -> std::io::Result<()> {
     let mut buffer = vec![0; 64 << 10];
     loop {
-        calm(&mut weather, subscription).await;
+        calm(&mut weather, line).await;
         let read = from.read(&mut buffer).await?;
+        look(&mut buffer[..read]);
+        // It may have begun to subscribe.
+        if weather.borrow().breaks(line.subscribes()) {
+            return Err(std::io::ErrorKind::ConnectionReset.into());
+        }
         // It may have frozen while there was nothing to read.
-        calm(&mut weather, subscription).await;
+        calm(&mut weather, line).await;
         if read == 0 {
             return to.shutdown().await;
         }
@@ -217,11 +289,34 @@ async fn pass(
 }
 
 /// Resolves once something may pass.
-async fn calm(weather: &mut watch::Receiver<Weather>, subscription: bool) {
+async fn calm(weather: &mut watch::Receiver<Weather>, line: &Line) {
     // An error means that the proxy is gone, and with it soon this task.
     drop(
         weather
-            .wait_for(|weather| !weather.holds_back(subscription))
+            .wait_for(|weather| !weather.holds_back(line.subscribes()))
             .await,
     );
+}
+
+/// Puts the door in the place of each server named in what a server says, as
+/// sentinels do, nodes of a Cluster in their maps, and those that redirect. All
+/// [our ports](free_address) have four digits, so no length changes.
+fn name_doors(words: &mut [u8], doors: &HashMap<SocketAddr, SocketAddr>) {
+    const BEFORE: [&[u8]; 4] = [b":", b"\r\n$4\r\n", b"127.0.0.1:", b"127.0.0.1 "];
+    let mut at = 0;
+    while at + 4 <= words.len() {
+        let (before, rest) = words.split_at_mut(at);
+        let named = std::str::from_utf8(&rest[..4]).ok();
+        let port = named.and_then(|digits| digits.parse::<u16>().ok());
+        let door = port.and_then(|port| doors.get(&SocketAddr::from(([127, 0, 0, 1], port))));
+        if let Some(door) = door
+            && BEFORE.iter().any(|start| before.ends_with(start))
+            && !rest.get(4).is_some_and(u8::is_ascii_digit)
+        {
+            rest[..4].copy_from_slice(door.port().to_string().as_bytes());
+            at += 4;
+        } else {
+            at += 1;
+        }
+    }
 }

@@ -1,100 +1,303 @@
-//! A Redis of one's own.
+//! A Redis of one's own: one server, a master that sentinels watch, or a Cluster.
 
-use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use crate::process::{Process, Program};
+use redis::{FromRedisValue, RedisResult};
+
+use crate::process::Process;
 use crate::until::until;
 
+pub use self::locks::{Locks, Tls};
+pub use self::server::Server;
+
+mod cluster;
+mod locks;
+mod sentinel;
+mod server;
+
+/// Names the topology that tests run on which do not choose one themselves.
+const TOPOLOGY: &str = "FLEET_TOPOLOGY";
 /// Where [`free_address`] looks.
 const FIRST_PORT: u16 = 6500;
 const PORTS: u32 = 3000;
 
-/// A `redis-server` on a free port, its append-only file in a folder of its own.
+/// How many servers there are, and what each is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Topology {
+    /// One.
+    Standalone,
+    /// A master, two replicas of it, and three sentinels.
+    Sentinel,
+    /// Three primaries and a replica of each.
+    Cluster,
+}
+
+impl Topology {
+    /// What `FLEET_TOPOLOGY` says: `standalone` (or nothing), `sentinel` or `cluster`.
+    ///
+    /// # Panics
+    /// If it says anything else.
+    pub fn chosen() -> Self {
+        match std::env::var(TOPOLOGY).as_deref() {
+            Err(_) | Ok("" | "standalone") => Self::Standalone,
+            Ok("sentinel") => Self::Sentinel,
+            Ok("cluster") => Self::Cluster,
+            Ok(other) => panic!("{TOPOLOGY} is standalone, sentinel or cluster, not {other:?}"),
+        }
+    }
+}
+
+/// What a Redis is to be like, before it is started.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// Which servers there are.
+    pub topology: Topology,
+    /// How long a server is silent until the others take it for dead and
+    /// replace it: `down-after-milliseconds`, `cluster-node-timeout`.
+    pub patience: Duration,
+    /// Whether connections are encrypted.
+    pub tls: Tls,
+    /// Lines of an ACL file (`user … on >… …`): nobody else is let in, except
+    /// the servers among themselves and the test.
+    pub users: Option<String>,
+}
+
+impl Setup {
+    /// In clear, open to everybody, and patient enough that a busy machine
+    /// causes no failover.
+    pub fn of(topology: Topology) -> Self {
+        Self {
+            topology,
+            patience: Duration::from_secs(10),
+            tls: Tls::Off,
+            users: None,
+        }
+    }
+
+    /// One that replaces a dead server after a second or so.
+    pub fn quick_to_fail_over(topology: Topology) -> Self {
+        Self {
+            patience: Duration::from_millis(1000),
+            ..Self::of(topology)
+        }
+    }
+}
+
+/// Servers on free ports of the loopback interface, their append-only files in a
+/// folder of their own.
 ///
-/// Killed and started again it finds what it had written.
+/// Killed and started again they find what they had written.
 pub struct PrivateRedis {
-    process: Process,
-    address: SocketAddr,
+    topology: Topology,
+    servers: Vec<Server>,
+    sentinels: Vec<Server>,
+    locks: Locks,
 }
 
 impl PrivateRedis {
-    /// Starts one that keeps its data in `folder`.
+    /// Starts what `FLEET_TOPOLOGY` names, its data in `folder`.
     pub async fn start(folder: &Path) -> Self {
-        let address = free_address();
-        let data = folder.join("redis");
-        std::fs::create_dir_all(&data).expect("the fleet's folder is writable");
-        let args = [
-            "--bind",
-            "127.0.0.1",
-            "--port",
-            &address.port().to_string(),
-            "--dir",
-            &data.to_string_lossy(),
-            "--save",
-            "",
-            "--appendonly",
-            "yes",
-        ];
-        let program = Program {
-            path: "redis-server".into(),
-            args: args.map(str::to_owned).to_vec(),
-            env: std::env::var("PATH")
-                .map(|path| ("PATH".to_owned(), path))
-                .into_iter()
-                .collect(),
+        Self::of(&Setup::of(Topology::chosen()), folder).await
+    }
+
+    /// Starts servers, their data in `folder`, and waits until all can be written to.
+    ///
+    /// # Panics
+    /// If they cannot be started.
+    pub async fn of(setup: &Setup, folder: &Path) -> Self {
+        let locks = Locks::new(setup, folder);
+        let (servers, sentinels) = match setup.topology {
+            Topology::Standalone => {
+                let lines = ["appendonly yes".to_owned()];
+                (vec![Server::new("redis-0", &lines, &locks, folder)], vec![])
+            }
+            Topology::Sentinel => sentinel::servers(setup, &locks, folder),
+            Topology::Cluster => (cluster::servers(setup, &locks, folder), vec![]),
         };
         let redis = Self {
-            process: Process::new("redis", program, folder),
-            address,
+            topology: setup.topology,
+            servers,
+            sentinels,
+            locks,
         };
         redis.restart().await;
         redis
     }
 
-    /// Starts it again after it was killed, and waits until it has read its file.
+    /// Kills every server and sentinel.
+    pub fn kill(&self) {
+        for process in self.processes() {
+            process.kill();
+        }
+    }
+
+    /// Starts those that do not run, and waits until commands are served.
     pub async fn restart(&self) {
-        self.process.spawn();
-        until("Redis answers", async || {
-            assert!(
-                self.process.is_running(),
-                "redis-server ended:\n{}",
-                self.process.tail()
-            );
-            self.answers()
+        for process in self.processes() {
+            if !process.is_running() {
+                process.spawn();
+            }
+        }
+        self.serves().await;
+    }
+
+    /// Waits until commands are served wherever clients will look.
+    pub async fn serves(&self) {
+        until("Redis serves", async || {
+            for process in self.processes() {
+                process.assert_running();
+            }
+            match self.topology {
+                Topology::Standalone => self.servers[0].answers(),
+                Topology::Sentinel => sentinel::serves(&self.servers, &self.sentinels),
+                Topology::Cluster => cluster::serves(&self.servers),
+            }
         })
         .await;
     }
 
+    /// Waits until every replica holds what its master holds, and goes on to.
+    pub async fn replicates(&self) {
+        until("replicas follow", async || {
+            let follows = |server: &Server| {
+                server
+                    .replication()
+                    .is_some_and(|of| of.role == "master" || of.follows)
+            };
+            self.servers.iter().all(follows)
+        })
+        .await;
+    }
+
+    /// Freezes every server and sentinel: they keep their sockets and do nothing.
+    pub fn freeze(&self) {
+        for process in self.processes() {
+            process.freeze();
+        }
+    }
+
+    /// Lets them go on after [`PrivateRedis::freeze`].
+    pub fn thaw(&self) {
+        for process in self.processes() {
+            process.thaw();
+        }
+    }
+
     /// Where processes find it.
     pub fn url(&self) -> String {
-        format!("redis://{}", self.address)
+        self.url_by(None, |address| address)
     }
 
-    /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    /// Where the process finds it that is this user, with this password.
+    pub fn url_as(&self, user: &str, password: &str) -> String {
+        self.url_by(Some((user, password)), |address| address)
     }
 
-    /// The process, to be killed, frozen or read.
-    pub fn process(&self) -> &Process {
-        &self.process
-    }
-
-    /// Whether it serves commands, not only connections.
-    fn answers(&self) -> bool {
-        let ask = || -> std::io::Result<bool> {
-            let mut stream = TcpStream::connect(self.address)?;
-            stream.set_read_timeout(Some(Duration::from_secs(1)))?;
-            stream.write_all(b"PING\r\n")?;
-            let mut answer = [0; 5];
-            stream.read_exact(&mut answer)?;
-            Ok(&answer == b"+PONG")
+    /// The same, with other addresses for its servers.
+    pub(crate) fn url_by(
+        &self,
+        user: Option<(&str, &str)>,
+        by: impl Fn(SocketAddr) -> SocketAddr,
+    ) -> String {
+        let s = if self.locks.tls() { "s" } else { "" };
+        let user = user.map_or_else(String::new, |(user, password)| {
+            format!("{user}:{password}@")
+        });
+        let list = |servers: &[Server]| -> String {
+            let all: Vec<_> = servers
+                .iter()
+                .map(|server| by(server.address()).to_string())
+                .collect();
+            all.join(",")
         };
-        ask().unwrap_or(false)
+        match self.topology {
+            Topology::Standalone => format!("redis{s}://{user}{}", list(&self.servers)),
+            Topology::Sentinel => format!(
+                "redis{s}+sentinel://{user}{}/{}",
+                list(&self.sentinels),
+                sentinel::MASTER
+            ),
+            Topology::Cluster => format!("redis{s}+cluster://{user}{}", list(&self.servers)),
+        }
+    }
+
+    /// A server that takes commands, for clients that know of one only: the
+    /// first master, any node.
+    pub fn address(&self) -> SocketAddr {
+        self.servers[0].address()
+    }
+
+    /// Which kind it is.
+    pub fn topology(&self) -> Topology {
+        self.topology
+    }
+
+    /// Certificates and users.
+    pub fn locks(&self) -> &Locks {
+        &self.locks
+    }
+
+    /// The servers that hold data; masters and primaries first, as they started.
+    pub fn servers(&self) -> &[Server] {
+        &self.servers
+    }
+
+    /// The sentinels, if there are.
+    pub fn sentinels(&self) -> &[Server] {
+        &self.sentinels
+    }
+
+    /// The server that is written to, now, for what is kept under `key`.
+    ///
+    /// # Panics
+    /// If there is none, as during a failover.
+    pub fn master_of(&self, key: &str) -> &Server {
+        self.find_master_of(key)
+            .unwrap_or_else(|| panic!("nobody serves {key}"))
+    }
+
+    /// The server that is written to, now, for what is kept under `key`, if those
+    /// who decide that agree.
+    pub fn find_master_of(&self, key: &str) -> Option<&Server> {
+        let address = match self.topology {
+            Topology::Standalone => self.servers[0].address(),
+            Topology::Sentinel => sentinel::master(&self.sentinels)?,
+            Topology::Cluster => cluster::owner(&self.servers, cluster::slot(key))?,
+        };
+        let mut servers = self.servers.iter();
+        servers.find(|server| server.address() == address)
+    }
+
+    /// Asks the server that is written to for what is kept under `key`.
+    ///
+    /// # Errors
+    /// If there is none, or it refuses.
+    pub fn ask<T: FromRedisValue>(&self, key: &str, words: &[&str]) -> RedisResult<T> {
+        self.master_of(key).ask(words)
+    }
+
+    /// Gives the slot of `key`, and all that is in it, to another primary of the
+    /// Cluster, and returns that one.
+    ///
+    /// # Panics
+    /// If this is no Cluster, or a server refuses.
+    pub fn move_slot_of(&self, key: &str) -> &Server {
+        cluster::move_slot(&self.servers, cluster::slot(key), &self.locks)
+    }
+
+    /// Every process, those that decide about others first.
+    pub(crate) fn processes(&self) -> impl Iterator<Item = &Process> {
+        let all = self.sentinels.iter().chain(&self.servers);
+        all.map(Server::process)
+    }
+
+    /// Where each of them listens for clients.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        let all = self.sentinels.iter().chain(&self.servers);
+        all.map(Server::address)
     }
 }
 
@@ -123,23 +326,102 @@ pub fn free_address() -> SocketAddr {
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn redis_killed_and_restarted_has_its_data() {
+    /// Starts one, uses it, and removes what it kept.
+    async fn with(setup: Setup, run: impl AsyncFnOnce(&PrivateRedis)) {
         let folder = crate::fleet::folder();
-        let redis = PrivateRedis::start(&folder).await;
-        let say = |command: &str| {
-            let mut stream = TcpStream::connect(redis.address()).unwrap();
-            stream.write_all(command.as_bytes()).unwrap();
-            let mut answer = [0; 64];
-            let n = stream.read(&mut answer).unwrap();
-            String::from_utf8_lossy(&answer[..n]).into_owned()
-        };
-        assert_eq!(say("SET bell rung\r\n"), "+OK\r\n");
-        redis.process().kill();
-        assert!(!redis.process().is_running());
-        redis.restart().await;
-        assert_eq!(say("GET bell\r\n"), "$4\r\nrung\r\n");
+        let redis = PrivateRedis::of(&setup, &folder).await;
+        run(&redis).await;
         drop(redis);
         std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    async fn keeps_its_data(topology: Topology) {
+        with(Setup::of(topology), async |redis| {
+            let () = redis.ask("bell", &["SET", "bell", "rung"]).unwrap();
+            redis.kill();
+            assert!(redis.processes().all(|process| !process.is_running()));
+            redis.restart().await;
+            let kept: String = redis.ask("bell", &["GET", "bell"]).unwrap();
+            assert_eq!(kept, "rung");
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn redis_killed_and_restarted_has_its_data() {
+        keeps_its_data(Topology::Standalone).await;
+    }
+
+    #[tokio::test]
+    async fn a_master_and_sentinels_killed_and_restarted_have_their_data() {
+        keeps_its_data(Topology::Sentinel).await;
+    }
+
+    #[tokio::test]
+    async fn a_cluster_killed_and_restarted_has_its_data() {
+        keeps_its_data(Topology::Cluster).await;
+    }
+
+    /// Kills who serves a key, and finds its value at another.
+    async fn replaces_the_dead(setup: Setup) {
+        with(setup, async |redis| {
+            redis.replicates().await;
+            let () = redis.ask("bell", &["SET", "bell", "rung"]).unwrap();
+            let dead = redis.master_of("bell");
+            let _: i64 = dead.ask(&["WAIT", "1", "1000"]).unwrap();
+            dead.process().kill();
+            until("another serves", async || {
+                redis
+                    .find_master_of("bell")
+                    .is_some_and(|heir| heir.address() != dead.address())
+            })
+            .await;
+            let kept: String = redis.ask("bell", &["GET", "bell"]).unwrap();
+            assert_eq!(kept, "rung");
+            redis.restart().await;
+            redis.replicates().await;
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn sentinels_replace_a_master_that_died() {
+        replaces_the_dead(Setup::quick_to_fail_over(Topology::Sentinel)).await;
+    }
+
+    #[tokio::test]
+    async fn a_cluster_replaces_a_primary_that_died() {
+        replaces_the_dead(Setup::quick_to_fail_over(Topology::Cluster)).await;
+    }
+
+    #[tokio::test]
+    async fn locked_servers_replace_each_other_too() {
+        for topology in [Topology::Sentinel, Topology::Cluster] {
+            replaces_the_dead(Setup {
+                tls: Tls::Mutual,
+                users: Some("user someone on >hush -@all +ping\n".to_owned()),
+                ..Setup::quick_to_fail_over(topology)
+            })
+            .await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_slot_moves_with_what_is_in_it() {
+        with(Setup::of(Topology::Cluster), async |redis| {
+            let () = redis.ask("bell", &["SET", "bell", "rung"]).unwrap();
+            let before = redis.master_of("bell").address();
+            let now = redis.move_slot_of("bell");
+            assert_ne!(before, now.address());
+            let kept: String = now.ask(&["GET", "bell"]).unwrap();
+            assert_eq!(kept, "rung");
+            until("all know it", async || {
+                redis
+                    .find_master_of("bell")
+                    .is_some_and(|owner| owner.address() == now.address())
+            })
+            .await;
+        })
+        .await;
     }
 }

@@ -64,15 +64,15 @@ impl Fleet {
         self.publish(&channel, &frame.to_string()).await;
     }
 
-    /// Publishes on a channel of its Redis; how many listen to it.
+    /// Publishes on a channel of its Redis.
     ///
     /// # Panics
     /// If Redis is not there.
-    pub async fn publish(&self, channel: &str, text: &str) -> u64 {
+    pub async fn publish(&self, channel: &str, text: &str) {
         let mut publish = cmd("PUBLISH");
         publish.arg(channel).arg(text);
-        let heard = self.commands().query(&publish).await;
-        heard.expect("Redis is there")
+        let published = self.commands().query::<u64>(&publish).await;
+        published.expect("Redis is there");
     }
 
     /// Sets a key of [`HOST`], such as `kvcache:userMutings:u1`.

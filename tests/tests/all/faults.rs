@@ -60,7 +60,7 @@ async fn nothing_accepted_is_lost_when_processes_are_killed() {
     fleet.worker(0).kill();
     fleet.worker(0).start().await;
     stretch().await;
-    fleet.redis().process().kill();
+    fleet.redis().kill();
     fleet.redis().restart().await;
     stretch().await;
     fleet.gateway(1).kill();

@@ -1,19 +1,13 @@
 //! A Redis that has used up its memory.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
-
 use serde_json::json;
 use tests::{Fleet, Upgrade};
 
-/// Lets Redis have so many bytes; 0 stands for all there are.
-fn allow(fleet: &Fleet, bytes: u32) {
-    let mut stream = TcpStream::connect(fleet.redis().address()).unwrap();
-    let command = format!("CONFIG SET maxmemory {bytes}\r\n");
-    stream.write_all(command.as_bytes()).unwrap();
-    let mut answer = [0; 5];
-    stream.read_exact(&mut answer).unwrap();
-    assert_eq!(&answer, b"+OK\r\n");
+/// Lets each server have so many bytes; 0 stands for all there are.
+fn allow(fleet: &Fleet, bytes: &str) {
+    for server in fleet.redis().servers() {
+        let () = server.ask(&["CONFIG", "SET", "maxmemory", bytes]).unwrap();
+    }
 }
 
 #[tokio::test]
@@ -25,7 +19,7 @@ async fn a_full_redis_refuses_pushes_and_still_notes_deliveries() {
     let before = fleet.push("ada", "accepted").await;
     assert_eq!(socket.json().await["message"], "accepted");
 
-    allow(&fleet, 1);
+    allow(&fleet, "1");
     let refused = json!({ "recipients": ["ada"], "message": "refused" });
     let push = "mutation($input: MessageInput!) {
         pushMessage(input: $input) { item { id } error { code } } }";
@@ -38,7 +32,7 @@ async fn a_full_redis_refuses_pushes_and_still_notes_deliveries() {
     socket.acknowledge(&[before["id"].as_str().unwrap()]).await;
     fleet.settled(&before["id"], "DELIVERED").await;
 
-    allow(&fleet, 0);
+    allow(&fleet, "0");
     fleet.push("ada", "accepted again").await;
     assert_eq!(socket.json().await["message"], "accepted again");
     let all = "{ messages { items { message } } }";

@@ -14,7 +14,7 @@ async fn a_killed_test_leaves_no_process_behind() {
     std::fs::create_dir_all(&folder).unwrap();
     if std::env::var_os(VICTIM).is_some() {
         let redis = tests::redis::PrivateRedis::start(&folder).await;
-        println!("\nredis {}", redis.process().pid());
+        println!("\nredis {}", redis.servers()[0].process().pid());
         std::future::pending::<()>().await;
     }
     let mut victim = Command::new(std::env::current_exe().unwrap())

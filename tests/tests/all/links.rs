@@ -275,7 +275,7 @@ async fn without_redis_sockets_stay_and_new_ones_are_asked_to_come_back() {
     hears(&mut raw, &["accepted 1"]).await;
     let waiting = fleet.push("away", "accepted 2").await;
 
-    fleet.redis().process().kill();
+    fleet.redis().kill();
     until("the node shows it", async || {
         ready(gateway).await == (200, "degraded".into(), "degraded".into())
     })

@@ -67,7 +67,7 @@ async fn a_worker_outlives_its_redis_and_complains_once() {
         .await;
     let worker = fleet.worker(0);
     let ready = async |status| worker.ready().await.map(|(status, _)| status) == Some(status);
-    fleet.redis().process().kill();
+    fleet.redis().kill();
     until("the worker is not ready", async || ready(503).await).await;
     let failures = "carillon_worker_failures_total{task=\"sweep\"}";
     until("it tries again", async || {

@@ -119,7 +119,7 @@ async fn what_a_client_counts_is_taken_and_dropped() {
 async fn without_redis_a_client_is_told_to_come_back() {
     let fleet = api().await;
     let token = fleet.person("ada").await;
-    fleet.redis().process().kill();
+    fleet.redis().kill();
     let answer = fleet
         .annotation_api("GET", "/api/profile", Some(&token), None)
         .await;

@@ -141,7 +141,7 @@ async fn what_the_schema_does_not_know_is_bad_input() {
 async fn nothing_internal_is_told_when_redis_is_away() {
     let fleet = api().await;
     fleet.push("ann", "while it was there").await;
-    fleet.redis().process().kill();
+    fleet.redis().kill();
     let list = "{ messages { items { id } } }";
     let answer = fleet.graphql(list, json!({})).await;
     assert_eq!(code(&answer), "UNAVAILABLE");
@@ -238,7 +238,7 @@ async fn a_mutation_nobody_waits_for_is_written_down_too() {
     let fleet = api().await;
     fleet.push("ann", "so the key is known").await;
     let asked = fleet.api().metric("carillon_api_auth_total").await;
-    fleet.redis().process().freeze();
+    fleet.redis().freeze();
     let body = r#"{"query":"mutation { pushMessage(input: {recipients: [\"ann\"], message: \"hung up\"}) { item { id } } }"}"#;
     let request = format!(
         "POST /graphql HTTP/1.1\r\nhost: api\r\nx-api-key: {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
@@ -257,7 +257,7 @@ async fn a_mutation_nobody_waits_for_is_written_down_too() {
         fleet.api().metric(abandoned).await == 1.0
     })
     .await;
-    fleet.redis().process().thaw();
+    fleet.redis().thaw();
     assert!(fleet.api().output().contains("pushMessage: abandoned"));
 }
 

@@ -142,7 +142,7 @@ async fn while_redis_is_away_nobody_knows_and_repeating_is_safe() {
     let key = Some(fleet.access_key());
     // The key is known from then on.
     assert_eq!(post(&fleet, key, b"{}").await.0, 200);
-    fleet.redis().process().kill();
+    fleet.redis().kill();
     let (status, answer) = post(&fleet, key, body.as_bytes()).await;
     assert_eq!(
         (status, &answer["error"]["code"]),

@@ -1,0 +1,162 @@
+//! One `redis-server`, or one sentinel, and a way to talk to it that nothing in
+//! the network can disturb: its Unix socket.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use redis::{FromRedisValue, InfoDict, RedisResult};
+
+use super::free_address;
+use super::locks::Locks;
+use crate::process::{Process, Program};
+
+/// How long it may take to answer a test.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
+
+/// One server.
+pub struct Server {
+    process: Process,
+    address: SocketAddr,
+    socket: PathBuf,
+    sign_in: Option<[&'static str; 3]>,
+}
+
+/// What a server says of its part in replication.
+pub(super) struct Replication {
+    /// `master` or `slave`.
+    pub role: String,
+    /// A replica's: whether it has all of its master's data and a line to it.
+    pub follows: bool,
+}
+
+impl Server {
+    /// A server that holds data, not yet started.
+    pub(super) fn new(name: &str, lines: &[String], locks: &Locks, folder: &Path) -> Self {
+        Self::at(free_address(), name, lines, locks, folder)
+    }
+
+    /// A server that holds data at this address, not yet started.
+    pub(super) fn at(
+        address: SocketAddr,
+        name: &str,
+        lines: &[String],
+        locks: &Locks,
+        folder: &Path,
+    ) -> Self {
+        let mut all = vec![
+            "save \"\"".to_owned(),
+            // Tests ask for faults that no network can be told to have.
+            "enable-debug-command local".to_owned(),
+            "repl-diskless-sync-delay 0".to_owned(),
+        ];
+        all.extend(locks.lines());
+        all.extend_from_slice(lines);
+        let sign_in = locks.test_signs_in();
+        Self::configured(address, name, &all, sign_in, folder)
+    }
+
+    /// A sentinel, not yet started.
+    pub(super) fn sentinel(
+        address: SocketAddr,
+        name: &str,
+        lines: &[String],
+        locks: &Locks,
+        folder: &Path,
+    ) -> Self {
+        let mut all = vec!["sentinel deny-scripts-reconfig yes".to_owned()];
+        all.extend(locks.tls_lines());
+        all.extend_from_slice(lines);
+        Self::configured(address, name, &all, None, folder)
+    }
+
+    fn configured(
+        address: SocketAddr,
+        name: &str,
+        lines: &[String],
+        sign_in: Option<[&'static str; 3]>,
+        folder: &Path,
+    ) -> Self {
+        let data = folder.join(name);
+        std::fs::create_dir_all(&data).expect("the fleet's folder is writable");
+        let socket = data.join("socket");
+        let port = match lines.iter().any(|line| line.starts_with("tls-cert-file")) {
+            true => format!("port 0\ntls-port {}", address.port()),
+            false => format!("port {}", address.port()),
+        };
+        let text = format!(
+            "bind 127.0.0.1\n{port}\nunixsocket {}\ndir {}\n{}\n",
+            socket.display(),
+            data.display(),
+            lines.join("\n")
+        );
+        let file = data.join("redis.conf");
+        std::fs::write(&file, text).expect("the fleet's folder is writable");
+        let mut args = vec![file.to_string_lossy().into_owned()];
+        if name.starts_with("sentinel") {
+            args.push("--sentinel".to_owned());
+        }
+        let program = Program {
+            path: "redis-server".into(),
+            args,
+            env: std::env::var("PATH")
+                .map(|path| ("PATH".to_owned(), path))
+                .into_iter()
+                .collect(),
+        };
+        Self {
+            process: Process::new(name, program, folder),
+            address,
+            socket,
+            sign_in,
+        }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The process, to be killed, frozen or read.
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// Asks it, past all that lies between it and its clients.
+    ///
+    /// # Errors
+    /// If it does not answer, or refuses.
+    pub fn ask<T: FromRedisValue>(&self, words: &[&str]) -> RedisResult<T> {
+        let mut stream = UnixStream::connect(&self.socket)?;
+        stream.set_read_timeout(Some(ANSWERS_WITHIN))?;
+        let mut answer = None;
+        let sign_in = self.sign_in.as_ref().map(<[_; 3]>::as_slice);
+        for words in sign_in.into_iter().chain([words]) {
+            let mut command = redis::Cmd::new();
+            for word in words {
+                command.arg(word);
+            }
+            stream.write_all(&command.get_packed_command())?;
+            let value = redis::Parser::new().parse_value(&mut stream)?;
+            answer = Some(value.extract_error()?);
+        }
+        let answer = answer.expect("something was asked");
+        Ok(redis::from_redis_value(answer)?)
+    }
+
+    /// Whether it serves commands, not only connections.
+    pub fn answers(&self) -> bool {
+        self.ask::<String>(&["PING"]).is_ok()
+    }
+
+    /// What it says of its part in replication, if it answers.
+    pub(super) fn replication(&self) -> Option<Replication> {
+        let info: InfoDict = self.ask(&["INFO", "replication"]).ok()?;
+        Some(Replication {
+            role: info.get("role")?,
+            follows: info.get::<String>("master_link_status").as_deref() == Some("up"),
+        })
+    }
+}
