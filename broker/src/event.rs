@@ -7,6 +7,7 @@
 mod shown;
 
 use std::borrow::Cow;
+use std::fmt;
 use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
@@ -32,8 +33,8 @@ pub const NOTE: &str = "note";
 /// Something that happened, on its way to whoever listens to its topic.
 #[derive(Debug)]
 pub struct Event {
-    /// Where a script stored it; `0-0` if it was published by a script but not
-    /// stored. `None` if it was published directly.
+    /// Where a script stored it, in a ring or in a log of messages; `0-0` if it was
+    /// published by a script but not stored. `None` if it was published directly.
     pub entry: Option<EntryId>,
     /// What happened, in the producer's words.
     pub kind: Box<str>,
@@ -50,7 +51,7 @@ pub struct Event {
 }
 
 /// The id of an entry in a Redis stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EntryId {
     /// Unix milliseconds by Redis' clock.
     pub millis: u64,
@@ -130,8 +131,15 @@ impl Event {
         }
     }
 
+    /// Whether one of our scripts says so of its own accord. What a producer may
+    /// word is kept in a ring, and this in none.
+    pub fn is_our_word(&self) -> bool {
+        self.entry == Some(EntryId::NOWHERE)
+    }
+
     /// What happened to which annotation, if the event tells of one and a script
-    /// published it. Read once, for all who share the event.
+    /// published it; to be believed on the topic of annotations alone. Read once,
+    /// for all who share the event.
     pub fn annotation(&self) -> Option<&Notification> {
         self.shown().map(Shown::notification)
     }
@@ -163,7 +171,14 @@ impl Event {
 }
 
 impl EntryId {
-    fn parse(text: &str) -> Option<Self> {
+    /// Of what is published by a script and not stored.
+    pub const NOWHERE: Self = Self {
+        millis: 0,
+        sequence: 0,
+    };
+
+    /// Reads `<milliseconds>-<sequence>`.
+    pub fn parse(text: &str) -> Option<Self> {
         let (millis, sequence) = text.split_once('-')?;
         Some(Self {
             millis: millis.parse().ok()?,
@@ -221,6 +236,12 @@ pub(crate) fn event_json(
         body,
     };
     serde_json::to_string(&out).expect("text and numbers can always be written as JSON")
+}
+
+impl fmt::Display for EntryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.millis, self.sequence)
+    }
 }
 
 #[cfg(test)]

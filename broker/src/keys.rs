@@ -159,6 +159,11 @@ impl Keys {
         format!("{}:log:{tenant}", self.tagged(partition))
     }
 
+    /// Stream: what was published of late on a tenant's topics in this partition.
+    pub fn ring(&self, partition: Partition, tenant: &Tenant) -> String {
+        format!("{}:rb:{tenant}", self.tagged(partition))
+    }
+
     /// Sorted set: a recipient's pending messages.
     pub fn pending(&self, recipient: &Topic) -> String {
         format!(
@@ -303,10 +308,11 @@ impl Keys {
         self.user(tenant, "")
     }
 
-    /// String: that this event of a producer was published.
-    pub fn ingested(&self, tenant: &Tenant, event: &str) -> String {
-        let (tag, event) = (self.of_people(tenant), topic::encode(event));
-        format!("{tag}:ingested:{tenant}:{event}")
+    /// String: that this event of a producer was published on the topic; spelt as
+    /// [`idempotency`](Self::idempotency) is.
+    pub fn ingested(&self, topic: &Topic, event: &str) -> String {
+        let (tag, event) = (self.tagged(topic.partition()), topic::encode(event));
+        format!("{tag}:ingested:{}:{event}:{topic}", event.len())
     }
 
     /// Stream: where annotation systems of a tenant add events. Those of all

@@ -27,6 +27,9 @@ pub enum CloseReason {
     /// The access token was withdrawn, or its user is gone; who comes back with it
     /// is nobody.
     SignedOut,
+    /// Events that the client asked for were lost, which its protocol has no words
+    /// for: who comes back reads again what there is.
+    Missed,
     /// This node is leaving the cluster; reconnect to another one.
     Draining,
 }
@@ -46,7 +49,8 @@ impl CloseReason {
             // Of our own, so that clients come back, as they would not after 1000 or 1001.
             Self::Expired | Self::SignedOut => Some(4401),
             Self::TooSlow => Some(1013),
-            Self::Draining => Some(1012),
+            // As in a drain: whoever gets this comes back.
+            Self::Missed | Self::Draining => Some(1012),
         }
     }
 
@@ -62,6 +66,7 @@ impl CloseReason {
             Self::Revoked => "revoked",
             Self::Expired => "token expired",
             Self::SignedOut => "signed out",
+            Self::Missed => "events were missed, reconnect",
             Self::Draining => "node is leaving, reconnect",
         }
     }
@@ -80,12 +85,13 @@ impl CloseReason {
             Self::Revoked => "revoked",
             Self::Expired => "expired",
             Self::SignedOut => "signed_out",
+            Self::Missed => "missed",
             Self::Draining => "draining",
         }
     }
 
     /// Every label there is.
-    pub const LABELS: [&'static str; 12] = [
+    pub const LABELS: [&'static str; 13] = [
         "client_left",
         "client_gone",
         "garbled",
@@ -97,6 +103,7 @@ impl CloseReason {
         "revoked",
         "expired",
         "signed_out",
+        "missed",
         "draining",
     ];
 }

@@ -211,7 +211,10 @@ pub enum Answer {
 pub enum Notice<'a> {
     /// The topic is subscribed: nothing published on it from now on is missed.
     Subscribed(&'a Topic),
-    /// The topic is subscribed again; events in between may have been missed.
+    /// The topic is subscribed again: what is kept elsewhere is to be read again.
+    /// Events in between follow, or [`Notice::Gap`] does.
+    Resumed(&'a Topic),
+    /// Events on the topic are lost for good, or may be.
     Gap(&'a Topic),
     /// A tagged frame has been handed to the kernel.
     Flushed(&'a Tag),

@@ -10,7 +10,7 @@ use broker::identity::Authenticator;
 use broker::keys::Keys;
 use broker::link::{Link, LinkMetrics, Wants};
 use broker::messages::{Limits, Messages};
-use broker::misskey::feed::FeedMetrics;
+use broker::misskey::feed::{Feed, FeedMetrics};
 use broker::node::{Node, admin};
 use broker::topology::Redis;
 use prometheus::{IntCounter, Registry};
@@ -156,6 +156,7 @@ async fn serve(
     node.spawn("health", health);
     node.spawn("announcements", health::announce(node.clone(), bus.clone()));
     node.spawn("link", link.run(until_end()));
+    let buses = feeds.iter().map(Feed::state).collect();
     for feed in feeds {
         let (host, state) = (Arc::clone(feed.host()), feed.state());
         let watching = misskeys.clone().watch(host, state, config.link_grace);
@@ -168,6 +169,7 @@ async fn serve(
     node.spawn("misskeys", misskeys.clone().run(told, until_end()));
     node.spawn("marks", marking);
 
+    feeds::heard(buses).await;
     let front = front(
         &config,
         node,

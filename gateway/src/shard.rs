@@ -50,6 +50,8 @@ pub struct ShardSettings {
     pub max_frame: usize,
     /// Bytes kept for a client that does not take them; beyond, it is closed.
     pub max_queue: usize,
+    /// Over this time sockets are closed that are closed together.
+    pub drain_window: Duration,
 }
 
 impl ShardSettings {

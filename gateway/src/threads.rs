@@ -50,6 +50,7 @@ pub(crate) fn berths(
         session: Protocol::EVERY.map(limits),
         max_frame: config.max_frame,
         max_queue: config.max_queue,
+        drain_window: config.drain_window,
     };
     let count = match config.shards {
         0 => thread::available_parallelism().map_or(1, usize::from),
@@ -228,6 +229,7 @@ mod tests {
             session: [limits; Protocol::EVERY.len()],
             max_frame: 1,
             max_queue: 1,
+            drain_window: Duration::ZERO,
         };
         let errands = Errands::default();
         let berth = Berth::new(0, settings, Wants::default(), errands, metrics.clone()).unwrap();

@@ -24,8 +24,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub enum Arrival {
     /// Redis confirmed the topic: from now on nothing published on it is missed.
     Subscribed(Topic),
-    /// The topic is subscribed again; events between may have been missed.
+    /// The topic is subscribed again. Events of a ring that were published in
+    /// between follow, or a [`Gap`](Self::Gap) does; what is kept elsewhere is to
+    /// be read again there.
     Resumed(Topic),
+    /// Events on the topic are lost for good, or may be.
+    Gap(Topic),
     /// Something happened on a topic.
     Event(Topic, Arc<Event>),
 }

@@ -225,11 +225,14 @@ impl Feed {
         Ok(())
     }
 
-    /// From now on nothing is missed; whatever came before may have been.
+    /// From now on nothing is missed; whatever came before may have been, and a bus
+    /// tells nothing twice.
     fn subscribed(&mut self) {
         for (topic, listeners) in &self.wanted {
             let resumed = || Arrival::Resumed(topic.clone());
             self.gathered.collect(*listeners, 0, resumed);
+            let gap = || Arrival::Gap(topic.clone());
+            self.gathered.collect(*listeners, 0, gap);
         }
         self.talk.missed();
         let (host, topics) = (&*self.host.name, self.wanted.len());

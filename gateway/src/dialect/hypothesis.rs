@@ -262,9 +262,10 @@ impl Dialect for Hypothesis {
         }
     }
 
-    fn deliver(&mut self, _topic: &Topic, delivery: &Rc<Delivery>, _now: Timestamp) -> Vec<Effect> {
+    fn deliver(&mut self, topic: &Topic, delivery: &Rc<Delivery>, _now: Timestamp) -> Vec<Effect> {
         match Told::of(delivery) {
-            Told::Annotation(annotated) => {
+            // Elsewhere producers say what they like.
+            Told::Annotation(annotated) if *topic == self.annotations => {
                 let effect = self.annotation(&delivery.event, annotated);
                 effect.into_iter().collect()
             }
@@ -283,7 +284,7 @@ impl Dialect for Hypothesis {
                 let close = ours.then_some(Effect::Close(CloseReason::SignedOut));
                 close.into_iter().collect()
             }
-            Told::Nothing => Vec::new(),
+            Told::Annotation(_) | Told::Nothing => Vec::new(),
         }
     }
 
@@ -301,12 +302,18 @@ impl Dialect for Hypothesis {
     fn notice(&mut self, notice: Notice<'_>, now: Timestamp) -> Vec<Effect> {
         match notice {
             Notice::Subscribed(topic) => self.confirmed(topic),
-            // Annotations of the meantime are missed, as they are by a client that
-            // was away; what the user may read must not be.
-            Notice::Gap(topic) => {
+            // What the user may read must not be missed.
+            Notice::Resumed(topic) => {
                 let viewer = self.viewer.as_mut().filter(|v| v.topic == *topic);
                 let again = viewer.and_then(|viewer| viewer.read_again());
                 again.into_iter().collect()
+            }
+            // Who comes back reads again what was annotated. Who asked for nothing
+            // misses nothing.
+            Notice::Gap(topic) => {
+                let missed = *topic == self.annotations && !self.filter.is_empty();
+                let close = missed.then_some(Effect::Close(CloseReason::Missed));
+                close.into_iter().collect()
             }
             Notice::Woken => self.wake(now).into_iter().collect(),
             Notice::Flushed(_) | Notice::Expired(_) | Notice::News(..) => Vec::new(),

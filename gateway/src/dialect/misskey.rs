@@ -351,17 +351,19 @@ impl Dialect for Misskey {
     fn notice(&mut self, notice: Notice<'_>, now: Timestamp) -> Vec<Effect> {
         let mut effects = Vec::new();
         match notice {
-            Notice::Subscribed(topic) | Notice::Gap(topic) => {
+            Notice::Subscribed(topic) | Notice::Resumed(topic) => {
                 self.share(topic);
                 if topic == self.viewer_topic() {
                     effects.push(self.ask(Question::Viewer));
                 }
                 self.listening(topic, &mut effects);
-                if matches!(notice, Notice::Gap(_)) {
+                if matches!(notice, Notice::Resumed(_)) {
                     self.members_unknown(topic, &mut effects);
                 }
                 self.settle(topic, &mut effects);
             }
+            // The protocol has no word for it; who comes back reads again.
+            Notice::Gap(_) => effects.push(Effect::Close(CloseReason::Missed)),
             Notice::News(topic, news) => self.news(topic, news, &mut effects),
             Notice::Woken => {
                 self.note_overdue(now, &mut effects);

@@ -306,7 +306,8 @@ impl Dialect for Push {
                     Vec::new()
                 }
             }
-            Notice::Gap(_) => match &mut self.catching_up {
+            // The store knows what happened meanwhile, whatever is lost otherwise.
+            Notice::Resumed(_) | Notice::Gap(_) => match &mut self.catching_up {
                 Some(catching_up) => {
                     catching_up.again = true;
                     Vec::new()

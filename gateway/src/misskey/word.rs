@@ -39,7 +39,7 @@ impl Outlet for Misskeys {
                 continue;
             };
             // Only our scripts say this; others could, on topics they may publish on.
-            if event.entry.is_none() || &*event.kind != SIGNED_OUT {
+            if !event.is_our_word() || &*event.kind != SIGNED_OUT {
                 continue;
             }
             if let Ok(word) = serde_json::from_str(event.body.get()) {

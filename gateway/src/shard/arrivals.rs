@@ -107,6 +107,7 @@ impl Shard {
             chain: Chain::EMPTY,
             queue: None,
             opened_at: now.wall,
+            missed: false,
             late: 0,
             turn: self.turns,
             _permit: permit,
@@ -152,6 +153,11 @@ impl Shard {
                 }
             }
             Arrival::Resumed(topic) => {
+                for key in self.hub.missed(topic) {
+                    self.with(key, now, |s, now| s.notice(Notice::Resumed(topic), now));
+                }
+            }
+            Arrival::Gap(topic) => {
                 for key in self.hub.missed(topic) {
                     self.with(key, now, |s, now| s.notice(Notice::Gap(topic), now));
                 }
@@ -247,6 +253,7 @@ impl Shard {
             match due {
                 Due::Beat => self.beat(key, now),
                 Due::Wake => self.with(key, now, |s, now| s.notice(Notice::Woken, now)),
+                Due::Missed => self.close(key, CloseReason::Missed, now),
                 Due::Closed => self.remove(key),
             }
         }

@@ -26,6 +26,8 @@ pub(super) struct Conn {
     /// What the client did not take in earlier turns.
     pub(super) queue: Option<Box<Queue>>,
     pub(super) opened_at: Timestamp,
+    /// Whether it is to be closed for what it missed, when its turn comes.
+    pub(super) missed: bool,
     /// Bytes that came after our close frame.
     pub(super) late: usize,
     /// Tells it from earlier sockets in the same slot.

@@ -6,6 +6,7 @@ use broker::topic::Topic;
 use super::Shard;
 use super::conn::State;
 use super::timers::Due;
+use crate::close::CloseReason;
 use crate::dialect::{Effect, Errand, Notice, Outgoing};
 use crate::errands::Asked;
 use crate::hub::{SessionKey, Subscribed};
@@ -57,6 +58,7 @@ impl Shard {
                         .add(now.steady + at.since(now.wall), Due::Wake, key);
                 }
                 Effect::Count(tally) => self.metrics.tally(tally),
+                Effect::Close(CloseReason::Missed) => self.close_in_turn(key, now),
                 Effect::Close(reason) => self.close(key, reason, now),
             }
         }

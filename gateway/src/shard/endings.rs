@@ -92,6 +92,19 @@ impl Shard {
         }
     }
 
+    /// Ends a session that missed something some time within the window of a drain:
+    /// what many missed together must not bring them all back together.
+    pub(super) fn close_in_turn(&mut self, key: SessionKey, now: Now) {
+        let window = self.settings.drain_window;
+        let Some(conn) = self.open_conn(key) else {
+            return;
+        };
+        if !std::mem::replace(&mut conn.missed, true) {
+            let wait = window.mul_f64(rand::random::<f64>());
+            self.timers.add(now.steady + wait, Due::Missed, key);
+        }
+    }
+
     pub(super) fn begin_drain(&mut self, window: Duration, now: Now) {
         let mut left: Vec<_> = self.conns.iter().map(|(slot, _)| self.key(slot)).collect();
         left.shuffle(&mut rand::rng());

@@ -16,6 +16,8 @@ pub(super) enum Due {
     Beat,
     /// Its dialect asked to be woken.
     Wake,
+    /// It is its turn among those who missed something.
+    Missed,
     /// The client had its time to answer our close frame.
     Closed,
 }

@@ -3,15 +3,17 @@
 //! That a report was published is remembered in the script that publishes it,
 //! so it may come again by any way, and as often as its sender is in doubt.
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use redis::Script;
 
 use super::{Report, What};
 use crate::error::Error;
 use crate::event::event_json;
-use crate::keys::Keys;
+use crate::keys::{Keys, Partition};
 use crate::topic::Tenant;
 use crate::topology::Redis;
 use crate::{annotation, people};
@@ -22,8 +24,15 @@ const MEMORY: Duration = Duration::from_secs(24 * 3600);
 /// does nothing else meanwhile.
 const MOST_AT_ONCE: usize = 32;
 const MOST_BYTES_AT_ONCE: usize = 512 * 1024;
+/// Says that an event goes into the ring of its topic.
+const KEPT: &str = "kept";
 
-static PUBLISH: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("publish.lua")));
+static PUBLISH: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(concat!(
+        include_str!("../../ring.lua"),
+        include_str!("publish.lua")
+    ))
+});
 
 /// Publishes what annotation systems report. Cheap to clone.
 #[derive(Clone)]
@@ -66,60 +75,95 @@ impl Ingest {
         Self { redis, keys }
     }
 
-    /// Publishes reports of a tenant's system in their order, until Redis fails.
+    /// Publishes reports of a tenant's system until Redis fails; those that live
+    /// in one partition in their order, as all on one topic do.
     pub async fn publish(&self, tenant: &Tenant, reports: &[&Report]) -> Progress {
         let mut progress = Progress::default();
         let events: Vec<Event> = reports.iter().map(|r| self.event(tenant, r)).collect();
         let mut rest = events.into_iter().peekable();
-        while rest.peek().is_some() {
-            let (mut call, mut count, mut bytes) = (PUBLISH.prepare_invoke(), 0, 0);
-            call.arg(MEMORY.as_secs());
+        while progress.failed.is_none() && rest.peek().is_some() {
+            let (mut some, mut bytes) = (Vec::new(), 0);
             while let Some(event) = rest.next_if(|event| {
-                let room = count < MOST_AT_ONCE && bytes + event.json.len() <= MOST_BYTES_AT_ONCE;
-                count == 0 || room
+                let room =
+                    some.len() < MOST_AT_ONCE && bytes + event.json.len() <= MOST_BYTES_AT_ONCE;
+                some.is_empty() || room
             }) {
-                count += 1;
                 bytes += event.json.len();
-                call.key(event.known);
-                call.arg(event.channel).arg(event.mark).arg(event.json);
+                some.push(event);
             }
-            match self.redis.invoke::<Vec<bool>>(&call).await {
-                Ok(published) if published.len() == count => {
-                    let outcomes = published.into_iter().map(|new| match new {
-                        true => Outcome::Published,
-                        false => Outcome::Repeated,
-                    });
-                    progress.outcomes.extend(outcomes);
-                }
-                Ok(_) => {
-                    progress.failed = Some(Error::Corrupt("answer of a script"));
-                    break;
-                }
-                Err(error) => {
-                    progress.failed = Some(error);
-                    break;
+            for outcome in self.publish_some(&some).await {
+                match outcome {
+                    Ok(outcome) => progress.outcomes.push(outcome),
+                    Err(error) => {
+                        progress.failed = error;
+                        break;
+                    }
                 }
             }
         }
         progress
     }
 
+    /// What becomes of each. An error is told once of all that share it.
+    async fn publish_some(&self, events: &[Event]) -> Vec<Result<Outcome, Option<Error>>> {
+        let mut groups = BTreeMap::<Partition, Vec<usize>>::new();
+        for (at, event) in events.iter().enumerate() {
+            groups.entry(event.partition).or_default().push(at);
+        }
+        // They travel together.
+        let calls = groups.into_values().map(|places| async {
+            let mut call = PUBLISH.prepare_invoke();
+            call.arg(MEMORY.as_secs());
+            for &at in &places {
+                let event = &events[at];
+                call.key(&event.known).key(&event.ring);
+                call.arg(&event.channel).arg(event.mark).arg(&event.json);
+            }
+            let answer = self.redis.invoke::<Vec<bool>>(&call).await;
+            let answer = answer.and_then(|published| match published.len() == places.len() {
+                true => Ok(published),
+                false => Err(Error::Corrupt("answer of a script")),
+            });
+            (places, answer)
+        });
+        let mut outcomes: Vec<_> = events.iter().map(|_| Err(None)).collect();
+        for (places, answer) in join_all(calls).await {
+            match answer {
+                Ok(published) => {
+                    for (at, new) in places.into_iter().zip(published) {
+                        outcomes[at] = Ok(match new {
+                            true => Outcome::Published,
+                            false => Outcome::Repeated,
+                        });
+                    }
+                }
+                Err(error) => outcomes[places[0]] = Err(Some(error)),
+            }
+        }
+        outcomes
+    }
+
     fn event(&self, tenant: &Tenant, report: &Report) -> Event {
-        // What stands in front of what only scripts may tell.
-        let ours = "0-0 ";
+        let annotations = annotation::topic(tenant);
         let (topic, mark, json) = match &report.what {
             What::Annotation(notification) => {
                 let json = event_json(annotation::ANNOTATION, Some(notification), None);
-                (annotation::topic(tenant), ours, json)
+                (annotations.clone(), KEPT, json)
             }
             What::Membership { userid, change } => {
                 let json = event_json(people::MEMBERSHIP, Some(change), None);
-                (people::topic(tenant, userid), ours, json)
+                // Who was not told of it reads again what groups the user is in.
+                (people::topic(tenant, userid), "0-0 ", json)
             }
-            What::Told { topic, event } => (topic.clone(), "", event.clone()),
+            What::Told { topic, event } => (topic.clone(), KEPT, event.clone()),
         };
+        // One script notes that it was published and publishes it.
+        let home = if mark == KEPT { &topic } else { &annotations };
+        let partition = home.partition();
         Event {
-            known: self.keys.ingested(tenant, &report.id),
+            partition,
+            known: self.keys.ingested(home, &report.id),
+            ring: self.keys.ring(partition, tenant),
             channel: self.keys.channel(&topic),
             mark,
             json,
@@ -129,7 +173,9 @@ impl Ingest {
 
 /// A report as the script gets it.
 struct Event {
+    partition: Partition,
     known: String,
+    ring: String,
     channel: String,
     mark: &'static str,
     json: String,

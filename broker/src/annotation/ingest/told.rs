@@ -1,6 +1,6 @@
 //! Events whose sender names the topic: a user's, a note's, or a channel's other
-//! than that of annotations. They are published as anybody could, so that nobody
-//! takes them for a membership or an annotation that was checked.
+//! than that of annotations. Nobody takes them for a membership, which a ring keeps
+//! none of, or for an annotation, which has a channel of its own.
 
 use std::borrow::Cow;
 use std::collections::HashMap;

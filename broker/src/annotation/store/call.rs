@@ -18,12 +18,12 @@ macro_rules! scripts {
 }
 
 scripts! {
-    CREATE = ["common.lua", "document.lua", "render.lua", "write.lua", "create.lua"];
-    UPDATE = ["common.lua", "document.lua", "render.lua", "write.lua", "update.lua"];
-    DELETE = ["common.lua", "document.lua", "render.lua", "write.lua", "delete.lua"];
-    MODERATE = ["common.lua", "document.lua", "render.lua", "moderate.lua"];
+    CREATE = ["../../ring.lua", "common.lua", "document.lua", "render.lua", "write.lua", "create.lua"];
+    UPDATE = ["../../ring.lua", "common.lua", "document.lua", "render.lua", "write.lua", "update.lua"];
+    DELETE = ["../../ring.lua", "common.lua", "document.lua", "render.lua", "write.lua", "delete.lua"];
+    MODERATE = ["../../ring.lua", "common.lua", "document.lua", "render.lua", "moderate.lua"];
     FLAG = ["common.lua", "flag.lua"];
-    READ = ["common.lua", "document.lua", "render.lua", "read.lua"];
+    READ = ["../../ring.lua", "common.lua", "document.lua", "render.lua", "read.lua"];
     ROWS = ["common.lua", "rows.lua"];
     EXPAND = ["common.lua", "document.lua", "expand.lua"];
 }
@@ -45,6 +45,7 @@ impl Call {
             .key(keys.annotation_indexes_begin(tenant))
             .key(keys.groups_begin(tenant))
             .key(keys.users_begin(tenant))
+            .key(keys.ring(topic(tenant).partition(), tenant))
             .arg(keys.channel(&topic(tenant)))
             .arg(&*links.app)
             .arg(links.bouncer.as_deref().unwrap_or_default())

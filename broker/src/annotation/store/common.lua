@@ -11,10 +11,12 @@
 --         number of the newest.
 --   ix    the keys of indexes begin with it: sorted sets of ids by creation.
 --   group, user  the keys of groups and users begin with them.
+--   ring  where events are kept for a while.
 -- Times are microseconds by Redis' clock.
 
 local place = {
   an = KEYS[1], doc = KEYS[2], uris = KEYS[3], ix = KEYS[4], group = KEYS[5], user = KEYS[6],
+  ring = KEYS[7],
 }
 local site = { channel = ARGV[1], app = ARGV[2], bouncer = ARGV[3], authority = ARGV[4] }
 

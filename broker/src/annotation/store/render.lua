@@ -92,7 +92,6 @@ local function publish(action, a, client)
     end
   end
   local body = notification(action, a, scope_keys, client)
-  redis.call('PUBLISH', site.channel, string.format('0-0 {"v":1,"type":"annotation","ts":%.0f,"body":',
-    math.floor(now() / 1000)) .. body .. '}')
+  publish_in_ring(place.ring, site.channel, '{"v":1,"type":"annotation","body":' .. body .. '}')
   return { 'done', body }
 end

@@ -70,6 +70,7 @@ impl Fed {
                 format!("{topic} {} {}", event.kind, event.body.get())
             }
             Arrival::Resumed(topic) => format!("{topic} resumed"),
+            Arrival::Gap(topic) => format!("{topic} gap"),
             Arrival::Subscribed(topic) => format!("{topic} subscribed"),
         };
         batch.arrivals.iter().map(short).collect()
@@ -276,7 +277,8 @@ async fn a_lost_connection_is_made_again_and_everybody_told() {
         fed.want(of_others);
     }
     server.restart();
-    assert_eq!(fed.arrives().await, ["acme:user:u1 resumed"]);
+    let expected = ["acme:user:u1 resumed", "acme:user:u1 gap"];
+    assert_eq!(fed.arrives().await, expected);
     assert_eq!(fed.is_told().await, Internal::Gap);
     fed.state.wait_for(|s| *s == LinkState::Up).await.unwrap();
     publish(

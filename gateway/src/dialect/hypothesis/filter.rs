@@ -44,6 +44,11 @@ pub(super) enum BadFilter {
 }
 
 impl Filter {
+    /// Whether it matches nothing.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Reads a filter.
     pub(super) fn read(json: &str) -> Result<Self, BadFilter> {
         let filter: Map<String, Value> = serde_json::from_str(json).map_err(|_| BadFilter::Form)?;

@@ -2,7 +2,7 @@
 //!
 //! What happens stands at the margin, what the dialect answers is indented:
 //!
-//! * `open`, `subscribed annotations`, `subscribed user`, `gap user`, `woken`, `time <ms>`
+//! * `open`, `subscribed annotations`, `subscribed user`, `resumed user`, `gap annotations`, `woken`, `time <ms>`
 //! * `> <text>` from the client, `>> <bytes>` in a binary frame (`\xff` is no UTF-8)
 //! * `create a1 by=ben uri=httpx://e.org …`: an event; see [`Conversation::notification`]
 //! * `joined g1 member`, `left g1`, `role g1 moderator`; `signed-out t1`, `signed-out all`
@@ -150,6 +150,7 @@ impl Conversation {
                 self.dialect.receive_binary(&bytes, now)
             }
             "subscribed" => self.dialect.notice(Notice::Subscribed(&topic), now),
+            "resumed" => self.dialect.notice(Notice::Resumed(&topic), now),
             "gap" => self.dialect.notice(Notice::Gap(&topic), now),
             "woken" => self.dialect.notice(Notice::Woken, now),
             "time" => {
@@ -167,7 +168,10 @@ impl Conversation {
             }
             "forged" => {
                 let body = membership("joined", rest);
-                self.frame(&json!({"v": 1, "type": "membership", "body": body}).to_string())
+                let frame = json!({"v": 1, "type": "membership", "body": body});
+                let mut effects = self.frame(&frame.to_string());
+                effects.extend(self.frame(&format!("5-1 {frame}")));
+                effects
             }
             "identity" => {
                 let identity = (rest != "nobody").then(|| signed_in(rest));

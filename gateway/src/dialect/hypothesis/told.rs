@@ -47,15 +47,13 @@ impl Told {
     }
 
     fn read(event: &Event) -> Self {
-        // Whoever may only PUBLISH must not let anybody into a group.
-        if event.entry.is_none() {
-            return Self::Nothing;
-        }
         let body = event.body.get();
         let read = match &*event.kind {
             ANNOTATION => event
                 .annotation()
                 .map(|_| Self::Annotation(Annotated::default())),
+            // No producer may let anybody into a group.
+            _ if !event.is_our_word() => None,
             MEMBERSHIP => serde_json::from_str(body).ok().map(|change| {
                 let frame = session_change(&change);
                 Self::Membership(change, frame)

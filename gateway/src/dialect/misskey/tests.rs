@@ -4,7 +4,7 @@
 //!
 //! * `> <text>` from the client, `>> <text>` in a binary frame (`\xff` is no UTF-8)
 //! * `@ <topic> <event>`: `@ note:n1 {"type":"deleted","body":{…}}`
-//! * `confirmed <topic>`, `gap <topic>`, `woken`, `time <ms>`
+//! * `confirmed <topic>`, `resumed <topic>`, `gap <topic>`, `woken`, `time <ms>`
 //! * `allowed`, `refused`, `members u1 u2`, `note <id> <json>`: answers to questions
 //! * `viewer <words>`, the answer or (`news <topic> viewer …`) news; see [`viewer`]
 //! * `relay`, `relayed <text>`, `relay-ended`: what comes of asking for a relay
@@ -218,6 +218,7 @@ impl Conversation {
             }
             "@" => dialect.deliver(&topic(first), &delivery(more), now),
             "confirmed" => dialect.notice(Notice::Subscribed(&topic(rest)), now),
+            "resumed" => dialect.notice(Notice::Resumed(&topic(rest)), now),
             "gap" => dialect.notice(Notice::Gap(&topic(rest)), now),
             "woken" => dialect.notice(Notice::Woken, now),
             "time" => {

@@ -29,6 +29,15 @@ create a4
 }
 
 #[test]
+fn who_missed_annotations_they_asked_for_is_to_come_back() {
+    check(
+        &mut anonymous(),
+        &format!("gap annotations\n> {EVERYTHING}\n    want 1\ngap annotations\n    close Missed"),
+    );
+    assert_eq!(CloseReason::Missed.code(), Some(1012));
+}
+
+#[test]
 fn a_filter_that_cannot_be_used_leaves_the_one_before() {
     check(
         &mut anonymous(),

@@ -78,7 +78,7 @@ create a1 group=g1:members
     suppressed Permission
 create a1 group=g2:members
     tells create a1 as reader
-gap user
+resumed user
     ask identity
 identity nobody
     close SignedOut
@@ -90,7 +90,7 @@ identity nobody
 #[test]
 fn an_answer_that_may_be_older_than_a_change_is_asked_for_again() {
     let mut socket = ada("g1=member", false);
-    check(&mut socket, "gap user\n    ask identity");
+    check(&mut socket, "resumed user\n    ask identity");
     socket.tell("left g1");
     check(
         &mut socket,
@@ -102,9 +102,9 @@ create a1 group=g1:members
 identity g1=member
 create a1 group=g1:members
     tells create a1 as reader
-gap user
+resumed user
     ask identity
-gap user
+resumed user
 identity
     ask identity
 create a1 group=g1:members
@@ -118,12 +118,12 @@ fn the_groups_of_the_beginning_stay_in_the_original() {
     check(
         &mut ada("g1=member", true),
         r"
-gap user
+resumed user
     ask identity
 identity
 create a1 group=g1:members client=tab
     tells create a1 as reader
-gap user
+resumed user
     ask identity
 identity nobody
     close SignedOut
@@ -193,7 +193,7 @@ identity {groups}
         ),
     );
     ada.publish("membership", &membership("left", "g1"));
-    let effects = ada.dialect.notice(Notice::Gap(&ada.user), ada.now);
+    let effects = ada.dialect.notice(Notice::Resumed(&ada.user), ada.now);
     let [Effect::Ask(Errand::Identity(known))] = &*effects else {
         panic!("{effects:?}")
     };

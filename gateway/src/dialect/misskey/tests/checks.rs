@@ -170,15 +170,15 @@ fn a_list_is_read_anew_when_its_changes_may_have_been_missed() {
 > {"type":"connect","body":{"channel":"userList","id":"a","params":{"listId":"L1"}}}
 + channel:userListStream:L1
 ? List("L1")
-gap channel:userListStream:L1
-gap channel:userListStream:L1
+resumed channel:userListStream:L1
+resumed channel:userListStream:L1
 members x1
 + channel:notesStream 1
 ? List("L1")
 members x1
 want channel:notesStream 1
-gap channel:userListStream:L2
-gap channel:userListStream:L1
+resumed channel:userListStream:L2
+resumed channel:userListStream:L1
 ? List("L1")
 > {"type":"connect","body":{"channel":"main","id":"b"}}
 @ channel:userListStream:L1 {"type":"userAdded","body":{"id":"x4"}}
@@ -186,7 +186,7 @@ gap channel:userListStream:L1
 want channel:notesStream 2
 members x2 x3
 want channel:notesStream 3
-gap channel:userListStream:L1
+resumed channel:userListStream:L1
 ? List("L1")
 refused
 @ channel:notesStream {"type":"note","body":{"id":"n1","userId":"x4"}}

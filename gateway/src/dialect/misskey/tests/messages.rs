@@ -316,8 +316,17 @@ fn a_socket_ends_with_its_token_or_its_user() {
 
 #[test]
 fn what_a_user_follows_is_asked_anew_when_something_may_have_been_missed() {
-    check(misskey(), "gap user:u1\n? Viewer\ngap channel:broadcast");
-    check(anonymous(), "gap channel:broadcast\n? Viewer");
+    check(
+        misskey(),
+        "resumed user:u1\n? Viewer\nresumed channel:broadcast",
+    );
+    check(anonymous(), "resumed channel:broadcast\n? Viewer");
+}
+
+#[test]
+fn who_missed_something_is_to_come_back() {
+    check(misskey(), "gap user:u1\nclose Missed");
+    assert_eq!(CloseReason::Missed.code(), Some(1012));
 }
 
 /// Words of messages, put together at random.
