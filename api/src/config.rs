@@ -49,10 +49,10 @@ pub struct Config {
 /// What a request may ask for, and for how long what it makes is kept.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// `CARILLON_API_MAX_MESSAGE_BYTES`, default `64KiB`: longest message text.
+    /// `CARILLON_MAX_MESSAGE_BYTES`, default `64KiB`: longest message text.
     /// Each gateway with a listener holds it once per message in flight.
     pub message_bytes: usize,
-    /// `CARILLON_API_MAX_RECIPIENTS`, default `1000`: recipients named by one
+    /// `CARILLON_MAX_RECIPIENTS`, default `1000`: recipients named by one
     /// call. Each costs a script run in Redis.
     pub recipients: usize,
     /// `CARILLON_API_MAX_BODY`, default `2MiB`: longest request body.
@@ -68,7 +68,7 @@ pub struct Limits {
     /// opens connections; at most `30d`, because that a recipient was revoked is
     /// remembered for little longer.
     pub token_life: Duration,
-    /// `CARILLON_API_IDEMPOTENCY`, default `24h`: how long an `idempotencyKey`
+    /// `CARILLON_IDEMPOTENCY`, default `24h`: how long an `idempotencyKey`
     /// is remembered.
     pub idempotency: Duration,
     /// `CARILLON_RETENTION`, default `30d`: how long messages are kept, and with
@@ -96,15 +96,15 @@ impl Config {
                 .get(),
             shutdown_delay: period(env, "CARILLON_SHUTDOWN_DELAY", "5s"),
             limits: Limits {
-                message_bytes: bytes(env, "CARILLON_API_MAX_MESSAGE_BYTES", "64KiB"),
-                recipients: env.get("CARILLON_API_MAX_RECIPIENTS", "1000"),
+                message_bytes: bytes(env, "CARILLON_MAX_MESSAGE_BYTES", "64KiB"),
+                recipients: env.get("CARILLON_MAX_RECIPIENTS", "1000"),
                 body_bytes: bytes(env, "CARILLON_API_MAX_BODY", "2MiB"),
                 annotation_bytes: bytes(env, "CARILLON_API_MAX_ANNOTATION_BYTES", "256KiB"),
                 pending: env
                     .get::<std::num::NonZeroUsize>("CARILLON_MAX_PENDING", "1000")
                     .get(),
                 token_life: env.get::<TokenLife>("CARILLON_API_TOKEN_LIFE", "24h").0,
-                idempotency: interval(env, "CARILLON_API_IDEMPOTENCY", "24h"),
+                idempotency: interval(env, "CARILLON_IDEMPOTENCY", "24h"),
                 retention: interval(env, "CARILLON_RETENTION", "30d"),
                 global_life: period(env, "CARILLON_GLOBAL_LIFE", "24h"),
             },

@@ -1,9 +1,12 @@
 //! What can be set for a worker.
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use broker::node::env::{Env, List, Period};
+use broker::message::rules::Rules;
+use broker::messages::Limits;
+use broker::node::env::{Bytes, Env, List, Period};
 use broker::node::settings::Settings;
 use broker::topic::Tenant;
 
@@ -33,10 +36,16 @@ pub struct Config {
     /// `CARILLON_WORKER_TENANTS`, default empty: tenants whose ingest streams are
     /// read beside those of the tenants that have a site, separated by commas.
     pub tenants: Vec<Tenant>,
+    /// `CARILLON_MAX_MESSAGE_BYTES`, default `64KiB`, and
+    /// `CARILLON_MAX_RECIPIENTS`, default `1000`: what a push may ask for that
+    /// was added to a stream, the same as of the api.
+    pub rules: Rules,
+    /// `CARILLON_MAX_PENDING`, default `1000`, `CARILLON_GLOBAL_LIFE`, default
+    /// `24h`, and `CARILLON_IDEMPOTENCY`, default `24h`, as in the api; and
     /// `CARILLON_RETENTION`, default `30d`: how long after its creation a message
     /// can be read. The same for api, gateway and worker, or some would remove
     /// what others still show.
-    pub retention: Duration,
+    pub limits: Limits,
 }
 
 impl Config {
@@ -55,6 +64,11 @@ impl Config {
         let trim_interval = period("CARILLON_WORKER_TRIM_INTERVAL", "60s");
         let claim_after = period("CARILLON_WORKER_CLAIM_AFTER", "30s");
         let retention = period("CARILLON_RETENTION", "30d");
+        let idempotency = period("CARILLON_IDEMPOTENCY", "24h");
+        let pending: NonZeroUsize = env.get("CARILLON_MAX_PENDING", "1000");
+        let Period(global_default_life) = env.get("CARILLON_GLOBAL_LIFE", "24h");
+        let Bytes(text) = env.get("CARILLON_MAX_MESSAGE_BYTES", "64KiB");
+        let recipients = env.get("CARILLON_MAX_RECIPIENTS", "1000");
         let List(tenants) = env.get("CARILLON_WORKER_TENANTS", "");
         Self {
             settings,
@@ -66,7 +80,17 @@ impl Config {
             trim_interval,
             claim_after,
             tenants,
-            retention,
+            rules: Rules {
+                text,
+                recipients,
+                retention,
+            },
+            limits: Limits {
+                pending: pending.get(),
+                retention,
+                global_default_life,
+                idempotency,
+            },
         }
     }
 }

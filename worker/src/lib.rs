@@ -1,5 +1,5 @@
 //! The process that ends what expired, forgets what is past its retention, and
-//! publishes what other systems add to their streams.
+//! publishes and pushes what other systems add to their streams.
 //!
 //! Any number of workers run at once: each step is one script, so they share
 //! the work and never do it twice. What one has taken and does not finish,
@@ -10,7 +10,7 @@ use std::time::Duration;
 use broker::Error;
 use broker::annotation::ingest::Intake;
 use broker::keys::Keys;
-use broker::messages::{Limits, Messages};
+use broker::messages::Messages;
 use broker::node::{Condition, Node};
 use broker::topology::Redis;
 use prometheus::Registry;
@@ -41,15 +41,19 @@ pub fn start(config: &Config, node: &Node, registry: &Registry) -> Result<(), Er
         .show(registry)
         .expect("a registry has the metrics of one worker");
     let keys = config.settings.keys.clone();
-    let limits = Limits {
-        retention: config.retention,
-        ..Limits::default()
-    };
-    let messages = Messages::new(redis.clone(), keys.clone(), limits);
+    let metrics = Metrics::register(registry);
+    let messages = Messages::new(redis.clone(), keys.clone(), config.limits.clone())
+        .counting(metrics.crowded_out.clone());
     let mut tenants = config.settings.sites.tenants();
     tenants.extend(config.tenants.iter().cloned());
-    let intake = Intake::new(redis.clone(), keys.clone(), node.name(), tenants);
-    let metrics = Metrics::register(registry);
+    let intake = Intake::new(
+        redis.clone(),
+        keys.clone(),
+        messages.clone(),
+        config.rules.clone(),
+        node.name(),
+        tenants,
+    );
     let condition = node.condition("redis");
 
     let (config, own) = (config.clone(), node.clone());

@@ -39,6 +39,10 @@ pub(crate) struct Metrics {
     pub ingest_published: IntCounter,
     /// Entries that had been published before.
     pub ingest_repeated: IntCounter,
+    /// Entries that were pushed to recipients.
+    pub ingest_pushed: IntCounter,
+    /// Messages that gave way to those.
+    pub crowded_out: IntCounter,
     /// Rounds of taking and publishing that failed.
     pub ingests_failed: IntCounter,
     dead_letters: IntCounterVec,
@@ -88,10 +92,14 @@ impl Metrics {
             "carillon_worker_ingest_dropped_total",
             "Entries of ingest streams dropped unpublished because too many waited.",
         );
+        let crowded_out = IntCounter::new(
+            "carillon_worker_messages_crowded_out_total",
+            "Pending messages cancelled because their recipient had too many and one more was pushed by a stream.",
+        );
         let ingested = IntCounterVec::new(
             Opts::new(
                 "carillon_worker_ingest_events_total",
-                "Events taken from ingest streams, by outcome: published, or repeated because they had been published before.",
+                "Events taken from ingest streams, by outcome: published, repeated because they had been published before, or pushed to recipients.",
             ),
             &["source", "outcome"],
         );
@@ -127,6 +135,8 @@ impl Metrics {
             ingest_dropped: registered(registry, ingest_dropped),
             ingest_published: ingested.with_label_values(&["redis", "published"]),
             ingest_repeated: ingested.with_label_values(&["redis", "repeated"]),
+            ingest_pushed: ingested.with_label_values(&["redis", "pushed"]),
+            crowded_out: registered(registry, crowded_out),
             ingests_failed: failed.with_label_values(&["ingest"]),
             dead_letters,
         }
@@ -140,6 +150,7 @@ impl Metrics {
                 Outcome::Repeated => self.ingest_repeated.inc(),
             }
         }
+        self.ingest_pushed.inc_by(handled.pushed);
         for why in &handled.dead {
             self.dead_letters.with_label_values(&[why]).inc();
         }

@@ -8,6 +8,7 @@
 mod intake;
 mod members;
 mod publish;
+mod pushed;
 mod read;
 mod shown;
 mod told;
@@ -18,8 +19,10 @@ use serde_json::Value;
 
 pub use intake::{Backlog, DEAD_LETTERS, Entry, Handled, Intake, Left, MAX_DELIVERIES};
 pub use publish::{Ingest, Outcome, Progress};
+pub use pushed::{PUSH, PUSH_GLOBAL, Push};
 
 use super::{Notification, schema};
+use crate::message::rules::Broken;
 use crate::people::MembershipChange;
 use crate::topic::Topic;
 use members::Members;
@@ -88,6 +91,14 @@ pub enum Invalid {
         /// What should be there.
         expected: String,
     },
+    /// Of the shape, and more or other than can be pushed.
+    #[error("{path}: {why}")]
+    Rule {
+        /// Where.
+        path: String,
+        /// Which rule it breaks.
+        why: Broken,
+    },
 }
 
 impl Invalid {
@@ -96,7 +107,7 @@ impl Invalid {
         match self {
             Self::Size => "size",
             Self::Json(_) => "json",
-            Self::Member { .. } => "invalid",
+            Self::Member { .. } | Self::Rule { .. } => "invalid",
         }
     }
 }

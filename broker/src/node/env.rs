@@ -29,11 +29,14 @@ const ROLES: [&str; 4] = [
 ];
 
 /// Variables without a role in their name that not every process reads.
-const SHARED: [&str; 10] = [
+const SHARED: [&str; 13] = [
     "CARILLON_DRAIN_WINDOW",
     "CARILLON_GLOBAL_LIFE",
     "CARILLON_HYPOTHESIS_STRICT",
+    "CARILLON_IDEMPOTENCY",
+    "CARILLON_MAX_MESSAGE_BYTES",
     "CARILLON_MAX_PENDING",
+    "CARILLON_MAX_RECIPIENTS",
     "CARILLON_MISSKEY_FRAMES_PER_SECOND",
     "CARILLON_MISSKEY_HOSTS",
     "CARILLON_MISSKEY_MAX_RELAYS",

@@ -5,6 +5,8 @@
 mod examples;
 #[path = "ingest/http.rs"]
 mod http;
+#[path = "ingest/push.rs"]
+mod push;
 #[path = "ingest/schema.rs"]
 mod schema;
 #[path = "ingest/stream.rs"]

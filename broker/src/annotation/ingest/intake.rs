@@ -3,9 +3,11 @@
 //!
 //! An entry stays in its stream until it was published, or moved to the dead
 //! letters. Who takes one and dies leaves it to whoever looks next; as reports
-//! are published once, it does not matter how far the first had come.
+//! are published and messages pushed once, it does not matter how far the first
+//! had come.
 
 mod entry;
+mod push;
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -15,11 +17,12 @@ use redis::aio::MultiplexedConnection;
 use redis::{Cmd, Script, cmd};
 
 pub use self::entry::{DEAD_LETTERS, Entry};
-use self::entry::{Letter, Told, kept};
-use super::{Ingest, MAX_REPORT, Outcome, Report};
+use self::entry::{Letter, Told, Wish, added_at};
+use super::{Ingest, Outcome, Push, Report};
 use crate::error::Error;
 use crate::keys::Keys;
-use crate::time::Timestamp;
+use crate::message::rules::Rules;
+use crate::messages::Messages;
 use crate::topic::Tenant;
 use crate::topology::Redis;
 
@@ -39,19 +42,19 @@ const MAX_WAITING: usize = 100_000;
 /// How many dead letters are kept of each tenant, about, and for how long.
 const MAX_DEAD: usize = 1000;
 const DEAD_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
-/// What a dead letter keeps of the field `type` or `topic`, in bytes.
-const MAX_KIND: usize = 64;
 /// How long Redis remembers a worker that takes nothing any more.
 const WORKER_LIFE: Duration = Duration::from_secs(3600);
 
 static SETTLE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("settle.lua")));
 static TIDY: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("tidy.lua")));
 
-/// What annotation systems of these tenants add, as one worker takes it.
+/// What other systems add to the streams of these tenants, as one worker takes it.
 pub struct Intake {
     redis: Redis,
     keys: Keys,
     ingest: Ingest,
+    messages: Messages,
+    rules: Rules,
     worker: String,
     /// By the keys of their streams.
     tenants: HashMap<String, Tenant>,
@@ -70,8 +73,10 @@ pub struct Left {
 /// What became of entries.
 #[derive(Debug, Default)]
 pub struct Handled {
-    /// Of those that could be read.
+    /// Of reports that could be read.
     pub outcomes: Vec<Outcome>,
+    /// How many were pushes, stored now or before.
+    pub pushed: u64,
     /// The kinds of what is wrong with the others.
     pub dead: Vec<&'static str>,
 }
@@ -89,10 +94,13 @@ pub struct Backlog {
 type OfStream = (String, Vec<Told>);
 
 impl Intake {
-    /// Takes what the systems of `tenants` add, as `worker`.
+    /// Takes what the systems of `tenants` add, as `worker`. What is for
+    /// recipients goes to `messages`, if it keeps to the `rules`.
     pub fn new(
         redis: Redis,
         keys: Keys,
+        messages: Messages,
+        rules: Rules,
         worker: &str,
         tenants: impl IntoIterator<Item = Tenant>,
     ) -> Self {
@@ -101,6 +109,8 @@ impl Intake {
             ingest: Ingest::new(redis.clone(), keys.clone()),
             tenants: tenants.map(|t| (keys.intake(&t), t)).collect(),
             worker: worker.to_owned(),
+            messages,
+            rules,
             reading: None,
             redis,
             keys,
@@ -238,26 +248,50 @@ impl Intake {
         let mut handled = Handled::default();
         for of_tenant in entries.chunk_by(|one, other| one.tenant == other.tenant) {
             let tenant = &of_tenant[0].tenant;
-            let (mut reports, mut ids, mut letters) = (Vec::new(), Vec::new(), Vec::new());
+            let (mut wishes, mut ids, mut letters) = (Vec::new(), Vec::new(), Vec::new());
             for entry in of_tenant {
-                match entry.read() {
-                    Ok(report) => {
+                match entry.read(&self.rules) {
+                    Ok(wish) => {
                         ids.push(entry.id.as_str());
-                        reports.push(report);
+                        wishes.push((entry, wish));
                     }
                     Err(letter) => letters.push(letter),
                 }
             }
-            let reports: Vec<&Report> = reports.iter().collect();
-            let progress = self.ingest.publish(tenant, &reports).await;
-            if let Some(error) = progress.failed {
-                return Err(error);
+            let alike = |(_, one): &(_, Wish), (_, other): &(_, Wish)| {
+                std::mem::discriminant(one) == std::mem::discriminant(other)
+            };
+            for run in wishes.chunk_by(alike) {
+                self.grant(tenant, run, &mut handled).await?;
             }
             self.settle(tenant, &ids, &letters).await?;
-            handled.outcomes.extend(progress.outcomes);
             handled.dead.extend(letters.iter().map(|letter| letter.why));
         }
         Ok(handled)
+    }
+
+    /// Does what entries ask for that all ask for the same.
+    async fn grant(
+        &self,
+        tenant: &Tenant,
+        run: &[(&Entry, Wish)],
+        handled: &mut Handled,
+    ) -> Result<(), Error> {
+        let (mut reports, mut pushes) = (Vec::<&Report>::new(), Vec::<(&str, &Push)>::new());
+        for (entry, wish) in run {
+            match wish {
+                Wish::Report(report) => reports.push(report),
+                Wish::Push(push) => pushes.push((entry.name(), push)),
+            }
+        }
+        let progress = self.ingest.publish(tenant, &reports).await;
+        if let Some(error) = progress.failed {
+            return Err(error);
+        }
+        push::push(&self.messages, tenant, &pushes).await?;
+        handled.outcomes.extend(progress.outcomes);
+        handled.pushed += pushes.len() as u64;
+        Ok(())
     }
 
     async fn settle(
@@ -273,11 +307,8 @@ impl Intake {
             .arg(MAX_DEAD)
             .arg(published.len())
             .arg(published);
-        for Letter { entry, why, words } in dead {
-            call.arg(&entry.id).arg(*why).arg(words);
-            let kind = entry.kind.as_deref().or(entry.topic.as_deref());
-            call.arg(kept(kind, MAX_KIND));
-            call.arg(kept(entry.data.as_deref(), MAX_REPORT));
+        for letter in dead {
+            call.arg(&letter.fields()[..]);
         }
         self.redis.invoke(&call).await
     }
@@ -328,11 +359,6 @@ fn first(key: &str) -> Cmd {
     let mut command = cmd("XRANGE");
     command.arg(key).arg("-").arg("+").arg("COUNT").arg(1);
     command
-}
-
-fn added_at(id: &str) -> Option<Timestamp> {
-    let millis = id.split('-').next()?.parse().ok()?;
-    Some(Timestamp::from_millis(millis))
 }
 
 fn millis(period: Duration) -> u64 {

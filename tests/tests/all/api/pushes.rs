@@ -158,8 +158,8 @@ async fn a_wrong_argument_is_named() {
 #[tokio::test]
 async fn limits_are_told_and_can_be_set() {
     let fleet = Fleet::of(0, 0)
-        .env("CARILLON_API_MAX_MESSAGE_BYTES", "100B")
-        .env("CARILLON_API_MAX_RECIPIENTS", "3")
+        .env("CARILLON_MAX_MESSAGE_BYTES", "100B")
+        .env("CARILLON_MAX_RECIPIENTS", "3")
         .env("CARILLON_MAX_PENDING", "2")
         .env("CARILLON_RETENTION", "1h")
         .start()

@@ -11,13 +11,13 @@ use tests::{Fleet, until};
 use super::{Ear, TEXT, acme, add, ingest, report};
 
 /// How many entries are left.
-async fn waiting(fleet: &Fleet) -> u64 {
+pub(super) async fn waiting(fleet: &Fleet) -> u64 {
     let length = cmd("XLEN").arg(fleet.keys().intake(&acme())).clone();
     fleet.commands().query(&length).await.unwrap()
 }
 
 /// What could not be published, by the names of its fields.
-async fn dead_letters(fleet: &Fleet) -> Vec<BTreeMap<String, String>> {
+pub(super) async fn dead_letters(fleet: &Fleet) -> Vec<BTreeMap<String, String>> {
     let key = fleet.keys().dead_letters(&acme());
     let range = cmd("XRANGE").arg(key).arg("-").arg("+").clone();
     let dead: Vec<(String, BTreeMap<String, Vec<u8>>)> =
@@ -185,7 +185,7 @@ async fn events_that_name_their_topic_are_published_there_as_nobody_s_secret() {
     let dead = dead_letters(&fleet).await;
     let short: Vec<_> = dead
         .iter()
-        .map(|letter| (&*letter["type"], &*letter["error"]))
+        .map(|letter| (&*letter["topic"], &*letter["error"]))
         .collect();
     assert_eq!(
         short,

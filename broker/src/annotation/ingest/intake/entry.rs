@@ -1,22 +1,38 @@
-//! One entry of an intake: the report in it, or why it is a dead letter.
+//! One entry of an intake: what is asked for in it, or why it is a dead letter.
 
-use crate::annotation::ingest::{Report, told};
+use crate::annotation::ingest::{Invalid, MAX_REPORT, PUSH, PUSH_GLOBAL, Push, Report, told};
+use crate::message::rules::Rules;
+use crate::time::Timestamp;
 use crate::topic::Tenant;
 
 /// Every kind of what is wrong with dead letters.
 pub const DEAD_LETTERS: [&str; 5] = ["deliveries", "entry", "invalid", "json", "size"];
+/// What a dead letter keeps of the field `type`, in bytes.
+const MAX_KIND: usize = 64;
+/// And of the field `topic`: the longest that could be right.
+const MAX_TOPIC: usize = 1100;
 
 /// What was added to a stream.
 #[derive(Debug)]
 pub struct Entry {
     pub(super) tenant: Tenant,
     pub(super) id: String,
+    /// The id it had when it was added first, if it was a dead letter since.
+    first: Option<String>,
     /// What its field `type` says.
-    pub(super) kind: Option<Vec<u8>>,
+    kind: Option<Vec<u8>>,
     /// What its field `topic` says, which only events have that name theirs.
-    pub(super) topic: Option<Vec<u8>>,
+    topic: Option<Vec<u8>>,
     /// What its field `data` holds.
-    pub(super) data: Option<Vec<u8>>,
+    data: Option<Vec<u8>>,
+}
+
+/// What an entry asks for.
+pub(super) enum Wish {
+    /// To be published.
+    Report(Report),
+    /// To be pushed.
+    Push(Push),
 }
 
 /// An entry as Redis tells it; without fields if it was removed meanwhile.
@@ -31,28 +47,40 @@ pub(super) struct Letter<'a> {
 
 impl Entry {
     pub(super) fn new(tenant: &Tenant, (id, fields): Told) -> Self {
-        let fields = fields.unwrap_or_default();
-        let (mut kind, mut topic, mut data) = (None, None, None);
-        let mut fields = fields.into_iter();
+        let mut entry = Self {
+            tenant: tenant.clone(),
+            id,
+            first: None,
+            kind: None,
+            topic: None,
+            data: None,
+        };
+        let mut fields = fields.unwrap_or_default().into_iter();
         while let (Some(name), Some(value)) = (fields.next(), fields.next()) {
             match &*name {
-                b"type" => kind = Some(value),
-                b"topic" => topic = Some(value),
-                b"data" => data = Some(value),
+                b"type" => entry.kind = Some(value),
+                b"topic" => entry.topic = Some(value),
+                b"data" => entry.data = Some(value),
+                b"entry" => entry.first = first(value),
                 _ => {}
             }
         }
-        Self {
-            tenant: tenant.clone(),
-            id,
-            kind,
-            topic,
-            data,
-        }
+        entry
     }
 
-    /// The report in it.
-    pub(super) fn read(&self) -> Result<Report, Letter<'_>> {
+    /// What it is called that does not say what it is called: as it was when it
+    /// was added first.
+    pub(super) fn name(&self) -> &str {
+        self.first.as_deref().unwrap_or(&self.id)
+    }
+
+    /// When it was added first.
+    fn added_at(&self) -> Timestamp {
+        added_at(self.name()).unwrap_or_default()
+    }
+
+    /// What it asks for.
+    pub(super) fn read(&self, rules: &Rules) -> Result<Wish, Letter<'_>> {
         let letter = |why, words: &dyn ToString| Letter {
             entry: self,
             why,
@@ -64,18 +92,59 @@ impl Entry {
                 &"expected the fields type or topic, and data",
             ));
         };
+        let invalid = |why: Invalid| letter(why.label(), &why);
         if let Some(topic) = &self.topic {
-            let read = told::read(&self.tenant, topic, data, &self.id);
-            return read.map_err(|why| letter(why.label(), &why));
+            let read = told::read(&self.tenant, topic, data, self.name());
+            return read.map(Wish::Report).map_err(invalid);
         }
         let kind = self.kind.as_deref().map(std::str::from_utf8).transpose();
-        let kind = kind.map_err(|_| letter("entry", &"type: expected UTF-8"))?;
-        Report::read(data, kind).map_err(|refused| letter(refused.why.label(), &refused.why))
+        match kind.map_err(|_| letter("entry", &"type: expected UTF-8"))? {
+            Some(kind @ (PUSH | PUSH_GLOBAL)) => {
+                let read = Push::read(data, kind, rules, self.added_at());
+                read.map(Wish::Push).map_err(invalid)
+            }
+            kind => {
+                let read = Report::read(data, kind).map_err(|refused| refused.why);
+                read.map(Wish::Report).map_err(invalid)
+            }
+        }
     }
 }
 
-/// The first `most` bytes of a field.
-pub(super) fn kept(field: Option<&[u8]>, most: usize) -> &[u8] {
+impl Letter<'_> {
+    /// What is kept of it, as the script takes it: id, why, words, entry, type,
+    /// topic, data, and whether something of that was cut.
+    pub(super) fn fields(&self) -> [&[u8]; 8] {
+        let entry = self.entry;
+        let (kind, kind_cut) = kept(entry.kind.as_deref(), MAX_KIND);
+        let (topic, topic_cut) = kept(entry.topic.as_deref(), MAX_TOPIC);
+        let (data, data_cut) = kept(entry.data.as_deref(), MAX_REPORT);
+        let cut: &[u8] = match kind_cut || topic_cut || data_cut {
+            true => b"1",
+            false => b"",
+        };
+        let (why, words) = (self.why.as_bytes(), self.words.as_bytes());
+        let (id, name) = (entry.id.as_bytes(), entry.name().as_bytes());
+        [id, why, words, name, kind, topic, data, cut]
+    }
+}
+
+/// The first `most` bytes of a field, and whether there are more.
+fn kept(field: Option<&[u8]>, most: usize) -> (&[u8], bool) {
     let field = field.unwrap_or_default();
-    &field[..field.len().min(most)]
+    (&field[..field.len().min(most)], most < field.len())
+}
+
+/// The id of an entry, if it is one.
+fn first(value: Vec<u8>) -> Option<String> {
+    let id = String::from_utf8(value).ok()?;
+    let (millis, sequence) = id.split_once('-')?;
+    let number = |text: &str| text.parse::<u64>().is_ok() && !text.starts_with('+');
+    (number(millis) && number(sequence)).then_some(id)
+}
+
+/// When an entry of this id was added.
+pub(super) fn added_at(id: &str) -> Option<Timestamp> {
+    let millis = id.split('-').next()?.parse().ok()?;
+    Some(Timestamp::from_millis(millis))
 }

@@ -4,13 +4,17 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use redis::cmd;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::super::*;
 use super::least;
 use crate::event::Event;
 use crate::fixture;
 use crate::keys::Keys;
+use crate::message::rules::Rules;
+use crate::message::{Draft, Status};
+use crate::messages::{GlobalFilter, Limits, Messages, MessagesFilter};
+use crate::time::Timestamp;
 use crate::topic::Tenant;
 use crate::topology::Redis;
 
@@ -39,8 +43,18 @@ impl World {
     }
 
     fn worker(&self, name: &str) -> Intake {
-        let tenants = [self.tenant.clone()];
-        Intake::new(self.redis.clone(), self.keys.clone(), name, tenants)
+        let messages = self.messages();
+        let rules = Rules {
+            text: 64 * 1024,
+            recipients: 1000,
+            retention: Duration::from_secs(30 * 24 * 3600),
+        };
+        let (redis, keys) = (self.redis.clone(), self.keys.clone());
+        Intake::new(redis, keys, messages, rules, name, [self.tenant.clone()])
+    }
+
+    fn messages(&self) -> Messages {
+        Messages::new(self.redis.clone(), self.keys.clone(), Limits::default())
     }
 
     async fn add(&self, kind: &str, data: &[u8]) -> String {
@@ -292,4 +306,105 @@ async fn while_redis_is_gone_nobody_knows_what_was_published() {
         .publish(&"acme".parse().unwrap(), &[&read("a")])
         .await;
     assert!(progress.failed.is_some() && progress.outcomes.is_empty());
+}
+
+impl World {
+    /// The texts pushed to a recipient, oldest first.
+    async fn pushed(&self, recipient: &str) -> Vec<String> {
+        let filter = MessagesFilter {
+            recipient: Some(recipient.into()),
+            ..MessagesFilter::default()
+        };
+        let messages = self.messages();
+        let listed = messages.list(&self.tenant, &filter, None, 100).await;
+        let texts = listed
+            .unwrap()
+            .items
+            .into_iter()
+            .map(|m| m.text.to_string());
+        let mut texts: Vec<_> = texts.collect();
+        texts.reverse();
+        texts
+    }
+}
+
+/// A push of this text.
+fn push(recipients: &[&str], text: &str) -> Vec<u8> {
+    let push = json!({"recipients": recipients, "message": text});
+    push.to_string().into_bytes()
+}
+
+#[tokio::test]
+async fn pushes_are_stored_in_their_order_and_once_however_often_they_are_taken() {
+    let mut world = World::new().await;
+    for n in 0..5 {
+        world.add(PUSH, &push(&["ada"], &format!("a{n}"))).await;
+        world
+            .add(PUSH, &push(&["ben", "ada"], &format!("b{n}")))
+            .await;
+        world
+            .add("annotation", report(&format!("r{n}")).as_bytes())
+            .await;
+    }
+    world.add(PUSH_GLOBAL, br#"{"message":"all"}"#).await;
+    let mut worker = world.worker("one");
+    let entries = take(&mut worker).await;
+    let handled = worker.handle(&entries).await.unwrap();
+    assert!(handled.dead.is_empty());
+    assert_eq!((handled.outcomes.len(), handled.pushed), (5, 11));
+    assert_eq!(world.told().await.len(), 5);
+    // As by another worker, which does not know how far this one came.
+    worker.handle(&entries).await.unwrap();
+
+    let to_ada: Vec<_> = (0..5)
+        .flat_map(|n| [format!("a{n}"), format!("b{n}")])
+        .collect();
+    assert_eq!(world.pushed("ada").await, to_ada);
+    let to_ben: Vec<_> = (0..5).map(|n| format!("b{n}")).collect();
+    assert_eq!(world.pushed("ben").await, to_ben);
+    let (messages, every) = (world.messages(), GlobalFilter::default());
+    let all = messages.list_globals(&world.tenant, &every, None, 9);
+    assert_eq!(all.await.unwrap().items.len(), 1);
+}
+
+#[tokio::test]
+async fn a_push_that_says_what_it_is_called_is_stored_once_by_whatever_way() {
+    let world = World::new().await;
+    let named = br#"{"id":"order 7","recipients":["ada"],"message":"sent"}"#;
+    world.add(PUSH, named).await;
+    world.add(PUSH, named).await;
+    world.add(PUSH, &push(&["ada"], "unnamed")).await;
+    world.add(PUSH, &push(&["ada"], "unnamed")).await;
+    let mut worker = world.worker("one");
+    let entries = take(&mut worker).await;
+    worker.handle(&entries).await.unwrap();
+    let draft = Draft {
+        text: "sent".into(),
+        label: None,
+        expires_at: None,
+    };
+    let messages = world.messages();
+    let ada = ["ada".into()];
+    let again = messages.push(&world.tenant, &ada, &draft, Some("order 7"));
+    assert!(again.await[0].is_ok());
+    assert_eq!(world.pushed("ada").await, ["sent", "unnamed", "unnamed"]);
+}
+
+#[tokio::test]
+async fn a_push_that_expired_while_it_waited_is_stored_as_cancelled() {
+    let world = World::new().await;
+    let early = (Timestamp::now() + Duration::from_millis(50)).to_string();
+    let late = json!({"recipients": ["ada"], "message": "late", "expiresAt": early});
+    world.add(PUSH, late.to_string().as_bytes()).await;
+    let mut worker = world.worker("one");
+    let entries = take(&mut worker).await;
+    while Timestamp::now() <= early.parse().unwrap() {
+        tokio::task::yield_now().await;
+    }
+    let handled = worker.handle(&entries).await.unwrap();
+    assert_eq!(handled.pushed, 1);
+    let filter = MessagesFilter::default();
+    let listed = world.messages().list(&world.tenant, &filter, None, 9).await;
+    let status = listed.unwrap().items[0].status;
+    assert_eq!(status, Status::Cancelled(early.parse().unwrap()));
 }
