@@ -279,6 +279,29 @@ impl PrivateRedis {
         self.master_of(key).ask(words)
     }
 
+    /// Asks every server that holds data.
+    ///
+    /// # Panics
+    /// If one refuses, or does not answer.
+    pub fn each<T: FromRedisValue>(&self, words: &[&str]) -> Vec<T> {
+        let asked = self.servers.iter().map(|server| {
+            let answer = server.ask(words);
+            answer.unwrap_or_else(|error| panic!("{words:?} at {}: {error}", server.address()))
+        });
+        asked.collect()
+    }
+
+    /// Hears what is published, in the order in which it is published at the
+    /// server that is written to for what is kept under `key`.
+    ///
+    /// # Panics
+    /// If there is none, or it speaks only encrypted.
+    pub async fn ear(&self, key: &str) -> redis::aio::PubSub {
+        let url = format!("redis://{}", self.master_of(key).address());
+        let client = redis::Client::open(url).expect("we built the URL");
+        client.get_async_pubsub().await.expect("it lets us listen")
+    }
+
     /// Gives the slot of `key`, and all that is in it, to another primary of the
     /// Cluster, and returns that one.
     ///

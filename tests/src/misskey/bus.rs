@@ -69,9 +69,8 @@ impl Fleet {
     /// # Panics
     /// If Redis is not there.
     pub async fn publish(&self, channel: &str, text: &str) {
-        let mut publish = cmd("PUBLISH");
-        publish.arg(channel).arg(text);
-        let published = self.commands().query::<u64>(&publish).await;
+        // Always at the same server: only that keeps what is published in order.
+        let published = self.redis().ask::<u64>("", &["PUBLISH", channel, text]);
         published.expect("Redis is there");
     }
 

@@ -5,9 +5,7 @@ use tests::{Fleet, Upgrade};
 
 /// Lets each server have so many bytes; 0 stands for all there are.
 fn allow(fleet: &Fleet, bytes: &str) {
-    for server in fleet.redis().servers() {
-        let () = server.ask(&["CONFIG", "SET", "maxmemory", bytes]).unwrap();
-    }
+    let _: Vec<()> = fleet.redis().each(&["CONFIG", "SET", "maxmemory", bytes]);
 }
 
 #[tokio::test]

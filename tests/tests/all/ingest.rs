@@ -82,24 +82,28 @@ async fn add(fleet: &Fleet, kind: &str, data: &[u8]) {
 struct Ear {
     told: redis::aio::PubSub,
     channel: String,
+    /// Kept where it is published.
+    place: String,
 }
 
 impl Ear {
     async fn on(fleet: &Fleet, tenant: &Tenant) -> Self {
-        let channel = fleet.keys().channel(&annotation::topic(tenant));
-        let client = redis::Client::open(fleet.redis().url()).unwrap();
-        let mut told = client.get_async_pubsub().await.unwrap();
+        let topic = annotation::topic(tenant);
+        let channel = fleet.keys().channel(&topic);
+        let place = format!("{{{}}}", topic.partition().tag());
+        let mut told = fleet.redis().ear(&place).await;
         told.subscribe(&channel).await.unwrap();
-        Self { told, channel }
+        Self {
+            told,
+            channel,
+            place,
+        }
     }
 
     /// The ids of the annotations told of since the last call.
     async fn heard(&mut self, fleet: &Fleet) -> Vec<String> {
-        let mark = cmd("PUBLISH")
-            .arg(&self.channel)
-            .arg(r#"{"v":1,"type":"mark"}"#)
-            .clone();
-        fleet.commands().query::<u64>(&mark).await.unwrap();
+        let mark = ["PUBLISH", &self.channel, r#"{"v":1,"type":"mark"}"#];
+        let _: u64 = fleet.redis().ask(&self.place, &mark).unwrap();
         let mut ids = Vec::new();
         let mut frames = self.told.on_message();
         loop {

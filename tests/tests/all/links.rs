@@ -239,12 +239,7 @@ async fn a_paused_redis_is_noticed_and_heals_without_a_loss() {
     let gateway = fleet.gateway(0);
     let mut raw = fleet.connect("ann").await;
     let mut json = acknowledging(&fleet, "bob").await;
-    let pause: String = fleet
-        .commands()
-        .query(redis::cmd("CLIENT").arg("PAUSE").arg(3000).arg("ALL"))
-        .await
-        .unwrap();
-    assert_eq!(pause, "OK");
+    let _: Vec<()> = fleet.redis().each(&["CLIENT", "PAUSE", "3000", "ALL"]);
     link_is(false, gateway).await;
     assert_eq!(ready(gateway).await.0, 200);
     link_is(true, gateway).await;
@@ -303,18 +298,9 @@ async fn a_killed_link_and_forgotten_scripts_are_made_anew() {
     let mut raw = fleet.connect("ann").await;
     let mut json = acknowledging(&fleet, "bob").await;
     for round in 1..=3 {
-        let killed: u32 = fleet
-            .commands()
-            .query(redis::cmd("CLIENT").arg(&["KILL", "TYPE", "pubsub"]))
-            .await
-            .unwrap();
-        assert!(1 <= killed);
-        let flushed: String = fleet
-            .commands()
-            .query(redis::cmd("SCRIPT").arg("FLUSH"))
-            .await
-            .unwrap();
-        assert_eq!(flushed, "OK");
+        let killed: Vec<u32> = fleet.redis().each(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+        assert!(1 <= killed.into_iter().sum::<u32>());
+        let _: Vec<()> = fleet.redis().each(&["SCRIPT", "FLUSH"]);
         let text = format!("round {round}");
         push(&fleet, "ann", &[&text]).await;
         push(&fleet, "bob", &[&text]).await;
@@ -338,28 +324,24 @@ async fn a_link_that_redis_drops_for_reading_too_slowly_is_recovered() {
         .start()
         .await;
     let mut raw = fleet.connect("ann").await;
-    let commands = fleet.commands();
-    let limit = ["SET", "client-output-buffer-limit", "pubsub 1mb 1mb 1"];
-    let set: String = commands
-        .query(redis::cmd("CONFIG").arg(&limit))
-        .await
-        .unwrap();
-    assert_eq!(set, "OK");
+    let limit = ["client-output-buffer-limit", "pubsub 1mb 1mb 1"];
+    let _: Vec<()> = fleet.redis().each(&["CONFIG", "SET", limit[0], limit[1]]);
+    let listeners = || -> usize {
+        let lists = fleet
+            .redis()
+            .each::<String>(&["CLIENT", "LIST", "TYPE", "pubsub"]);
+        lists.iter().map(|list| list.lines().count()).sum()
+    };
+    let before = listeners();
     fleet.proxy().freeze(Lines::Subscriptions);
     let channel = fleet.keys().control_channel();
     let flood = "x".repeat(1 << 20);
     within(Duration::from_secs(15), "Redis gives up", async || {
-        let mut burst = redis::pipe();
         for _ in 0..8 {
-            burst.cmd("PUBLISH").arg(&channel).arg(&flood).ignore();
+            fleet.publish(&channel, &flood).await;
         }
-        let () = commands.pipeline(&burst).await.unwrap();
-        let clients: String = commands
-            .query(redis::cmd("CLIENT").arg(&["LIST", "TYPE", "pubsub"]))
-            .await
-            .unwrap();
         // The api's own link reads, and stays.
-        clients.lines().count() <= 1
+        listeners() < before
     })
     .await;
     push(&fleet, "ann", &["meanwhile"]).await;

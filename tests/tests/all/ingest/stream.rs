@@ -128,8 +128,7 @@ async fn tell(fleet: &Fleet, topic: &str, data: &[u8]) {
 #[tokio::test]
 async fn events_that_name_their_topic_are_published_there_as_nobody_s_secret() {
     let fleet = Fleet::of(0, 1).start().await;
-    let client = redis::Client::open(fleet.redis().url()).unwrap();
-    let mut told = client.get_async_pubsub().await.unwrap();
+    let mut told = fleet.redis().ear("").await;
     told.psubscribe("carillon:c:*").await.unwrap();
     fleet.secrets().keep(TEXT);
     let body = format!(r#"{{"n": 1.0,"text":"{TEXT}"}}"#);
