@@ -207,7 +207,7 @@ impl FleetBuilder {
                 true => proxy.door_to(address),
                 false => address,
             };
-            let url = redis.url_by(None, by);
+            let url = redis.url_for(role, by);
             program.set("CARILLON_REDIS_URL", &url);
             program.set("CARILLON_NODE", node);
             program.set("CARILLON_SITES", SITES);

@@ -10,7 +10,7 @@ use redis::{FromRedisValue, RedisResult};
 use crate::process::Process;
 use crate::until::until;
 
-pub use self::locks::{Locks, Tls};
+pub use self::locks::{Locks, Login, Tls};
 pub use self::server::Server;
 
 mod cluster;
@@ -60,9 +60,12 @@ pub struct Setup {
     pub patience: Duration,
     /// Whether connections are encrypted.
     pub tls: Tls,
-    /// Lines of an ACL file (`user … on >… …`): nobody else is let in, except
-    /// the servers among themselves and the test.
+    /// Lines of an ACL file (`user … on >… …`): the processes sign in as those
+    /// whose names end in their role, the servers and the test as others that
+    /// are added here.
     pub users: Option<String>,
+    /// Whether everybody else is let in, too.
+    pub open: bool,
 }
 
 impl Setup {
@@ -74,6 +77,17 @@ impl Setup {
             patience: Duration::from_secs(10),
             tls: Tls::Off,
             users: None,
+            open: true,
+        }
+    }
+
+    /// For users that are listed and nobody else, and encrypted if so asked.
+    pub fn locked(self, users: &str, tls: Tls) -> Self {
+        Self {
+            users: Some(users.to_owned()),
+            open: false,
+            tls,
+            ..self
         }
     }
 
@@ -186,25 +200,21 @@ impl PrivateRedis {
         }
     }
 
-    /// Where processes find it.
+    /// Where clients find it that may do everything.
     pub fn url(&self) -> String {
-        self.url_by(None, |address| address)
+        self.url_by(self.locks.test_signs_in(), |address| address)
     }
 
-    /// Where the process finds it that is this user, with this password.
-    pub fn url_as(&self, user: &str, password: &str) -> String {
-        self.url_by(Some((user, password)), |address| address)
+    /// Where a process of this role finds it, which reaches its servers by
+    /// other addresses.
+    pub(crate) fn url_for(&self, role: &str, by: impl Fn(SocketAddr) -> SocketAddr) -> String {
+        self.url_by(self.locks.signs_in(role), by)
     }
 
-    /// The same, with other addresses for its servers.
-    pub(crate) fn url_by(
-        &self,
-        user: Option<(&str, &str)>,
-        by: impl Fn(SocketAddr) -> SocketAddr,
-    ) -> String {
+    fn url_by(&self, login: Option<Login>, by: impl Fn(SocketAddr) -> SocketAddr) -> String {
         let s = if self.locks.tls() { "s" } else { "" };
-        let user = user.map_or_else(String::new, |(user, password)| {
-            format!("{user}:{password}@")
+        let user = login.map_or_else(String::new, |login| {
+            format!("{}:{}@", login.user, login.password)
         });
         let list = |servers: &[Server]| -> String {
             let all: Vec<_> = servers
@@ -420,12 +430,9 @@ mod tests {
     #[tokio::test]
     async fn locked_servers_replace_each_other_too() {
         for topology in [Topology::Sentinel, Topology::Cluster] {
-            replaces_the_dead(Setup {
-                tls: Tls::Mutual,
-                users: Some("user someone on >hush -@all +ping\n".to_owned()),
-                ..Setup::quick_to_fail_over(topology)
-            })
-            .await;
+            let setup = Setup::quick_to_fail_over(topology);
+            let users = "user someone on >hush -@all +ping\n";
+            replaces_the_dead(setup.locked(users, Tls::Mutual)).await;
         }
     }
 

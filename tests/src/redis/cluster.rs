@@ -6,7 +6,7 @@ use std::path::Path;
 
 use redis::Value;
 
-use super::locks::Locks;
+use super::locks::{Locks, Login};
 use super::server::Server;
 use super::{Setup, free_address};
 
@@ -131,7 +131,7 @@ pub(super) fn move_slot<'a>(servers: &'a [Server], slot: u16, locks: &Locks) -> 
     let () = told(to, &[&set[..], &["IMPORTING", &from_id]].concat());
     let () = told(from, &[&set[..], &["MIGRATING", &to_id]].concat());
     let (host, port) = (to.address().ip().to_string(), to.address().port());
-    let port = port.to_string();
+    let (port, login) = (port.to_string(), locks.peers_sign_in());
     loop {
         let asked = ["CLUSTER", "GETKEYSINSLOT", &slot, KEYS_AT_ONCE];
         let keys: Vec<String> = told(from, &asked);
@@ -139,7 +139,7 @@ pub(super) fn move_slot<'a>(servers: &'a [Server], slot: u16, locks: &Locks) -> 
             break;
         }
         let mut migrate = vec!["MIGRATE", &host, &port, "", "0", "5000"];
-        if let Some([_, user, password]) = locks.peers_sign_in() {
+        if let Some(Login { user, password }) = &login {
             migrate.extend(["AUTH2", user, password]);
         }
         migrate.push("KEYS");

@@ -16,10 +16,34 @@ pub enum Tls {
     Mutual,
 }
 
-/// As whom servers sign in at each other.
-const PEER: [&str; 3] = ["AUTH", "peer", "between-servers"];
-/// As whom the test signs in.
-const TEST: [&str; 3] = ["AUTH", "test", "behind-the-scenes"];
+/// As whom to sign in.
+#[derive(Clone, Debug)]
+pub struct Login {
+    /// The name.
+    pub user: String,
+    /// The password.
+    pub password: String,
+}
+
+impl Login {
+    fn new(user: &str, password: &str) -> Self {
+        Self {
+            user: user.to_owned(),
+            password: password.to_owned(),
+        }
+    }
+
+    /// As whom servers sign in at each other.
+    pub(super) fn peer() -> Self {
+        Self::new("peer", "between-servers")
+    }
+
+    /// As whom the test does.
+    fn test() -> Self {
+        Self::new("test", "behind-the-scenes")
+    }
+}
+
 /// Server and client alike: servers are each other's clients.
 const OPENSSL: &str = "[req]
 distinguished_name = name
@@ -41,23 +65,33 @@ subjectAltName = IP:127.0.0.1,DNS:localhost
 pub struct Locks {
     tls: Tls,
     folder: PathBuf,
-    acl: Option<PathBuf>,
+    /// Where the users are listed, and who they are.
+    acl: Option<(PathBuf, Vec<Login>)>,
+    open: bool,
 }
 
 impl Locks {
     /// Makes certificates and the ACL file where they are asked for.
     pub(super) fn new(setup: &Setup, folder: &Path) -> Self {
+        let acl = setup.users.as_ref().map(|users| {
+            let file = folder.join("users.acl");
+            let default = if setup.open {
+                "user default on nopass ~* &* +@all"
+            } else {
+                "user default off"
+            };
+            let ours = [Login::peer(), Login::test()]
+                .map(|Login { user, password }| format!("user {user} on >{password} ~* &* +@all"));
+            let text = format!("{default}\n{}\n{users}", ours.join("\n"));
+            std::fs::write(&file, text).expect("the fleet's folder is writable");
+            (file, users.lines().filter_map(login).collect())
+        });
         let locks = Self {
             tls: setup.tls,
             folder: folder.to_owned(),
-            acl: setup.users.as_ref().map(|_| folder.join("users.acl")),
+            acl,
+            open: setup.open,
         };
-        if let (Some(file), Some(users)) = (&locks.acl, &setup.users) {
-            let ours = [PEER, TEST]
-                .map(|[_, user, password]| format!("user {user} on >{password} ~* &* +@all\n"));
-            let text = format!("user default off\n{}{users}", ours.concat());
-            std::fs::write(file, text).expect("the fleet's folder is writable");
-        }
         if locks.tls() {
             locks.certify();
         }
@@ -117,7 +151,8 @@ impl Locks {
         if self.tls() {
             lines.push("tls-cluster yes".to_owned());
         }
-        if let (Some(file), [_, user, password]) = (&self.acl, PEER) {
+        if let Some((file, _)) = &self.acl {
+            let Login { user, password } = Login::peer();
             lines.push(format!("aclfile {}", file.display()));
             lines.push(format!("masteruser {user}"));
             lines.push(format!("masterauth {password}"));
@@ -141,12 +176,28 @@ impl Locks {
     }
 
     /// As whom servers and sentinels sign in at servers, if they have to.
-    pub(super) fn peers_sign_in(&self) -> Option<[&'static str; 3]> {
-        self.acl.is_some().then_some(PEER)
+    pub(super) fn peers_sign_in(&self) -> Option<Login> {
+        self.acl.as_ref().map(|_| Login::peer())
     }
 
-    /// As whom the test does.
-    pub(super) fn test_signs_in(&self) -> Option<[&'static str; 3]> {
-        self.acl.is_some().then_some(TEST)
+    /// As whom the test does, if it has to.
+    pub(super) fn test_signs_in(&self) -> Option<Login> {
+        (!self.open).then(Login::test)
     }
+
+    /// As whom a process of this role does, if there is somebody: whose name
+    /// ends so.
+    pub(super) fn signs_in(&self, role: &str) -> Option<Login> {
+        let (_, users) = self.acl.as_ref()?;
+        let of_role = users.iter().find(|login| login.user.ends_with(role));
+        of_role.cloned()
+    }
+}
+
+/// Who is let in by a line of an ACL file.
+fn login(line: &str) -> Option<Login> {
+    let mut words = line.split_whitespace().skip_while(|&word| word != "user");
+    let user = words.nth(1)?;
+    let password = words.find_map(|word| word.strip_prefix('>'))?;
+    Some(Login::new(user, password))
 }

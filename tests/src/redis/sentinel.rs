@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use super::locks::Locks;
+use super::locks::{Locks, Login};
 use super::server::Server;
 use super::{Setup, free_address};
 
@@ -39,7 +39,7 @@ pub(super) fn servers(setup: &Setup, locks: &Locks, folder: &Path) -> (Vec<Serve
             format!("sentinel failover-timeout {MASTER} {}", 3 * millis),
             format!("sentinel parallel-syncs {MASTER} {SERVERS}"),
         ];
-        if let Some([_, user, password]) = locks.peers_sign_in() {
+        if let Some(Login { user, password }) = locks.peers_sign_in() {
             lines.push(format!("sentinel auth-user {MASTER} {user}"));
             lines.push(format!("sentinel auth-pass {MASTER} {password}"));
         }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use redis::{FromRedisValue, InfoDict, RedisResult};
 
 use super::free_address;
-use super::locks::Locks;
+use super::locks::{Locks, Login};
 use crate::process::{Process, Program};
 
 /// How long it may take to answer a test.
@@ -21,7 +21,7 @@ pub struct Server {
     process: Process,
     address: SocketAddr,
     socket: PathBuf,
-    sign_in: Option<[&'static str; 3]>,
+    login: Option<Login>,
 }
 
 /// What a server says of its part in replication.
@@ -54,8 +54,7 @@ impl Server {
         ];
         all.extend(locks.lines());
         all.extend_from_slice(lines);
-        let sign_in = locks.test_signs_in();
-        Self::configured(address, name, &all, sign_in, folder)
+        Self::configured(address, name, &all, locks.test_signs_in(), folder)
     }
 
     /// A sentinel, not yet started.
@@ -76,7 +75,7 @@ impl Server {
         address: SocketAddr,
         name: &str,
         lines: &[String],
-        sign_in: Option<[&'static str; 3]>,
+        login: Option<Login>,
         folder: &Path,
     ) -> Self {
         let data = folder.join(name);
@@ -110,7 +109,7 @@ impl Server {
             process: Process::new(name, program, folder),
             address,
             socket,
-            sign_in,
+            login,
         }
     }
 
@@ -132,8 +131,9 @@ impl Server {
         let mut stream = UnixStream::connect(&self.socket)?;
         stream.set_read_timeout(Some(ANSWERS_WITHIN))?;
         let mut answer = None;
-        let sign_in = self.sign_in.as_ref().map(<[_; 3]>::as_slice);
-        for words in sign_in.into_iter().chain([words]) {
+        let login = self.login.as_ref();
+        let sign_in = login.map(|login| ["AUTH", &login.user, &login.password]);
+        for words in sign_in.iter().map(<[_; 3]>::as_slice).chain([words]) {
             let mut command = redis::Cmd::new();
             for word in words {
                 command.arg(word);
