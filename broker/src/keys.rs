@@ -159,9 +159,16 @@ impl Keys {
         format!("{}:log:{tenant}", self.tagged(partition))
     }
 
-    /// Stream: what was published of late on a tenant's topics in this partition.
-    pub fn ring(&self, partition: Partition, tenant: &Tenant) -> String {
-        format!("{}:rb:{tenant}", self.tagged(partition))
+    /// Stream: what was published of late on a tenant's topics in the partition of
+    /// this one. Annotations have one of their own, because producers may be allowed
+    /// to write the other, and must not make any up.
+    pub fn ring(&self, topic: &Topic) -> String {
+        let tenant = topic.tenant();
+        let ring = match *topic == annotation::topic(&tenant) {
+            true => "ra",
+            false => "rb",
+        };
+        format!("{}:{ring}:{tenant}", self.tagged(topic.partition()))
     }
 
     /// Sorted set: a recipient's pending messages.

@@ -1,6 +1,8 @@
 -- Rings: what was published of late, for those who were away meanwhile.
 --
--- The ring of a tenant in a partition is a stream, `<prefix>:{<tag>}:rb:<tenant>`.
+-- The ring of a tenant in a partition is a stream, `<prefix>:{<tag>}:rb:<tenant>`;
+-- the annotations of a tenant have one of their own, `<prefix>:{<tag>}:ra:<tenant>`.
+-- Producers may be allowed to write the former. What they spoil is made anew.
 -- The fields of an entry, in this order:
 --   t  the topic, <kind>:<id>
 --   n  how many there have been since the ring was made, with this one
@@ -12,26 +14,62 @@
 
 local RING_ENTRIES, RING_BYTES, RING_LIFE = 2000, 1048576, 600000
 
--- The channel's topic, without the tenant; nothing if it is not one of the ring's tenant.
+-- The channel's topic, without the tenant; nothing if it is not one of that ring's.
 local function ring_topic(ring, channel)
-  local prefix, tenant = string.match(ring, '^(.*):{%x+}:rb:([a-z0-9-]+)$')
+  local prefix, kind, tenant = string.match(ring, '^(.*):{%x+}:(r[ab]):([a-z0-9-]+)$')
   local start = prefix and prefix .. ':c:' .. tenant .. ':'
   if start and string.sub(channel, 1, #start) == start then
-    return string.sub(channel, #start + 1)
+    local topic = string.sub(channel, #start + 1)
+    if (topic == 'channel:annotations') == (kind == 'ra') then
+      return topic
+    end
   end
+end
+
+-- How many there had been and their bytes with an entry; nothing if it is none of ours.
+local function ring_counts(entry)
+  local fields = entry[2]
+  if #fields == 8 and fields[1] == 't' and fields[3] == 'n' and fields[5] == 'c' then
+    return tonumber(fields[4]), tonumber(fields[6])
+  end
+end
+
+local function add_to_ring(ring, topic, json)
+  local last = redis.call('XREVRANGE', ring, '+', '-', 'COUNT', 1)[1]
+  local n, c = 0, 0
+  if last then
+    n, c = ring_counts(last)
+    if not n or not c then
+      redis.call('DEL', ring)
+      n, c = 0, 0
+    end
+  end
+  c = c + #json
+  local id = redis.pcall('XADD', ring, 'MAXLEN', RING_ENTRIES, '*', 't', topic,
+    'n', string.format('%.0f', n + 1), 'c', string.format('%.0f', c), 'd', json)
+  return id, c
 end
 
 -- Adds an event to a ring and publishes it, its entry id in front, which comes back.
 local function publish_in_ring(ring, channel, json)
-  local n, c = 1, #json
-  local last = redis.call('XREVRANGE', ring, '+', '-', 'COUNT', 1)[1]
-  if last then
-    n, c = n + last[2][4], c + last[2][6]
+  local topic = ring_topic(ring, channel)
+  if not topic then
+    error({ err = 'ERR the channel is of another ring' })
   end
-  local id = redis.call('XADD', ring, 'MAXLEN', RING_ENTRIES, '*', 't', ring_topic(ring, channel),
-    'n', string.format('%.0f', n), 'c', string.format('%.0f', c), 'd', json)
+  local id, c = add_to_ring(ring, topic, json)
+  if id.err and string.find(id.err, 'last possible ID', 1, true) then
+    redis.call('DEL', ring)
+    id, c = add_to_ring(ring, topic, json)
+  end
+  if id.err then
+    error(id)
+  end
   local first = redis.call('XRANGE', ring, '-', '+', 'COUNT', 1)[1]
-  while RING_BYTES < c - first[2][6] + #first[2][8] and first[1] ~= id do
+  while first[1] ~= id do
+    local _, before = ring_counts(first)
+    if before and c - before + #first[2][8] <= RING_BYTES then
+      break
+    end
     redis.call('XDEL', ring, first[1])
     first = redis.call('XRANGE', ring, '-', '+', 'COUNT', 1)[1]
   end

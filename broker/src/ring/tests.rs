@@ -29,8 +29,7 @@ impl Stage {
     }
 
     fn ring(&self) -> String {
-        let tenant = self.topic.tenant();
-        self.keys.ring(self.topic.partition(), &tenant)
+        self.keys.ring(&self.topic)
     }
 
     async fn publish(&self, json: &str) -> String {
@@ -101,6 +100,55 @@ async fn the_oldest_go_when_they_are_too_large() {
     assert_eq!(numbers().await, ["3", "4", "5", "6"]);
     stage.publish(&large(2 << 20)).await;
     assert_eq!(numbers().await, ["7"], "the newest stays");
+}
+
+#[tokio::test]
+async fn annotations_have_a_ring_of_their_own_and_nothing_else_goes_there() {
+    let stage = Stage::new();
+    let annotations = crate::annotation::topic(&stage.topic.tenant());
+    let (own, shared) = (stage.keys.ring(&annotations), stage.ring());
+    assert_ne!(
+        own,
+        stage.keys.ring(&Topic::new(
+            &stage.topic.tenant(),
+            TopicKind::Channel,
+            "annotations2",
+        ))
+    );
+    for (ring, topic, kept) in [
+        (&own, &annotations, true),
+        (&own, &stage.topic, false),
+        (&shared, &annotations, false),
+    ] {
+        let channel = stage.keys.channel(topic);
+        let mut call = stage.publish.prepare_invoke();
+        call.key(ring).arg(channel).arg("{}");
+        let published = stage.redis.invoke::<String>(&call).await;
+        assert_eq!(published.is_ok(), kept, "{ring} {topic}");
+    }
+}
+
+#[tokio::test]
+async fn a_ring_that_somebody_spoilt_is_made_anew() {
+    let stage = Stage::new();
+    let spoil = async |id: &str, fields: &[&str]| {
+        let mut add = cmd("XADD");
+        add.arg(stage.ring()).arg(id).arg(fields);
+        stage.redis.query::<String>(&add).await.unwrap();
+    };
+    stage.publish("{}").await;
+    spoil("*", &["t", "channel:a", "d", "{}"]).await;
+    stage.publish("{}").await;
+    spoil(
+        "18446744073709551615-18446744073709551615",
+        &["t", "x", "n", "5", "c", "5", "d", "x"],
+    )
+    .await;
+    stage.publish("{}").await;
+    spoil("*", &["x", "y"]).await;
+    stage.publish("{}").await;
+    let kept = stage.kept().await;
+    assert_eq!((kept.len(), &*field(&kept[0], "n")), (1, "1"));
 }
 
 #[tokio::test]

@@ -163,7 +163,7 @@ impl Ingest {
         Event {
             partition,
             known: self.keys.ingested(home, &report.id),
-            ring: self.keys.ring(partition, tenant),
+            ring: self.keys.ring(home),
             channel: self.keys.channel(&topic),
             mark,
             json,

@@ -45,7 +45,7 @@ impl Call {
             .key(keys.annotation_indexes_begin(tenant))
             .key(keys.groups_begin(tenant))
             .key(keys.users_begin(tenant))
-            .key(keys.ring(topic(tenant).partition(), tenant))
+            .key(keys.ring(&topic(tenant)))
             .arg(keys.channel(&topic(tenant)))
             .arg(&*links.app)
             .arg(links.bouncer.as_deref().unwrap_or_default())
