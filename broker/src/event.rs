@@ -189,6 +189,7 @@ impl EntryId {
 
 /// The body of a pushed message's event.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct MessageBody<'a> {
     /// The text.
     #[serde(borrow)]
@@ -196,6 +197,13 @@ pub struct MessageBody<'a> {
     /// The label (`topic` on the wire), if it has one.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub topic: Option<Cow<'a, str>>,
+    /// Which message it is, `<ms>-<seq>`, if not the one that is stored where the
+    /// frame says: it was scheduled, and was released there.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<Cow<'a, str>>,
+    /// When it was due (ms), if it was scheduled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deliver_at: Option<i64>,
 }
 
 /// The JSON of the event that announces a stored message. Its id is where the
@@ -204,6 +212,8 @@ pub fn message_payload(draft: &Draft) -> String {
     let body = MessageBody {
         message: Cow::Borrowed(&draft.text),
         topic: draft.label.as_deref().map(Cow::Borrowed),
+        id: None,
+        deliver_at: None,
     };
     event_json(MESSAGE, Some(&body), draft.expires_at)
 }
@@ -254,6 +264,7 @@ mod tests {
             text: "line\n\"two\" \u{0} {grün}".into(),
             label: Some("news".into()),
             expires_at: Some(Timestamp::from_millis(1_800_000_000_000)),
+            deliver_at: None,
         };
         let frame = format!("1700000000000-3 {}", message_payload(&draft));
         let event = Event::parse(frame.as_bytes()).unwrap();

@@ -199,6 +199,18 @@ impl Keys {
         format!("{}:ex", self.tagged(partition))
     }
 
+    /// Sorted set: what is scheduled in this partition, by when it is due.
+    pub fn scheduled(&self, partition: Partition) -> String {
+        format!("{}:sc", self.tagged(partition))
+    }
+
+    /// Sorted set: a recipient's messages that were scheduled and released, by
+    /// their places.
+    pub fn released(&self, recipient: &Topic) -> String {
+        let tag = self.tagged(recipient.partition());
+        format!("{tag}:rl:{}", Self::rest(recipient))
+    }
+
     /// Hash: which recipients of this partition got a global message, and as which.
     pub fn global_copies(&self, partition: Partition, tenant: &Tenant, id: MessageId) -> String {
         format!("{}:gi:{tenant}:{id}", self.tagged(partition))

@@ -121,6 +121,19 @@ pub struct Message {
     pub status: Status,
     /// The global message that this one is a recipient's copy of.
     pub global_id: Option<MessageId>,
+    /// It is not sent before this.
+    pub deliver_at: Option<Timestamp>,
+    /// Where it stands among what is sent to its recipient, if that is not where
+    /// it was created: it was scheduled, and this was read to be sent.
+    pub place: Option<MessageId>,
+}
+
+impl Message {
+    /// Where it stands among what is sent to its recipient: before all that has a
+    /// greater place.
+    pub fn place(&self) -> MessageId {
+        self.place.unwrap_or(self.id)
+    }
 }
 
 /// One text pushed to every recipient of a tenant.
@@ -134,6 +147,8 @@ pub struct GlobalMessage {
     pub label: Option<Arc<str>>,
     /// After this it is never sent.
     pub expires_at: Option<Timestamp>,
+    /// It is not sent before this.
+    pub deliver_at: Option<Timestamp>,
 }
 
 /// What a caller asks to be pushed, to recipients or to all.
@@ -145,6 +160,8 @@ pub struct Draft {
     pub label: Option<Arc<str>>,
     /// Not after this.
     pub expires_at: Option<Timestamp>,
+    /// Not before this; at once if it has passed.
+    pub deliver_at: Option<Timestamp>,
 }
 
 /// A recipient by its full name.

@@ -18,6 +18,11 @@
 //! * the retention, counted from creation: past it a message is no more. No
 //!   reading finds it, whatever its state was, so nothing stays pending forever.
 //!
+//! A scheduled message is stored at once and pending; nothing sends it before it is
+//! released, which is one script that gives it its place among what is sent to
+//! its recipient and publishes it. What was due before it is pushed is released
+//! as it is stored.
+//!
 //! A global message has a log of its own, and each recipient that gets it a copy
 //! without text, made at most once. A push that repeats an idempotency key gets
 //! the first message as it is by then, also if it asks for something else.
@@ -42,6 +47,7 @@ mod backlog;
 mod end;
 mod list;
 mod sweep;
+mod release;
 
 /// How many partitions are asked at the same time by what asks several.
 const AT_ONCE: usize = 16;
@@ -208,6 +214,17 @@ pub struct Swept {
     pub oldest_due: Option<Timestamp>,
 }
 
+/// What one look for scheduled messages that are due did in a partition.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Released {
+    /// Due ones looked at; as many as the batch allows means there are more.
+    pub seen: u64,
+    /// Messages published.
+    pub released: u64,
+    /// The earliest time of delivery among those seen.
+    pub oldest_due: Option<Timestamp>,
+}
+
 /// What a revocation did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Revoked {
@@ -273,9 +290,9 @@ impl Messages {
         millis(self.limits.retention)
     }
 
-    /// The keys of a recipient's log, pending messages, history, and of its
-    /// partition's expiries and tenants: what most scripts begin with.
-    fn recipient_keys(&self, recipient: &Topic, tenant: &Tenant) -> [String; 5] {
+    /// The keys of a recipient's log, pending messages, history, of its partition's
+    /// expiries and tenants, and of what was released to it.
+    fn recipient_keys(&self, recipient: &Topic, tenant: &Tenant) -> [String; 6] {
         let partition = recipient.partition();
         [
             self.keys.log(partition, tenant),
@@ -283,6 +300,7 @@ impl Messages {
             self.keys.history(recipient),
             self.keys.expiring(partition),
             self.keys.tenants(partition),
+            self.keys.released(recipient),
         ]
     }
 

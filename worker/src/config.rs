@@ -26,6 +26,9 @@ pub struct Config {
     /// message is cancelled, so that the mark of a frame that was flushed just
     /// in time still counts. Longer than a gateway takes to mark.
     pub sweep_grace: Duration,
+    /// `CARILLON_WORKER_RELEASE_INTERVAL`, default `500ms`: how often scheduled
+    /// messages that are due are looked for; so late one is sent at most.
+    pub release_interval: Duration,
     /// `CARILLON_WORKER_TRIM_INTERVAL`, default `60s`: how often what is past its
     /// retention is removed. Nobody reads it any more, so this is only memory.
     pub trim_interval: Duration,
@@ -61,6 +64,7 @@ impl Config {
             period
         };
         let sweep_interval = period("CARILLON_WORKER_SWEEP_INTERVAL", "1s");
+        let release_interval = period("CARILLON_WORKER_RELEASE_INTERVAL", "500ms");
         let trim_interval = period("CARILLON_WORKER_TRIM_INTERVAL", "60s");
         let claim_after = period("CARILLON_WORKER_CLAIM_AFTER", "30s");
         let retention = period("CARILLON_RETENTION", "30d");
@@ -77,6 +81,7 @@ impl Config {
             sweep_grace: env
                 .get::<Period>("CARILLON_WORKER_SWEEP_GRACE", "5s")
                 .into(),
+            release_interval,
             trim_interval,
             claim_after,
             tenants,

@@ -1,5 +1,6 @@
-//! The process that ends what expired, forgets what is past its retention, and
-//! publishes and pushes what other systems add to their streams.
+//! The process that ends what expired, sends what was scheduled, forgets what is
+//! past its retention, and publishes and pushes what other systems add to their
+//! streams.
 //!
 //! Any number of workers run at once: each step is one script, so they share
 //! the work and never do it twice. What one has taken and does not finish,
@@ -19,6 +20,7 @@ use tokio::time::sleep;
 pub mod config;
 mod ingest;
 mod metrics;
+mod release;
 mod sweep;
 mod trim;
 
@@ -63,9 +65,10 @@ pub fn start(config: &Config, node: &Node, registry: &Registry) -> Result<(), Er
         }
         own.running();
         let sweep = sweep::run(&messages, &redis, &config, &metrics, &condition, &own);
+        let release = release::run(&messages, &redis, &config, &metrics, &own);
         let trim = trim::run(&messages, &config, &metrics, &own);
         let ingest = ingest::run(intake, &config, &metrics, &own);
-        tokio::join!(sweep, trim, ingest);
+        tokio::join!(sweep, release, trim, ingest);
     });
     Ok(())
 }

@@ -21,6 +21,14 @@ pub(crate) struct Metrics {
     pub sweep_seconds: Histogram,
     /// Sweeps that failed.
     pub sweeps_failed: IntCounter,
+    /// How late the last look for scheduled messages came to its most overdue one.
+    pub release_lag: Gauge,
+    /// Scheduled messages that were published.
+    pub released: IntCounter,
+    /// Scheduled messages that had ended otherwise when they were due.
+    pub unreleased: IntCounter,
+    /// Looks for scheduled messages that failed.
+    pub releases_failed: IntCounter,
     /// Messages removed.
     pub trimmed_messages: IntCounter,
     /// Global messages removed.
@@ -70,6 +78,16 @@ impl Metrics {
             "Expiries that were due, by outcome: the message was cancelled, or was past its retention.",
             "outcome",
         );
+        let release_lag = Gauge::new(
+            "carillon_worker_release_lag_seconds",
+            "How late the last look for scheduled messages came to its most overdue one; 0 if none was due.",
+        );
+        let released = counters(
+            registry,
+            "carillon_worker_released_total",
+            "Scheduled messages that were due, by outcome: published, or gone because they had ended.",
+            "outcome",
+        );
         let trimmed = counters(
             registry,
             "carillon_worker_trimmed_total",
@@ -116,7 +134,7 @@ impl Metrics {
         let failed = counters(
             registry,
             "carillon_worker_failures_total",
-            "Sweeps, trims and rounds of ingest that failed and are tried again.",
+            "Sweeps, releases, trims and rounds of ingest that failed and are tried again.",
             "task",
         );
         Self {
@@ -126,6 +144,10 @@ impl Metrics {
             cancelled: swept.with_label_values(&["cancelled"]),
             gone: swept.with_label_values(&["gone"]),
             sweeps_failed: failed.with_label_values(&["sweep"]),
+            release_lag: registered(registry, release_lag),
+            released: released.with_label_values(&["published"]),
+            unreleased: released.with_label_values(&["gone"]),
+            releases_failed: failed.with_label_values(&["release"]),
             trimmed_messages: trimmed.with_label_values(&["message"]),
             trimmed_globals: trimmed.with_label_values(&["global"]),
             trims_failed: failed.with_label_values(&["trim"]),

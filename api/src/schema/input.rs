@@ -70,6 +70,9 @@ pub(super) struct MessageInput {
     topic: Option<String>,
     /// The message is not sent after this.
     expires_at: Option<DateTime>,
+    /// The message is not sent before this: until then it is PENDING and can be
+    /// cancelled. A time that has passed means at once.
+    deliver_at: Option<DateTime>,
     /// Makes it safe to repeat the call: for 24 hours the same key gives the
     /// same messages, and none is pushed again.
     idempotency_key: Option<String>,
@@ -84,6 +87,9 @@ pub(super) struct GlobalMessageInput {
     topic: Option<String>,
     /// The message is not sent after this.
     expires_at: Option<DateTime>,
+    /// The message is not sent before this: until then it is PENDING and can be
+    /// cancelled. A time that has passed means at once.
+    deliver_at: Option<DateTime>,
     /// Makes it safe to repeat the call: for 24 hours the same key gives the
     /// same message, and it is not pushed again.
     idempotency_key: Option<String>,
@@ -143,7 +149,13 @@ impl MessageInput {
         let checked = |(n, name): (usize, &String)| check_name(&format!("{recipients}[{n}]"), name);
         Ok(Push {
             recipients: self.recipients.iter().enumerate().map(checked).collect(),
-            draft: draft(at, self.message, self.topic, self.expires_at, limits, now)?,
+            draft: draft(
+                at,
+                (self.message, self.topic),
+                (self.expires_at, self.deliver_at),
+                limits,
+                now,
+            )?,
             idempotency_key: idempotency_key(at, self.idempotency_key)?,
         })
     }
@@ -163,7 +175,13 @@ impl GlobalMessageInput {
         now: Timestamp,
     ) -> Result<GlobalPush, Failure> {
         Ok(GlobalPush {
-            draft: draft(at, self.message, self.topic, self.expires_at, limits, now)?,
+            draft: draft(
+                at,
+                (self.message, self.topic),
+                (self.expires_at, self.deliver_at),
+                limits,
+                now,
+            )?,
             idempotency_key: idempotency_key(at, self.idempotency_key)?,
         })
     }
@@ -260,33 +278,37 @@ fn label(at: &str, topic: Option<String>) -> Result<Option<Arc<str>>, Failure> {
 
 fn draft(
     at: &str,
-    message: Option<String>,
-    topic: Option<String>,
-    expires_at: Option<DateTime>,
+    (message, topic): (Option<String>, Option<String>),
+    (expires_at, deliver_at): (Option<DateTime>, Option<DateTime>),
     limits: &Limits,
     now: Timestamp,
 ) -> Result<Draft, Failure> {
     let text = limits.rules().text(message);
     let text = text.map_err(|broken| broken_at(&format!("{at}.message"), &broken))?;
+    let rules = limits.rules();
+    let expiry = |at| rules.expiry(at, now);
+    let expires_at = time(&format!("{at}.expiresAt"), expires_at.as_ref(), expiry)?;
+    let delivery = |at| rules.delivery(at, expires_at, now);
     Ok(Draft {
         text,
         label: label(&format!("{at}.topic"), topic)?,
-        expires_at: expires_at
-            .map(|DateTime(at_time)| expiry(at, at_time, limits, now))
-            .transpose()?,
+        expires_at,
+        deliver_at: time(&format!("{at}.deliverAt"), deliver_at.as_ref(), delivery)?,
     })
 }
 
-fn expiry(
+/// A time in an argument called `at`, of which `check` says whether it will do.
+fn time(
     at: &str,
-    expires_at: Result<Timestamp, broker::time::BadTimestamp>,
-    limits: &Limits,
-    now: Timestamp,
-) -> Result<Timestamp, Failure> {
-    let at = format!("{at}.expiresAt");
-    let expires_at = expires_at.map_err(|error| Failure::bad(&at, error))?;
-    let checked = limits.rules().expiry(expires_at, now);
-    checked.map_err(|broken| broken_at(&at, &broken))
+    time: Option<&DateTime>,
+    check: impl FnOnce(Timestamp) -> Result<Timestamp, Broken>,
+) -> Result<Option<Timestamp>, Failure> {
+    let Some(DateTime(time)) = time else {
+        return Ok(None);
+    };
+    let time = time.as_ref().map_err(|error| Failure::bad(at, error))?;
+    let checked = check(*time).map_err(|broken| broken_at(at, &broken))?;
+    Ok(Some(checked))
 }
 
 fn idempotency_key(at: &str, key: Option<String>) -> Result<Option<String>, Failure> {
@@ -341,6 +363,7 @@ mod tests {
             message: Some("hello".to_owned()),
             topic: None,
             expires_at: None,
+            deliver_at: None,
             idempotency_key: None,
         }
     }
@@ -441,6 +464,37 @@ mod tests {
         for at in [NOW + moment, NOW + 30 * DAY] {
             let push = expires(at).check("input", &limits(), NOW).unwrap();
             assert_eq!(push.draft.expires_at, Some(at));
+        }
+    }
+
+    #[test]
+    fn a_message_is_scheduled_before_its_expiry_and_the_end_of_its_retention() {
+        let delivers = |at: Timestamp, expires_at: Option<Timestamp>| MessageInput {
+            deliver_at: Some(at.into()),
+            expires_at: expires_at.map(DateTime::from),
+            ..push()
+        };
+        let moment = Duration::from_millis(1);
+        for (at, expires_at) in [
+            (NOW + 30 * DAY, None),
+            (NOW + DAY, Some(NOW + DAY)),
+            (NOW + DAY + moment, Some(NOW + DAY)),
+        ] {
+            assert!(refusal(delivers(at, expires_at)).contains("input.deliverAt:"));
+        }
+        let soon = DateTime("soon".parse());
+        let unreadable = MessageInput {
+            deliver_at: Some(soon),
+            ..push()
+        };
+        assert!(refusal(unreadable).contains("input.deliverAt:"));
+        for (at, expires_at) in [
+            (NOW + 30 * DAY - moment, None),
+            (NOW + DAY - moment, Some(NOW + DAY)),
+            (NOW - DAY, None),
+        ] {
+            let push = delivers(at, expires_at).check("input", &limits(), NOW);
+            assert_eq!(push.unwrap().draft.deliver_at, Some(at));
         }
     }
 

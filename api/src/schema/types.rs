@@ -58,6 +58,11 @@ impl Message {
         self.0.expires_at.map(DateTime::from)
     }
 
+    /// Before when the message is not sent.
+    async fn deliver_at(&self) -> Option<DateTime> {
+        self.0.deliver_at.map(DateTime::from)
+    }
+
     /// When the message was created.
     async fn created_at(&self) -> Option<DateTime> {
         Some(self.0.id.created_at().into())
@@ -109,6 +114,11 @@ impl GlobalMessage {
     /// When the message is due to expire.
     async fn expires_at(&self) -> Option<DateTime> {
         self.0.expires_at.map(DateTime::from)
+    }
+
+    /// Before when the message is not sent.
+    async fn deliver_at(&self) -> Option<DateTime> {
+        self.0.deliver_at.map(DateTime::from)
     }
 
     /// When the message was created.

@@ -20,7 +20,8 @@ pub struct Rules {
     pub text: usize,
     /// Most recipients of one push.
     pub recipients: usize,
-    /// How far ahead an expiry may lie: messages are kept no longer.
+    /// How far ahead an expiry may lie, and a time of delivery must not: messages
+    /// are kept no longer.
     pub retention: Duration,
 }
 
@@ -57,6 +58,12 @@ pub enum Broken {
     /// An expiry that is too far ahead.
     #[error("may lie at most {} days ahead", .0.as_secs_f64() / 86_400.0)]
     Far(Duration),
+    /// A time of delivery at which nothing is left to be delivered.
+    #[error("must lie before the expiry")]
+    Expired,
+    /// A time of delivery that is too far ahead.
+    #[error("must lie less than {} days ahead", .0.as_secs_f64() / 86_400.0)]
+    Gone(Duration),
     /// No idempotency key.
     #[error("expected 1 to {MAX_IDEMPOTENCY_KEY} bytes without control characters")]
     Key,
@@ -103,6 +110,27 @@ impl Rules {
             Err(Broken::Past)
         } else if self.retention < at.since(now) {
             Err(Broken::Far(self.retention))
+        } else {
+            Ok(at)
+        }
+    }
+
+    /// A time before which what was asked for at `now` is not sent. One that has
+    /// passed asks for it to be sent at once: so a repeat of the push is not
+    /// refused because it took long.
+    ///
+    /// # Errors
+    /// If the message has expired by then, or is not kept so long.
+    pub fn delivery(
+        &self,
+        at: Timestamp,
+        expires_at: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<Timestamp, Broken> {
+        if expires_at.is_some_and(|expires_at| expires_at <= at) {
+            Err(Broken::Expired)
+        } else if self.retention <= at.since(now) {
+            Err(Broken::Gone(self.retention))
         } else {
             Ok(at)
         }

@@ -7,7 +7,7 @@ use redis::Value;
 use tracing::warn;
 
 use super::call::{BACKLOG, CLAIM, Call, MARK, PENDING_COUNT};
-use super::row::{hex, label_arg, readable, row_id, time_arg, unhex};
+use super::row::{hex, label_arg, readable, row_place, time_arg, unhex};
 use super::{AT_ONCE, Backlog, Mark, Marked, Messages, Page, Unsent};
 use crate::error::Error;
 use crate::keys::{Keys, Partition};
@@ -31,25 +31,29 @@ struct Active {
 }
 
 impl Active {
-    /// Reads `<until> <size> <expires or ->`, then `=<label>` if it has one.
-    fn parse(id: &str, value: &str, partition: Partition) -> Result<Self, Error> {
+    /// Reads `<until> <size> <expires or ->`, then `@<due>` if it is to be released
+    /// first, which makes it none yet, then `=<label>` if it has one.
+    fn parse(id: &str, value: &str, partition: Partition) -> Result<Option<Self>, Error> {
         let corrupt = || Error::Corrupt("active global message");
         let (until, rest) = value.split_once(' ').ok_or_else(corrupt)?;
         let (size, rest) = rest.split_once(' ').ok_or_else(corrupt)?;
         let (expires_at, label) = rest.split_at(rest.find('=').unwrap_or(rest.len()));
+        if expires_at.contains('@') {
+            return Ok(None);
+        }
         // A script that is given something else fails, for everybody.
         let numbers = [until, size, expires_at.trim_end_matches('-')];
         let is_number = |text: &&str| text.parse::<f64>().is_ok();
         if !numbers.iter().filter(|n| !n.is_empty()).all(is_number) {
             return Err(corrupt());
         }
-        Ok(Self {
+        Ok(Some(Self {
             id: unhex(id, partition)?,
             until: until.to_owned(),
             size: size.to_owned(),
             expires_at: expires_at.trim_end_matches('-').to_owned(),
             label: label.to_owned(),
-        })
+        }))
     }
 }
 
@@ -102,7 +106,7 @@ impl Messages {
         let (more, rows, revoked_at, crowded_out): (bool, Vec<Value>, Option<i64>, u64) =
             call.run(&self.redis).await?;
         self.crowded_out.inc_by(crowded_out);
-        let place = |row| unhex(&row_id(row), partition).ok();
+        let place = |row| unhex(&row_place(row), partition).ok();
         let last = rows.iter().rev().filter(|_| more).find_map(place);
         let found = rows.len();
         let messages = readable(rows, partition);
@@ -206,7 +210,8 @@ impl Messages {
             let split = places.chunks(CLAIMS_PER_CALL);
             chunks.extend(split.map(|places| (partition, places.to_vec())));
         }
-        let until = global.id.created_at() + self.limits.global_default_life;
+        let since = global.deliver_at.max(Some(global.id.created_at()));
+        let until = since.unwrap_or_default() + self.limits.global_default_life;
         let run = async |(partition, places): (Partition, Vec<usize>)| {
             let names = places.iter().map(|&at| recipients[at].id());
             let names: Vec<_> = names
@@ -256,7 +261,7 @@ impl Messages {
             let (id, value) = (String::from_utf8_lossy(id), String::from_utf8_lossy(value));
             Active::parse(&id, &value, partition)
                 .inspect_err(|error| warn!(%error, %id, "an active global message is left out"))
-                .ok()
+                .ok()?
         };
         let mut active: Vec<_> = all.iter().filter_map(parse).collect();
         active.sort_unstable_by_key(|global| global.id);

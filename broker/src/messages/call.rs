@@ -39,7 +39,7 @@ macro_rules! scripts {
 }
 
 scripts! {
-    PUSH as "push" = ["common.lua", "push.lua"];
+    PUSH as "push" = ["common.lua", "place.lua", "push.lua"];
     PUSH_GLOBAL as "push_global" = ["common.lua", "active.lua", "push_global.lua"];
     BACKLOG as "backlog" = ["common.lua", "copy.lua", "backlog.lua"];
     CHECK_IN as "check_in" = ["common.lua", "check_in.lua"];
@@ -52,6 +52,7 @@ scripts! {
     SCAN as "scan" = ["common.lua", "scan.lua"];
     READ as "read" = ["common.lua", "read.lua"];
     SWEEP as "sweep" = ["common.lua", "sweep.lua"];
+    RELEASE as "release" = ["common.lua", "active.lua", "place.lua", "release.lua"];
     TRIM_GLOBALS as "trim_globals" = ["common.lua", "active.lua", "trim_globals.lua"];
 }
 

@@ -6,7 +6,7 @@ local log, ex = unpack(KEYS)
 local base, tenant, id, retention = unpack(ARGV)
 local now = clock()
 local fields = floor_of(now - retention) <= id and read(log, id)
-if not fields then
+if not (fields and fields.r) then
   return false
 end
 local rest = tenant .. ':' .. fields.r

@@ -5,6 +5,10 @@
 -- id followed by `D` or `C` and the time for each message that has ended. Both
 -- score every member 0, so they are ranged by id. `ex` holds `<id> <rest>` by expiry.
 -- `rest` is `<tenant>:<recipient>`, the recipient percent-encoded.
+--
+-- A scheduled message (its entry has `a`) is pending from the start and in `sc`,
+-- `<id> <rest>` by when it is due, until it is released. It is sent in the place
+-- of its release: an entry of its own in the log, `rl` holds `<place><id>`.
 
 local function clock()
   local time = redis.call('TIME')
@@ -48,7 +52,7 @@ local function fields_of(entry)
   for i = 1, #entry[2], 2 do
     fields[entry[2][i]] = entry[2][i + 1]
   end
-  fields.x = tonumber(fields.x)
+  fields.x, fields.a = tonumber(fields.x), tonumber(fields.a)
   fields.due = fields.x or tonumber(fields.u)
   return fields
 end
@@ -64,11 +68,17 @@ local function finish(bx, id, state, at, retention)
   redis.call('PEXPIRE', bx, retention)
 end
 
+-- What is due to be released stands beside what is due to expire.
+local function schedule_of(ex)
+  return string.sub(ex, 1, -3) .. 'sc'
+end
+
 -- Ends a pending message without delivery; one that had expired ended then.
 local function cancel(pd, bx, ex, rest, id, at, retention)
   if redis.call('ZREM', pd, id) == 0 then
     return false
   end
+  redis.call('ZREM', schedule_of(ex), id .. ' ' .. rest)
   local due = redis.call('ZSCORE', ex, id .. ' ' .. rest)
   if due then
     redis.call('ZREM', ex, id .. ' ' .. rest)
@@ -123,8 +133,9 @@ local function state_of(pd, bx, id, expires, now)
   end
 end
 
-local function row(id, state, fields)
+local function row(id, state, fields, place)
   local expires = fields.x and string.format('%.0f', fields.x)
+  local scheduled = fields.a and string.format('%.0f', fields.a)
   return { id, state, fields.r or false, fields.b or false, fields.l or false,
-    expires or false, fields.g or false }
+    expires or false, fields.g or false, scheduled or false, place or false }
 end

@@ -48,8 +48,11 @@ impl Messages {
         let Some(global) = self.globals(tenant, &[id]).await?.remove(&id) else {
             return Ok(None);
         };
-        let forget = redis::Cmd::hdel(self.keys.active_globals(tenant), hex(id));
-        self.redis.query::<()>(&forget).await?;
+        let mut forget = redis::pipe();
+        let scheduled = self.keys.scheduled(id.partition);
+        forget.zrem(scheduled, format!("{} {tenant}", hex(id)));
+        forget.hdel(self.keys.active_globals(tenant), hex(id));
+        self.redis.pipeline::<()>(&forget).await?;
         stream::iter(Partition::every())
             .map(|partition| self.cancel_copies(partition, tenant, id))
             .buffer_unordered(AT_ONCE)

@@ -60,7 +60,8 @@ impl Messages {
     /// each name, in order. A name given twice gets one message. Names are
     /// checked by the caller.
     ///
-    /// A message whose expiry has passed is stored as cancelled and not sent.
+    /// A message whose expiry has passed is stored as cancelled and not sent; one
+    /// that is due later is stored as pending, and sent once it was released.
     pub async fn push(
         &self,
         tenant: &Tenant,
@@ -109,7 +110,8 @@ impl Messages {
 
     /// Stores a message for every recipient of the tenant and publishes it.
     ///
-    /// One whose expiry has passed is stored and not sent.
+    /// One whose expiry has passed is stored and not sent; one that is due later
+    /// is sent once it was released.
     ///
     /// # Errors
     /// If Redis fails.
@@ -125,17 +127,23 @@ impl Messages {
             .keys(self.keys.global_log(tenant))
             .keys(self.keys.active_globals(tenant))
             .keys(self.keys.tenants(partition))
+            .keys(self.keys.scheduled(partition))
             .keys(idempotency.map(|key| self.keys.idempotency(&all, key)))
             .arg(tenant.as_str())
             .arg(self.keys.channel(&all))
             .arg(message_payload(draft))
             .arg(time_arg(draft.expires_at))
+            .arg(time_arg(draft.deliver_at))
             .arg(millis(self.limits.global_default_life))
             .arg(self.limits.pending)
             .arg(self.retention())
             .arg(millis(self.limits.idempotency))
             .arg(draft.text.len())
             .arg(label_arg(draft.label.as_deref()));
+        let call = match draft.deliver_at {
+            Some(_) => call.arg("w").arg(millis(self.limits.global_default_life)),
+            None => call,
+        };
         match with_fields(call, draft).run(&self.redis).await? {
             PushedGlobal::Before(row) => global(row, partition),
             PushedGlobal::New(id) => Ok(GlobalMessage {
@@ -143,6 +151,7 @@ impl Messages {
                 text: Arc::clone(&draft.text),
                 label: draft.label.clone(),
                 expires_at: draft.expires_at,
+                deliver_at: draft.deliver_at,
             }),
         }
     }
@@ -163,6 +172,7 @@ impl Messages {
             .arg(self.keys.channel(topic))
             .arg(payload)
             .arg(time_arg(draft.expires_at))
+            .arg(time_arg(draft.deliver_at))
             .arg(self.limits.pending)
             .arg(self.retention())
             .arg(millis(self.limits.idempotency))
@@ -190,6 +200,8 @@ impl Messages {
                     expires_at: draft.expires_at,
                     status: status(&state)?,
                     global_id: None,
+                    deliver_at: draft.deliver_at,
+                    place: None,
                 })
             }
         }
@@ -203,8 +215,12 @@ fn with_fields(call: Call, draft: &Draft) -> Call {
         Some(label) => call.arg("l").arg(&**label),
         None => call,
     };
-    match draft.expires_at {
+    let call = match draft.expires_at {
         Some(at) => call.arg("x").arg(at.millis()),
+        None => call,
+    };
+    match draft.deliver_at {
+        Some(at) => call.arg("a").arg(at.millis()),
         None => call,
     }
 }

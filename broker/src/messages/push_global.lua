@@ -1,10 +1,12 @@
--- Stores a global message and publishes it, once per idempotency key.
--- KEYS gl ga tenants [idempotency]
--- ARGV tenant channel payload expires|'' life cap retention remembered size label field value ...
+-- Stores a global message and publishes it, once per idempotency key. One that
+-- is due later is only stored.
+-- KEYS gl ga tenants sc [idempotency]
+-- ARGV tenant channel payload expires|'' due|'' life cap retention remembered size label field value ...
 -- Returns {id}, or the row made earlier.
-local gl, ga, tenants, known = unpack(KEYS)
+local gl, ga, tenants, sc, known = unpack(KEYS)
 local tenant, channel, payload = unpack(ARGV, 1, 3)
-local expires, life, cap, retention = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+local expires, due, life = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local cap, retention = tonumber(ARGV[7]), tonumber(ARGV[8])
 local now = clock()
 
 if known then
@@ -22,6 +24,7 @@ if cap <= redis.call('HLEN', ga) then
   local active = redis.call('HKEYS', ga)
   table.sort(active)
   redis.call('HDEL', ga, active[1])
+  redis.call('ZREM', sc, active[1] .. ' ' .. tenant)
 end
 
 local entry = string.format('%d-%d', now, GLOBALS)
@@ -36,19 +39,21 @@ if redis.call('EXISTS', gl) == 1 then
     end
   end
 end
-redis.call('XADD', gl, entry, unpack(ARGV, 11))
+redis.call('XADD', gl, entry, unpack(ARGV, 12))
 local id = id_of(entry)
 redis.call('SADD', tenants, tenant)
 if known then
-  redis.call('SET', known, id, 'PX', ARGV[8])
+  redis.call('SET', known, id, 'PX', ARGV[9])
 end
+local scheduled = due and now < due
 -- No longer than the retention: so long its copies are told apart.
-local ends = math.min(expires or now + life, now + retention)
-if now < ends then
-  local value = string.format('%.0f %s %s', ends, ARGV[9], expires and ARGV[4] or '-')
-  redis.call('HSET', ga, id, value .. ARGV[10])
+local ends = math.min(expires or (scheduled and due or now) + life, now + retention)
+if scheduled or now < ends then
+  redis.call('HSET', ga, id, active(ends, ARGV[10], expires, scheduled and due, ARGV[11]))
 end
-if not expires or now < expires then
+if scheduled then
+  redis.call('ZADD', sc, due, id .. ' ' .. tenant)
+elseif not expires or now < expires then
   redis.call('PUBLISH', channel, entry .. ' ' .. payload)
 end
 return { id }

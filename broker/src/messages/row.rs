@@ -16,12 +16,14 @@ use crate::time::Timestamp;
 use crate::topic::{self, Tenant};
 
 /// A message as a script returns it: id, state, recipient, text, label, expiry,
-/// global id.
+/// global id, when it is due, and its place if that is another.
 pub(super) type Row = (
     String,
     String,
     Option<String>,
     Option<String>,
+    Option<String>,
+    Option<i64>,
     Option<String>,
     Option<i64>,
     Option<String>,
@@ -76,7 +78,7 @@ pub(super) fn time_arg(at: Option<Timestamp>) -> String {
 
 /// The message of a row; the text of a global message's copy is left empty.
 pub(super) fn message(row: Row, partition: Partition) -> Result<Message, Error> {
-    let (id, state, recipient, text, label, expires_at, global_id) = row;
+    let (id, state, recipient, text, label, expires_at, global_id, deliver_at, place) = row;
     let recipient = recipient.ok_or(Error::Corrupt("recipient"))?;
     let global_id = global_id
         .map(|id| id.parse().map_err(|_| Error::Corrupt("global message id")))
@@ -92,6 +94,8 @@ pub(super) fn message(row: Row, partition: Partition) -> Result<Message, Error> 
         expires_at: expires_at.map(Timestamp::from_millis),
         status: status(&state)?,
         global_id,
+        deliver_at: deliver_at.map(Timestamp::from_millis),
+        place: place.map(|place| unhex(&place, partition)).transpose()?,
     })
 }
 
@@ -111,25 +115,35 @@ pub(super) fn readable(rows: Vec<Value>, partition: Partition) -> Vec<Message> {
 }
 
 /// The id that a row begins with, as scripts spell it.
-pub(super) fn row_id(row: &Value) -> String {
-    let id = match row {
-        Value::Array(fields) => fields.first(),
+fn row_id(row: &Value) -> String {
+    field(row, 0).unwrap_or_default()
+}
+
+/// Where its message stands among its recipient's: a row ends with that, unless
+/// it is the id.
+pub(super) fn row_place(row: &Value) -> String {
+    field(row, 8).or_else(|| field(row, 0)).unwrap_or_default()
+}
+
+fn field(row: &Value, at: usize) -> Option<String> {
+    match row {
+        Value::Array(fields) => match fields.get(at) {
+            Some(Value::BulkString(text)) => Some(String::from_utf8_lossy(text).into_owned()),
+            _ => None,
+        },
         _ => None,
-    };
-    match id {
-        Some(Value::BulkString(id)) => String::from_utf8_lossy(id).into_owned(),
-        _ => String::new(),
     }
 }
 
 /// The global message of a row.
 pub(super) fn global(row: Row, partition: Partition) -> Result<GlobalMessage, Error> {
-    let (id, _, _, text, label, expires_at, _) = row;
+    let (id, _, _, text, label, expires_at, _, deliver_at, _) = row;
     Ok(GlobalMessage {
         id: unhex(&id, partition)?,
         text: text.ok_or(Error::Corrupt("global message"))?.into(),
         label: label.map(Arc::from),
         expires_at: expires_at.map(Timestamp::from_millis),
+        deliver_at: deliver_at.map(Timestamp::from_millis),
     })
 }
 
@@ -238,9 +252,12 @@ fn stored_global(id: MessageId, entries: Value) -> Result<Option<GlobalMessage>,
     let Some(Entry(mut fields)) = entries.into_iter().next() else {
         return Ok(None);
     };
-    let expires_at = fields
-        .get("x")
-        .map(|at| at.parse().map(Timestamp::from_millis));
+    let time = |field: &str, what: &'static str| {
+        let at = fields.get(field).map(|at| at.parse());
+        let at = at.transpose().map_err(|_| Error::Corrupt(what))?;
+        Ok::<_, Error>(at.map(Timestamp::from_millis))
+    };
+    let (expires_at, deliver_at) = (time("x", "expiry")?, time("a", "time of delivery")?);
     Ok(Some(GlobalMessage {
         id,
         text: fields
@@ -248,8 +265,7 @@ fn stored_global(id: MessageId, entries: Value) -> Result<Option<GlobalMessage>,
             .ok_or(Error::Corrupt("global message"))?
             .into(),
         label: fields.remove("l").map(Arc::from),
-        expires_at: expires_at
-            .transpose()
-            .map_err(|_| Error::Corrupt("expiry"))?,
+        expires_at,
+        deliver_at,
     }))
 }

@@ -16,7 +16,10 @@ if below ~= '' and below <= from then
 end
 
 local function matches(fields)
-  if (recipient ~= '' and fields.r ~= recipient) or (global ~= '' and fields.g ~= global) then
+  if fields.o then
+    -- The place of a message that was scheduled.
+    return false
+  elseif (recipient ~= '' and fields.r ~= recipient) or (global ~= '' and fields.g ~= global) then
     return false
   end
   if label ~= '' and (not fields.l or label ~= '=' .. fields.l) then

@@ -14,6 +14,7 @@ use crate::topology::Redis;
 
 mod life;
 mod expiry;
+mod scheduled;
 mod order;
 mod retry;
 mod globals;
@@ -134,6 +135,7 @@ fn text(text: &str) -> Draft {
         text: text.into(),
         label: None,
         expires_at: None,
+        deliver_at: None,
     }
 }
 
@@ -153,6 +155,7 @@ fn every_call_can_be_awaited_by_a_task() {
             text: "".into(),
             label: None,
             expires_at: None,
+            deliver_at: None,
         };
         check(messages.push(tenant, &[], &draft, None));
         check(messages.push_global(tenant, &draft, None));
@@ -168,6 +171,7 @@ fn every_call_can_be_awaited_by_a_task() {
         check(messages.list(tenant, &MessagesFilter::default(), None, 1));
         check(messages.list_globals(tenant, &GlobalFilter::default(), None, 1));
         check(messages.sweep(id.partition, Duration::ZERO, 1));
+        check(messages.release(id.partition, 1));
         check(messages.trim(id.partition));
     }
     let _ = all;

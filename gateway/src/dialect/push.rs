@@ -56,8 +56,8 @@ pub struct Push {
     form: Form,
     /// When the socket was asked for, by Redis' clock.
     since: Timestamp,
-    /// The youngest of the recipient's own messages that came by; after a gap
-    /// only younger ones are read.
+    /// The furthest place of the recipient's own messages that came by; after a
+    /// gap only those behind it are read.
     newest: Option<MessageId>,
     /// The latest global messages that were sent.
     globals: Vec<MessageId>,
@@ -109,7 +109,7 @@ impl Push {
         let pushed = Pushed::of(topic, delivery)?;
         let own = *topic == self.recipient;
         if own {
-            self.newest = self.newest.max(Some(pushed.id));
+            self.newest = self.newest.max(Some(pushed.place));
         }
         if !pushed.concerns(self.label.as_deref()) || pushed.expired(now) {
             return None;
@@ -155,7 +155,7 @@ impl Push {
 
     /// A message read from the store, as a frame.
     fn stored(&mut self, message: &Message) -> Effect {
-        self.newest = self.newest.max(Some(message.id));
+        self.newest = self.newest.max(Some(message.place()));
         let (frame, tag) = match self.form {
             Form::Raw => (Frame::text(&message.text), Some(Tag::Message(message.id))),
             Form::Json => (pushed::json(message), None),
@@ -353,6 +353,8 @@ fn copy_of(global: &GlobalMessage, id: MessageId, recipient: &Topic) -> Message 
         expires_at: global.expires_at,
         status: broker::message::Status::Pending,
         global_id: Some(global.id),
+        deliver_at: None,
+        place: None,
     }
 }
 

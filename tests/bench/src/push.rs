@@ -68,6 +68,7 @@ impl Pusher {
                         text: marker.write().into(),
                         label: None,
                         expires_at: None,
+                        deliver_at: None,
                     };
                     let to = [recipient(marker.topic as usize)];
                     let outcome = messages.push(&tenant, &to, &draft, None).await;

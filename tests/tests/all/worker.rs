@@ -27,6 +27,7 @@ async fn push(fleet: &Fleet, recipients: usize, life: Duration) -> Vec<Message> 
         text: "unseen".into(),
         label: None,
         expires_at: Some(now + life),
+        deliver_at: None,
     };
     let pushed = messages(fleet).push(&acme(), &names, &draft, None).await;
     pushed.into_iter().map(Result::unwrap).collect()

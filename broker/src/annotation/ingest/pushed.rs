@@ -45,8 +45,16 @@ impl Push {
         let push = Members::of(&map);
         let global = kind == PUSH_GLOBAL;
         let known: &[&str] = match global {
-            true => &["id", "type", "message", "topic", "expiresAt"],
-            false => &["id", "type", "recipients", "message", "topic", "expiresAt"],
+            true => &["id", "type", "message", "topic", "expiresAt", "deliverAt"],
+            false => &[
+                "id",
+                "type",
+                "recipients",
+                "message",
+                "topic",
+                "expiresAt",
+                "deliverAt",
+            ],
         };
         push.only(known)?;
         if push.any_text("type")?.is_some_and(|within| within != kind) {
@@ -92,10 +100,16 @@ fn draft(push: &Members<'_>, rules: &Rules, at: Timestamp) -> Result<Draft, Inva
     };
     let expires_at = push.any_text("expiresAt")?.map(expiry).transpose();
     let expires_at = expires_at.map_err(|why| broken("expiresAt", why))?;
+    let delivery = |text: &str| {
+        let deliver_at = text.parse::<Timestamp>()?;
+        rules.delivery(deliver_at, expires_at, at)
+    };
+    let deliver_at = push.any_text("deliverAt")?.map(delivery).transpose();
     Ok(Draft {
         text,
         label,
         expires_at,
+        deliver_at: deliver_at.map_err(|why| broken("deliverAt", why))?,
     })
 }
 
@@ -126,7 +140,7 @@ mod tests {
     #[test]
     fn a_push_is_what_it_is_over_graphql() {
         let json = r#"{"id":"e1","type":"push","recipients":["ada","ben"],"message":"Hi \ud83d\ude00",
-            "topic":"news","expiresAt":"2026-09-22T00:00:00"}"#;
+            "topic":"news","expiresAt":"2026-09-22T00:00:00","deliverAt":"2026-09-21T23:59:59Z"}"#;
         let push = read(PUSH, json).unwrap();
         assert_eq!(push.recipients, Some(vec!["ada".into(), "ben".into()]));
         assert_eq!(
@@ -136,6 +150,10 @@ mod tests {
         assert_eq!(push.draft.label.as_deref(), Some("news"));
         let expires_at = push.draft.expires_at.unwrap().to_string();
         assert_eq!(expires_at, "2026-09-22T00:00:00Z");
+        assert_eq!(
+            push.draft.deliver_at,
+            push.draft.expires_at.map(|at| at - Duration::from_secs(1))
+        );
         let all = read(PUSH_GLOBAL, r#"{"message":"Hi","id":null}"#).unwrap();
         assert_eq!((all.recipients, all.id), (None, None));
     }
@@ -185,7 +203,7 @@ mod tests {
             ),
             (
                 to(r#""message":"x","hush":1"#),
-                "event: expected no other members than id, type, recipients, message, topic, expiresAt",
+                "event: expected no other members than id, type, recipients, message, topic, expiresAt, deliverAt",
             ),
             (
                 to(r#""message":"x","type":"push-global""#),
@@ -200,6 +218,10 @@ mod tests {
                 "expiresAt: lies in the past",
             ),
             (
+                to(r#""message":"x","deliverAt":"2027-01-01T00:00:00Z""#),
+                "deliverAt: must lie less than 30 days ahead",
+            ),
+            (
                 expiring("2027-01-01T00:00:00Z"),
                 "expiresAt: may lie at most 30 days ahead",
             ),
@@ -209,7 +231,7 @@ mod tests {
         let named = read(PUSH_GLOBAL, &to(r#""message":"x""#)).unwrap_err();
         assert_eq!(
             named,
-            "event: expected no other members than id, type, message, topic, expiresAt"
+            "event: expected no other members than id, type, message, topic, expiresAt, deliverAt"
         );
     }
 }

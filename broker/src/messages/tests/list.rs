@@ -111,6 +111,7 @@ async fn filters_combine() {
         text: "x".into(),
         label: Some("news".into()),
         expires_at: Some(expires_at),
+        deliver_at: None,
     };
     let plain = store.push("ann", &text("plain")).await;
     store.wait_past(plain.id.created_at()).await;

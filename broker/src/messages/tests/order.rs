@@ -10,6 +10,7 @@ async fn texts_and_labels_are_kept_to_the_byte() {
         text: odd.into(),
         label: Some(odd.into()),
         expires_at: Some(store.now().await + Duration::from_secs(60)),
+        deliver_at: None,
     };
     let pushed = store.push("ann", &draft).await;
     assert_eq!(store.backlog("ann", Some(odd)).await, [pushed]);

@@ -63,12 +63,12 @@ impl CatchUp {
 }
 
 impl Parked {
-    /// What was parked: the recipient's own by age, then the global ones.
+    /// What was parked: the recipient's own by their places, then the global ones.
     pub(super) fn in_order(mut self, recipient: &Topic) -> Vec<(Topic, Rc<Delivery>)> {
         self.0.sort_by_key(|(topic, delivery)| {
             (
                 topic != recipient,
-                Pushed::of(topic, delivery).map(|pushed| pushed.id),
+                Pushed::of(topic, delivery).map(|pushed| pushed.place),
             )
         });
         self.0

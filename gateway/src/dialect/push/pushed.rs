@@ -16,6 +16,9 @@ use crate::websocket::Frame;
 #[derive(Debug)]
 pub struct Pushed {
     pub(super) id: MessageId,
+    /// Where it stands among what is sent to its recipient.
+    pub(super) place: MessageId,
+    deliver_at: Option<Timestamp>,
     pub(super) expires_at: Option<Timestamp>,
     text: Arc<str>,
     label: Option<Arc<str>>,
@@ -49,13 +52,19 @@ impl Pushed {
         let event = &delivery.event;
         let entry = event.entry?;
         let body: MessageBody<'_> = serde_json::from_str(event.body.get()).ok()?;
-        let sequence = u32::try_from(entry.sequence).ok()?;
+        let place = MessageId {
+            millis: entry.millis,
+            sequence: u32::try_from(entry.sequence).ok()?,
+            partition: topic.partition(),
+        };
+        let id = match body.id {
+            Some(id) => MessageId::from_entry(&id, place.partition)?,
+            None => place,
+        };
         Some(Self {
-            id: MessageId {
-                millis: entry.millis,
-                sequence,
-                partition: topic.partition(),
-            },
+            id,
+            place,
+            deliver_at: body.deliver_at.map(Timestamp::from_millis),
             expires_at: event.expires_at,
             text: body.message.into(),
             label: body.topic.map(Into::into),
@@ -94,6 +103,7 @@ impl Pushed {
                 text: Arc::clone(&self.text),
                 label: self.label.clone(),
                 expires_at: self.expires_at,
+                deliver_at: self.deliver_at,
             })
         };
         Arc::clone(self.global.get_or_init(global))

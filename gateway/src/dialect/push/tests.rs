@@ -95,13 +95,19 @@ impl Conversation {
             text: text.into(),
             label: self.label.map(Into::into),
             expires_at: self.expires_at.map(Timestamp::from_millis),
+            deliver_at: None,
         };
         let entry = format!("{}-0", &id[1..]);
         delivery(&entry, &message_payload(&draft))
     }
 
+    /// `<id>[@<place>]=<text>[/<global>]`
     fn stored(&self, text: &str) -> Message {
         let (id, text) = text.split_once('=').unwrap();
+        let (id, place) = match id.split_once('@') {
+            Some((id, place)) => (id, Some(self.id(place))),
+            None => (id, None),
+        };
         let (text, global) = text.split_once("/").unwrap_or((text, ""));
         Message {
             id: self.id(id),
@@ -111,6 +117,8 @@ impl Conversation {
             expires_at: self.expires_at.map(Timestamp::from_millis),
             status: Status::Pending,
             global_id: (!global.is_empty()).then(|| self.id(global)),
+            deliver_at: place.map(MessageId::created_at),
+            place,
         }
     }
 
@@ -139,6 +147,21 @@ impl Conversation {
                 let revoked = Rc::new(delivery("0-0", &revoked_payload()));
                 self.dialect.deliver(&self.recipient, &revoked, now)
             }
+            "released" => {
+                // `<where> <id> <text>`
+                let mut words = rest.splitn(3, ' ');
+                let (place, id) = (words.next().unwrap(), words.next().unwrap());
+                let body = serde_json::json!({
+                    "id": self.id(id).entry(),
+                    "deliverAt": 1,
+                    "message": words.next().unwrap(),
+                });
+                let event = serde_json::json!({"v": 1, "type": "message", "body": body});
+                let released = delivery(&format!("{}-0", &place[1..]), &event.to_string());
+                let global = place.starts_with('g');
+                let topic = self.topic(if global { "all" } else { "r" });
+                self.dialect.deliver(&topic, &Rc::new(released), now)
+            }
             "event" | "global" => {
                 let (id, text) = rest.split_once(' ').unwrap();
                 let topic = if what == "event" {
@@ -152,7 +175,7 @@ impl Conversation {
             "page" | "page+" => {
                 let stored = rest.split_whitespace().map(|m| self.stored(m));
                 let messages: Vec<_> = stored.collect();
-                let last = messages.last().map(|message| message.id);
+                let last = messages.last().map(Message::place);
                 let more = last.filter(|_| what == "page+");
                 self.dialect.answer(Answer::Backlog { messages, more }, now)
             }
@@ -163,6 +186,7 @@ impl Conversation {
                     text: "to all".into(),
                     label: None,
                     expires_at: self.expires_at.map(Timestamp::from_millis),
+                    deliver_at: None,
                 };
                 let answer = Answer::Claimed {
                     global: Arc::new(global),
@@ -564,4 +588,67 @@ fn a_revoked_recipient_is_sent_away_at_any_time() {
     check(&mut opening, OPENED);
     check(&mut opening, "revoked\n    close revoked");
     check(&mut live(Form::Json), "revoked\n    close revoked");
+}
+
+#[test]
+fn a_released_message_is_marked_by_its_id_and_has_its_place_among_the_others() {
+    check(
+        &mut live(Form::Raw),
+        "
+event m5 hello
+    < hello #m5
+released m9 m2 scheduled
+    < scheduled #m2
+flushed m2
+    mark m2
+gap r
+    backlog after m9
+page m3@m10=missed
+    < missed #m3
+    wake at 11000
+gap r
+    backlog after m10
+",
+    );
+    let mut json = live(Form::Json);
+    let told = json.tell("released m9 m2 scheduled").concat();
+    let id = json.id("m2");
+    assert!(told.contains(&format!(r#""id":"{id}""#)), "{told}");
+}
+
+#[test]
+fn a_release_during_the_backlog_follows_it_once() {
+    let mut conversation = conversation(Form::Raw, None);
+    check(&mut conversation, OPENED);
+    check(
+        &mut conversation,
+        "
+released m9 m2 scheduled
+released m8 m3 earlier
+event m7 seven
+page+ m4=four m3@m8=earlier
+    < four #m4
+    < earlier #m3
+flushed m3
+    mark m3
+    backlog after m8
+page
+    wake at 11000
+    < seven #m7
+    < scheduled #m2
+released m8 m3 earlier
+",
+    );
+}
+
+#[test]
+fn a_released_global_message_is_known_by_its_id() {
+    check(
+        &mut live(Form::Raw),
+        "
+released g9 g2 scheduled
+    < scheduled #g2
+released g9 g2 scheduled
+",
+    );
 }

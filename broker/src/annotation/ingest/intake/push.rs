@@ -71,6 +71,7 @@ mod tests {
             text: "x".into(),
             label: None,
             expires_at: None,
+            deliver_at: None,
         };
         let to = |names: Option<&[&str]>| Push {
             recipients: names.map(|names| names.iter().map(|&name| name.into()).collect()),

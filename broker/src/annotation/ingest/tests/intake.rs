@@ -382,6 +382,7 @@ async fn a_push_that_says_what_it_is_called_is_stored_once_by_whatever_way() {
         text: "sent".into(),
         label: None,
         expires_at: None,
+        deliver_at: None,
     };
     let messages = world.messages();
     let ada = ["ada".into()];

@@ -1,0 +1,90 @@
+//! Sending what was scheduled, once it is due.
+
+use std::time::Duration;
+
+use broker::keys::Partition;
+use broker::messages::Messages;
+use broker::node::Node;
+use broker::topology::Redis;
+use broker::{Error, Timestamp};
+use futures_util::stream::{self, StreamExt};
+use rand::seq::SliceRandom;
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::{info, warn};
+
+use crate::config::Config;
+use crate::metrics::Metrics;
+
+/// Messages per script: a few milliseconds of Redis' time, as each is published.
+const BATCH: usize = 100;
+/// Partitions looked at at the same time.
+const AT_ONCE: usize = 16;
+
+/// Releases at every interval, until the node drains.
+pub(crate) async fn run(
+    messages: &Messages,
+    redis: &Redis,
+    config: &Config,
+    metrics: &Metrics,
+    node: &Node,
+) {
+    let mut ticks = interval(config.release_interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut failing = false;
+    while node.until_drain(ticks.tick()).await.is_some() {
+        // Dropped when the node drains: scripts are atomic, so nothing is half done.
+        match node.until_drain(release(messages, redis, metrics)).await {
+            None => return,
+            Some(Ok(lag)) => {
+                metrics.release_lag.set(lag.as_secs_f64());
+                if failing {
+                    info!("scheduled messages are released again");
+                }
+                failing = false;
+            }
+            Some(Err(error)) => {
+                metrics.releases_failed.inc();
+                if !failing {
+                    warn!(%error, "releasing scheduled messages failed and is tried again");
+                }
+                failing = true;
+            }
+        }
+    }
+}
+
+/// Releases all that is due and says how late the most overdue of it was.
+/// Workers that do this at once take the partitions in different orders. One
+/// partition that fails keeps no other waiting.
+async fn release(messages: &Messages, redis: &Redis, metrics: &Metrics) -> Result<Duration, Error> {
+    let now = redis.time().await?;
+    let mut partitions: Vec<Partition> = Partition::every().collect();
+    partitions.shuffle(&mut rand::rng());
+    let lags: Vec<Result<Duration, Error>> = stream::iter(partitions)
+        .map(|partition| release_in(partition, now, messages, metrics))
+        .buffer_unordered(AT_ONCE)
+        .collect()
+        .await;
+    lags.into_iter()
+        .try_fold(Duration::ZERO, |lag, other| Ok(lag.max(other?)))
+}
+
+async fn release_in(
+    partition: Partition,
+    now: Timestamp,
+    messages: &Messages,
+    metrics: &Metrics,
+) -> Result<Duration, Error> {
+    let mut lag = Duration::ZERO;
+    loop {
+        let released = messages.release(partition, BATCH).await?;
+        metrics.released.inc_by(released.released);
+        metrics.unreleased.inc_by(released.seen - released.released);
+        if let Some(due) = released.oldest_due {
+            lag = lag.max(now.since(due));
+        }
+        if released.seen < BATCH as u64 {
+            return Ok(lag);
+        }
+    }
+}
