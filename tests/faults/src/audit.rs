@@ -1,0 +1,242 @@
+//! What became of everything that was accepted.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use ::tests::fleet::TENANT;
+use broker::Timestamp;
+use broker::message::Status;
+use broker::messages::{Limits, Messages};
+use redis::cmd;
+use tokio::time::sleep;
+
+use crate::client::{Diary, Kind};
+use crate::crowd::Crowd;
+use crate::ledger::{Accepted, Event};
+use crate::ways::{self, Way};
+
+/// An event that a socket did not get is announced to be lost if that socket
+/// ends within this time: to notice (twice the probe interval), to try to
+/// recover, and to close sockets over the drain window.
+const TOLD_WITHIN: Duration = Duration::from_secs(30);
+/// Nothing arrived for so long: nothing will.
+const QUIET: Duration = Duration::from_secs(10);
+/// The longest wait for what is late.
+const LATEST: Duration = Duration::from_secs(90);
+/// How long Redis remembers that an event was published.
+const MEMORY: Duration = Duration::from_secs(24 * 3600);
+/// A primary that is lost may take with it what it accepted in this time before:
+/// more than its replica lags behind.
+const TAIL: Duration = Duration::from_secs(5);
+
+/// What became of what went by one way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    /// Events accepted.
+    pub(crate) accepted: u64,
+    /// Of these, so many were offered more than once.
+    pub(crate) repeated: u64,
+    /// Heard by their client.
+    pub(crate) delivered: u64,
+    /// Not heard, by a client whose socket was away or has been closed since.
+    pub(crate) announced: u64,
+    /// Not heard, and nobody was told.
+    pub(crate) silent: u64,
+    /// Gone from Redis with a primary that had not passed them on.
+    pub(crate) tail: u64,
+    /// Heard again.
+    pub(crate) duplicated: u64,
+}
+
+impl std::ops::AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.accepted += other.accepted;
+        self.repeated += other.repeated;
+        self.delivered += other.delivered;
+        self.announced += other.announced;
+        self.silent += other.silent;
+        self.tail += other.tail;
+        self.duplicated += other.duplicated;
+    }
+}
+
+/// What became of an event that its client did not hear.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// Published, or stored, at this time.
+    Published(Duration),
+    /// Stored, and said to be delivered.
+    Marked(Duration),
+    /// Redis knows nothing of it.
+    Unknown,
+}
+
+/// By way.
+pub(crate) type Books = BTreeMap<Way, Counts>;
+
+/// Waits until everything has arrived that will.
+pub(crate) async fn settle(crowd: &Crowd) {
+    let began = crowd.clock.now();
+    let mut missing = usize::MAX;
+    let mut since = began;
+    loop {
+        let now = crowd.clock.now();
+        let found = unheard(crowd).len();
+        if found < missing {
+            (missing, since) = (found, now);
+        }
+        let calm = QUIET < now - since && crowd.clients().iter().all(|client| client.is_open());
+        if missing == 0 || calm || LATEST < now - began {
+            return;
+        }
+        sleep(Duration::from_millis(250)).await;
+    }
+}
+
+/// Compares what was accepted with what was heard. `lost_at`: when a primary was
+/// lost, if one was. Also describes the first few silent losses.
+pub(crate) async fn audit(crowd: &Crowd, lost_at: Option<Duration>) -> (Books, Vec<String>) {
+    let mut books = Books::new();
+    let events = crowd.ledger.events();
+    let heard = heard(crowd);
+    for (number, event) in events.iter().enumerate() {
+        let Some(accepted) = event.accepted else {
+            continue;
+        };
+        let counts = books.entry(event.way).or_default();
+        counts.accepted += 1;
+        counts.repeated += u64::from(1 < accepted.attempts);
+        let times = heard.get(&(number as u32)).copied().unwrap_or(0);
+        counts.delivered += u64::from(0 < times);
+        counts.duplicated += times.saturating_sub(1);
+    }
+    let mut stories = Vec::new();
+    for (number, event, accepted) in unheard(crowd) {
+        let fate = fate(crowd, number, &event, accepted).await;
+        let client = &crowd.clients()[event.client];
+        let announced = |at| client.read(|diary| was_told(diary, at));
+        let counts = books.entry(event.way).or_default();
+        let near = |lost: Duration| accepted.at < lost + TAIL && lost < accepted.at + TAIL;
+        match fate {
+            Fate::Unknown if lost_at.is_some_and(near) => counts.tail += 1,
+            Fate::Published(at) if event.way != Way::Api && announced(at) => counts.announced += 1,
+            // A frame may be handed to a connection that is breaking.
+            Fate::Marked(at) if client.kind == Kind::Plain && announced(at) => {
+                counts.announced += 1;
+            }
+            _ => {
+                counts.silent += 1;
+                let diary = client.read(Clone::clone);
+                stories.push(format!(
+                    "event {number} ({}) for {} ({:?}), sent {:.3?}, accepted {:.3?}: {fate:?}; {:.3?}",
+                    event.way.name(),
+                    client.name(),
+                    client.kind,
+                    event.sent,
+                    accepted.at,
+                    diary.stays,
+                ));
+            }
+        }
+    }
+    (books, stories)
+}
+
+/// How often each event was heard, by its number.
+fn heard(crowd: &Crowd) -> HashMap<u32, u64> {
+    let mut heard = HashMap::new();
+    for client in crowd.clients() {
+        client.read(|diary| {
+            for told in &diary.told {
+                *heard.entry(told.event).or_default() += 1;
+            }
+        });
+    }
+    heard
+}
+
+/// What was accepted and not heard.
+fn unheard(crowd: &Crowd) -> Vec<(u32, Event, Accepted)> {
+    let heard = heard(crowd);
+    let events = crowd.ledger.events();
+    let events = events.into_iter().enumerate();
+    events
+        .map(|(number, event)| (number as u32, event))
+        .filter(|(number, _)| !heard.contains_key(number))
+        .filter_map(|(number, event)| Some((number, event, event.accepted?)))
+        .collect()
+}
+
+/// Whether who should have heard something at `at` had no socket then, or lost
+/// it soon after.
+fn was_told(diary: &Diary, at: Duration) -> bool {
+    !diary
+        .stays
+        .iter()
+        .any(|stay| stay.from <= at && stay.to.is_none_or(|to| at + TOLD_WITHIN < to))
+}
+
+/// What Redis knows of it.
+async fn fate(crowd: &Crowd, number: u32, event: &Event, accepted: Accepted) -> Fate {
+    let tenant = TENANT.parse().expect("the tenant is valid");
+    let keys = crowd.fleet.keys();
+    match event.way {
+        Way::Api => {
+            let messages = Messages::new(crowd.commands.clone(), keys, Limits::default());
+            let id = accepted.message.expect("an accepted push has an id");
+            let message = messages.message(&tenant, id).await;
+            match message.expect("Redis is there") {
+                None => Fate::Unknown,
+                Some(message) => {
+                    let at = crowd.clock.of(id.created_at());
+                    match message.status {
+                        Status::Delivered(_) => Fate::Marked(at),
+                        _ => Fate::Published(at),
+                    }
+                }
+            }
+        }
+        Way::Report | Way::AnnotationStream | Way::EventStream => {
+            let mut ask = cmd("PTTL");
+            ask.arg(keys.ingested(&tenant, &ways::id(number)));
+            let left: i64 = crowd.commands.query(&ask).await.expect("Redis is there");
+            match u64::try_from(left) {
+                Ok(left) => {
+                    let age = MEMORY.saturating_sub(Duration::from_millis(left));
+                    Fate::Published(crowd.clock.of(Timestamp::now() - age))
+                }
+                Err(_) => Fate::Unknown,
+            }
+        }
+        Way::Publish => Fate::Published(accepted.at),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::Stay;
+
+    fn diary(stays: &[(u64, Option<u64>)]) -> Diary {
+        let stays = stays.iter().map(|&(from, to)| Stay {
+            from: Duration::from_secs(from),
+            to: to.map(Duration::from_secs),
+            code: None,
+        });
+        Diary {
+            stays: stays.collect(),
+            ..Diary::default()
+        }
+    }
+
+    #[test]
+    fn who_stays_connected_is_told_nothing() {
+        let at = Duration::from_secs;
+        assert!(!was_told(&diary(&[(0, None)]), at(5)));
+        assert!(!was_told(&diary(&[(0, Some(100)), (101, None)]), at(5)));
+        // Its socket ended soon after, had ended before, or was not there yet.
+        assert!(was_told(&diary(&[(0, Some(6)), (7, None)]), at(5)));
+        assert!(was_told(&diary(&[(0, Some(4)), (7, None)]), at(5)));
+        assert!(was_told(&diary(&[(7, None)]), at(5)));
+    }
+}

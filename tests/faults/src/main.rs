@@ -1,0 +1,99 @@
+//! What is lost when things fail: `faults [ROW…]`.
+//!
+//! For each row ([`rows`]) a fleet of its own, clients of all dialects
+//! ([`client`]), and events by all ways ([`ways`]) at a steady rate ([`load`]).
+//! Every event has a number ([`marker`]); what was accepted ([`ledger`]) is held
+//! against what each client heard while its socket was open ([`audit`]).
+
+#![allow(clippy::disallowed_methods)] // No process of the cluster: it has no settings to read once.
+
+mod audit;
+mod client;
+mod clock;
+mod crowd;
+mod ledger;
+mod load;
+mod marker;
+mod report;
+mod resume;
+mod rows;
+mod ways;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use crate::crowd::Crowd;
+use crate::load::Load;
+use crate::report::Outcome;
+use crate::rows::Row;
+
+/// How long there is load before something is broken, and after it works again.
+const BEFORE: Duration = Duration::from_secs(6);
+const AFTER: Duration = Duration::from_secs(15);
+
+/// A number from the environment.
+fn setting(name: &str, default: u32) -> u32 {
+    std::env::var(name).map_or(default, |text| text.parse().expect("a number"))
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let chosen: Vec<String> = std::env::args().skip(1).collect();
+    let (rate, sockets) = (
+        setting("FAULTS_RATE", 2000),
+        setting("FAULTS_SOCKETS", 2000),
+    );
+    let is_chosen = |row: &&Row| chosen.is_empty() || chosen.contains(&row.name());
+    let rows: Vec<&Row> = Row::ALL.iter().filter(is_chosen).collect();
+    if rows.is_empty() {
+        let names: Vec<String> = Row::ALL.iter().map(|row| row.name()).collect();
+        println!("faults [ROW…]\nrows: {}", names.join(", "));
+        return ExitCode::from(2);
+    }
+    let mut outcomes = Vec::new();
+    for &row in rows {
+        println!("{row}");
+        let outcome = run(row, rate, sockets as usize).await;
+        print!("{}", outcome.story());
+        outcomes.push(outcome);
+    }
+    let table = report::table(&outcomes);
+    print!("\n{table}");
+    if chosen.is_empty() {
+        let load = format!("{rate} events a second to {sockets} sockets.");
+        let text = format!("{}\n{load}\n\n{table}", report::machine());
+        report::write("make faults", &text);
+    }
+    let kept = outcomes.iter().all(Outcome::is_kept);
+    ExitCode::from(u8::from(!kept))
+}
+
+/// One row, on a fleet of its own.
+async fn run(row: Row, rate: u32, sockets: usize) -> Outcome {
+    let crowd = Crowd::gather(row.fleet().start().await, sockets).await;
+    let load = Load::start(&crowd, rate);
+    sleep(BEFORE).await;
+    let struck_at = crowd.clock.now();
+    let struck = row.strike(&crowd, &load).await;
+    sleep(AFTER).await;
+    let until = crowd.clock.now();
+    load.stop().await;
+    audit::settle(&crowd).await;
+    let (books, stories) = audit::audit(&crowd, struck.lost_at).await;
+    for story in stories.iter().take(10) {
+        println!("  silent: {story}");
+    }
+    let delays = resume::delays(&crowd, struck_at);
+    let of = |share: usize| delays.get(delays.len() * share / 100).copied();
+    let outcome = Outcome {
+        row,
+        books,
+        resumed: resume::resumed(&crowd, struck.well_at, until),
+        delays: of(50).zip(of(99)),
+        stuck: struck.stuck,
+    };
+    crowd.disperse().await;
+    outcome
+}

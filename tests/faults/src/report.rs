@@ -1,0 +1,138 @@
+//! The table, and the page it is kept on.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use crate::audit::{Books, Counts};
+use crate::rows::Row;
+
+/// The page in the documentation; what stands between the marks is replaced.
+const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reliability.md");
+
+/// What came of one row.
+pub(crate) struct Outcome {
+    /// What was broken.
+    pub(crate) row: Row,
+    /// What became of all that was accepted.
+    pub(crate) books: Books,
+    /// How long nothing or too little was delivered after everything was well.
+    pub(crate) resumed: Option<Duration>,
+    /// Delays before the fault: half are shorter, and all but one in a hundred.
+    pub(crate) delays: Option<(Duration, Duration)>,
+    /// Expired messages that were not cancelled.
+    pub(crate) stuck: usize,
+}
+
+impl Outcome {
+    /// The sum over all ways that are promised, or not.
+    pub(crate) fn sum(&self, promised: bool) -> Counts {
+        let mut sum = Counts::default();
+        for (way, counts) in &self.books {
+            if way.is_promised() == promised {
+                sum += *counts;
+            }
+        }
+        sum
+    }
+
+    /// Whether everything that is promised was kept.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.sum(true).silent == 0 && self.stuck == 0 && self.resumed.is_some()
+    }
+
+    /// By way, for a person who watches.
+    pub(crate) fn story(&self) -> String {
+        let mut story = String::new();
+        for (way, c) in &self.books {
+            let line = format!(
+                "  {:<24} accepted {} ({} repeated), delivered {}, announced {}, silent {}, tail {}, duplicated {}",
+                way.name(),
+                c.accepted,
+                c.repeated,
+                c.delivered,
+                c.announced,
+                c.silent,
+                c.tail,
+                c.duplicated,
+            );
+            writeln!(story, "{line}").expect("a string takes text");
+        }
+        let delays = self
+            .delays
+            .map(|(half, most)| format!("{half:.1?}, {most:.1?}"));
+        writeln!(
+            story,
+            "  resumed after {:.1?}; delays before {}; {} stuck",
+            self.resumed,
+            delays.unwrap_or_default(),
+            self.stuck,
+        )
+        .expect("a string takes text");
+        story
+    }
+}
+
+/// The table of all rows.
+pub(crate) fn table(outcomes: &[Outcome]) -> String {
+    let mut table = String::from(
+        "| What happens | Redis is | accepted | delivered | lost, announced | lost, silent | lost with a primary | duplicated | resumed after | raw `PUBLISH`: sent, lost announced, lost silent |\n\
+         |---|---|---|---|---|---|---|---|---|---|\n",
+    );
+    for outcome in outcomes {
+        let (sum, raw) = (outcome.sum(true), outcome.sum(false));
+        let resumed = outcome.resumed.map_or_else(
+            || "not".to_owned(),
+            |resumed| format!("{:.1} s", resumed.as_secs_f64()),
+        );
+        writeln!(
+            table,
+            "| {} | {} | {} | {} | {} | {} | {} | {} | {resumed} | {}, {}, {} |",
+            outcome.row,
+            outcome.row.topology(),
+            sum.accepted,
+            sum.delivered,
+            sum.announced,
+            sum.silent + outcome.stuck as u64,
+            sum.tail,
+            sum.duplicated,
+            raw.accepted,
+            raw.announced,
+            raw.silent,
+        )
+        .expect("a string takes text");
+    }
+    table
+}
+
+/// Puts a table on its page, between the marks that name who writes it.
+pub(crate) fn write(writer: &str, text: &str) {
+    let begin = format!("<!-- begin: written by {writer} -->\n");
+    let end = "<!-- end -->\n";
+    let page = std::fs::read_to_string(PAGE).expect("docs/reliability.md is there");
+    let (before, rest) = page.split_once(&begin).expect("the page marks its table");
+    let (_, after) = rest.split_once(end).expect("the page marks its table");
+    let page = format!("{before}{begin}\n{text}\n{end}{after}");
+    std::fs::write(PAGE, page).expect("docs/reliability.md can be written");
+}
+
+/// A sentence about where this ran.
+pub(crate) fn machine() -> String {
+    let first = |path: &str, name: &str| {
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        let line = text.lines().find(|line| line.starts_with(name));
+        let value = line.and_then(|line| line.split([':', '=']).nth(1));
+        value
+            .unwrap_or_default()
+            .trim()
+            .trim_matches('"')
+            .to_owned()
+    };
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    format!(
+        "{cores} cores ({}), Linux {}, {}; all processes, Redis, the clients and the backend on these cores.",
+        first("/proc/cpuinfo", "model name"),
+        kernel.trim(),
+        first("/etc/os-release", "PRETTY_NAME"),
+    )
+}

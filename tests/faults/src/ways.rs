@@ -1,0 +1,232 @@
+//! The ways by which events come in, and what each of them says.
+
+use std::sync::Arc;
+
+use ::tests::Fleet;
+use ::tests::fleet::TENANT;
+use broker::message::MessageId;
+use broker::topology::Redis;
+use redis::cmd;
+use serde_json::{Value, json};
+
+use crate::client::{self, Dialect, Kind};
+use crate::marker;
+
+/// A way in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Way {
+    /// A push over GraphQL, with an idempotency key.
+    Api,
+    /// An annotation over HTTP.
+    Report,
+    /// An annotation in the ingest stream.
+    AnnotationStream,
+    /// An event of a user, a note or a game in the ingest stream.
+    EventStream,
+    /// The same by a plain `PUBLISH`, which nobody keeps.
+    Publish,
+}
+
+/// What came of an offer.
+pub(crate) enum Answer {
+    /// It is in; and the message that it became, if it is one.
+    Accepted(Option<MessageId>),
+    /// It is or is not: to be offered again.
+    Unknown,
+}
+
+const PUSH: &str = "mutation($input: MessageInput!) {
+    pushMessage(input: $input) { item { id } error { message code } } }";
+
+const PUSH_MANY: &str = "mutation($input: [MessageInput!]!) {
+    pushMessages(input: $input) { item { id } error { message code } } }";
+
+impl Way {
+    /// All of them.
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Api,
+        Self::Report,
+        Self::AnnotationStream,
+        Self::EventStream,
+        Self::Publish,
+    ];
+
+    /// What it is called on the page.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Api => "push over GraphQL",
+            Self::Report => "annotations over HTTP",
+            Self::AnnotationStream => "annotations by XADD",
+            Self::EventStream => "events by XADD",
+            Self::Publish => "events by PUBLISH",
+        }
+    }
+
+    /// How many of a thousand events go by it. `PUBLISH` comes on top.
+    pub(crate) const fn share(self) -> u32 {
+        match self {
+            Self::Api => 400,
+            Self::Report => 75,
+            Self::AnnotationStream => 125,
+            Self::EventStream => 400,
+            Self::Publish => 50,
+        }
+    }
+
+    /// Whether what goes by it is promised to arrive, or its loss to be told.
+    pub(crate) const fn is_promised(self) -> bool {
+        !matches!(self, Self::Publish)
+    }
+
+    /// Whose clients it reaches.
+    pub(crate) const fn dialect(self) -> Dialect {
+        match self {
+            Self::Api => Dialect::Push,
+            Self::Report | Self::AnnotationStream => Dialect::Hypothesis,
+            Self::EventStream | Self::Publish => Dialect::Misskey,
+        }
+    }
+
+    /// Offers an event to a client, once.
+    pub(crate) async fn offer(
+        self,
+        fleet: &Fleet,
+        commands: &Redis,
+        number: u32,
+        to: &client::Client,
+    ) -> Answer {
+        match self {
+            Self::Api => push(fleet, number, to).await,
+            Self::Report => report(fleet, number, to).await,
+            Self::AnnotationStream => {
+                let data = annotation(number, to).to_string();
+                add(fleet, commands, "type", "annotation", data).await
+            }
+            Self::EventStream => {
+                let (topic, kind, body) = event(number, to);
+                let data = json!({ "id": id(number), "type": kind, "body": body });
+                add(fleet, commands, "topic", &topic, data.to_string()).await
+            }
+            Self::Publish => {
+                let (topic, kind, body) = event(number, to);
+                let frame = json!({ "v": 1, "type": kind, "body": body });
+                let mut publish = cmd("PUBLISH");
+                publish.arg(format!("carillon:c:{TENANT}:{topic}"));
+                publish.arg(frame.to_string());
+                accepted(commands.query::<u64>(&publish).await.is_ok())
+            }
+        }
+    }
+}
+
+/// What the event with this number is called.
+pub(crate) fn id(number: u32) -> String {
+    format!("event-{number}")
+}
+
+fn accepted(yes: bool) -> Answer {
+    if yes {
+        Answer::Accepted(None)
+    } else {
+        Answer::Unknown
+    }
+}
+
+fn message(number: u32, to: &client::Client) -> Value {
+    json!({
+        "recipients": [to.name()],
+        "message": marker::write(number),
+        "idempotencyKey": id(number),
+    })
+}
+
+async fn push(fleet: &Fleet, number: u32, to: &client::Client) -> Answer {
+    let body = json!({ "query": PUSH, "variables": { "input": message(number, to) } });
+    let answer = post(fleet, "/graphql", &body).await;
+    let id = answer.and_then(|answer| {
+        let outcome = &answer["data"]["pushMessage"][0]["item"];
+        outcome["id"].as_str()?.parse().ok()
+    });
+    id.map_or(Answer::Unknown, |id| Answer::Accepted(Some(id)))
+}
+
+/// Pushes to several clients in one call; the messages, if all were accepted.
+pub(crate) async fn push_many(
+    fleet: &Fleet,
+    numbers: &[u32],
+    to: &[Arc<client::Client>],
+) -> Option<Vec<MessageId>> {
+    let each = numbers.iter().zip(to);
+    let input: Vec<Value> = each.map(|(&number, to)| message(number, to)).collect();
+    let body = json!({ "query": PUSH_MANY, "variables": { "input": input } });
+    let answer = post(fleet, "/graphql", &body).await?;
+    let outcomes = answer["data"]["pushMessages"].as_array()?;
+    let id = |outcome: &Value| outcome[0]["item"]["id"].as_str()?.parse().ok();
+    outcomes.iter().map(id).collect()
+}
+
+async fn report(fleet: &Fleet, number: u32, to: &client::Client) -> Answer {
+    let answer = post(fleet, "/ingest/annotations", &annotation(number, to)).await;
+    let outcome = answer
+        .as_ref()
+        .map(|answer| &answer["outcomes"][0]["outcome"]);
+    accepted(outcome.is_some_and(|outcome| *outcome == "published" || *outcome == "repeated"))
+}
+
+/// The answer of the api, unless there is none.
+async fn post(fleet: &Fleet, path: &str, body: &Value) -> Option<Value> {
+    let headers = [
+        ("content-type", "application/json"),
+        ("x-api-key", fleet.access_key()),
+    ];
+    let body = body.to_string();
+    let request = fleet
+        .http()
+        .request("POST", path, &headers, body.as_bytes());
+    serde_json::from_slice(&request.await.ok()?.body).ok()
+}
+
+async fn add(fleet: &Fleet, commands: &Redis, field: &str, value: &str, data: String) -> Answer {
+    let tenant = TENANT.parse().expect("the tenant is valid");
+    let mut add = cmd("XADD");
+    add.arg(fleet.keys().intake(&tenant)).arg("*");
+    add.arg(field).arg(value).arg("data").arg(data);
+    accepted(commands.query::<String>(&add).await.is_ok())
+}
+
+/// An annotation of the page that the client shows.
+fn annotation(number: u32, to: &client::Client) -> Value {
+    json!({
+        "id": id(number),
+        "action": "create",
+        "shared": true,
+        "annotation": {
+            "id": format!("a{number}"),
+            "user": "acct:ada@example.org",
+            "uri": client::page(to.number),
+            "group": "__world__",
+            "text": marker::write(number),
+        },
+    })
+}
+
+/// An event for a client of a Misskey: its topic, its type and its body.
+pub(crate) fn event(number: u32, to: &client::Client) -> (String, &'static str, Value) {
+    let (name, text) = (to.name(), marker::write(number));
+    match to.kind {
+        Kind::Visitor if number.is_multiple_of(2) => (
+            format!("note:{name}"),
+            "reacted",
+            json!({
+                "id": name, "userId": "ada", "visibility": "public", "visibleUserIds": [],
+                "body": { "reaction": text, "userId": "ben" },
+            }),
+        ),
+        Kind::Visitor => (
+            format!("channel:reversiGameStream:{name}"),
+            "log",
+            json!({ "text": text }),
+        ),
+        _ => (format!("user:{name}"), "faults", json!({ "text": text })),
+    }
+}
