@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run annotate misskey test check fmt lint docs need-redis need-python need-browser need-proxies need-peers bench conformance faults fuzz
+.PHONY: help run annotate misskey test check fmt lint docs need-redis need-python need-browser need-proxies need-peers bench conformance faults soak fuzz
 
 export CARGO_TERM_COLOR ?= auto
 FUZZ_TARGETS := codec push_reader
@@ -40,8 +40,13 @@ conformance: need-redis ## Play the cases of CASES=<folder> over a cluster, and 
 	@cargo build --quiet --workspace --bins
 	@target/debug/conformance $(CASES)
 
-faults: need-redis ## Kill every process under 1,000 pushes/s, on release binaries
-	FLEET_PROFILE=release FAULTS_RATE=1000 cargo test -p tests --test all faults:: -- --nocapture
+faults: need-redis ## Break everything under 2,000 events/s, on release binaries; rewrites the table in docs/reliability.md
+	cargo build --release --workspace --bins
+	target/release/faults
+
+soak: need-redis ## Clients come and go for SOAK_MINUTES (30); rewrites what grew in docs/reliability.md
+	cargo build --release --workspace --bins
+	target/release/faults soak
 
 fuzz: ## Fuzz what parses bytes from outside (see fuzz/README.md)
 	mkdir -p $(addprefix fuzz/corpus/,$(FUZZ_TARGETS))

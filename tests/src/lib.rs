@@ -21,6 +21,7 @@ pub mod hypothesis;
 pub mod metrics;
 pub mod misskey;
 pub mod process;
+pub mod procfs;
 pub mod proxy;
 pub mod redis;
 pub mod secrets;

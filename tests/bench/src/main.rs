@@ -13,7 +13,6 @@ mod limit;
 mod marker;
 mod misskey;
 mod people;
-mod procfs;
 mod push;
 mod report;
 mod scenario;

@@ -10,9 +10,9 @@ use std::time::Duration;
 pub(crate) use self::list::{every, legend};
 use crate::clients::{Clients, Faults};
 use crate::marker::Marker;
-use crate::procfs;
 use crate::push::Pusher;
 use crate::subject::{Running, Subject};
+use ::tests::procfs;
 
 /// How often memory must read the same before it counts as settled.
 const STEADY_READINGS: u32 = 5;

@@ -55,15 +55,6 @@ pub(crate) enum Dialect {
 impl Dialect {
     /// All of them.
     pub(crate) const ALL: [Self; 3] = [Self::Push, Self::Hypothesis, Self::Misskey];
-
-    /// What it is called on the page.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Push => "push",
-            Self::Hypothesis => "Hypothesis",
-            Self::Misskey => "Misskey",
-        }
-    }
 }
 
 impl Kind {
@@ -206,7 +197,11 @@ impl Client {
     }
 
     /// Asks one gateway after the other, as a balancer does where nobody listens.
-    async fn open(&self, gateways: &[SocketAddr], attempt: usize) -> Result<Socket, Refusal> {
+    pub(crate) async fn open(
+        &self,
+        gateways: &[SocketAddr],
+        attempt: usize,
+    ) -> Result<Socket, Refusal> {
         let mut refusal = Refusal::Broken("there is no gateway".to_owned());
         for nth in 0..gateways.len() {
             let gateway = gateways[(self.number + attempt + nth) % gateways.len()];
@@ -269,14 +264,12 @@ impl Client {
             self.subscribed(clock);
         }
         if self.kind == Kind::Acknowledging {
-            let frame: Value = serde_json::from_str(text).expect("the frame is JSON");
-            let id = frame["id"].as_str().expect("the frame names its message");
-            socket.acknowledge(&[id]).await;
+            acknowledge(text, socket).await;
         }
     }
 
     /// What it says first.
-    fn greeting(&self) -> Vec<String> {
+    pub(crate) fn greeting(&self) -> Vec<String> {
         let name = self.name();
         let connect = |channel: &str, id: &str, params: Value| {
             let body = json!({ "channel": channel, "id": id, "params": params, "pong": true });
@@ -298,13 +291,20 @@ impl Client {
     }
 
     /// Whether this says that all it asked for holds.
-    fn confirms(&self, text: &str) -> bool {
+    pub(crate) fn confirms(&self, text: &str) -> bool {
         match self.kind.dialect() {
             Dialect::Push => false,
             Dialect::Hypothesis => text.contains(r#""pong""#),
             Dialect::Misskey => text.contains(r#""connected""#),
         }
     }
+}
+
+/// Acknowledges the message in this frame.
+pub(crate) async fn acknowledge(frame: &str, socket: &mut Socket) {
+    let frame: Value = serde_json::from_str(frame).expect("the frame is JSON");
+    let id = frame["id"].as_str().expect("the frame names its message");
+    socket.acknowledge(&[id]).await;
 }
 
 /// What the client with this number is called.

@@ -50,24 +50,8 @@ impl Crowd {
     /// # Panics
     /// If one of them cannot be opened.
     pub(crate) async fn gather(fleet: Fleet, count: usize) -> Arc<Self> {
-        let fleet = Arc::new(fleet);
-        fleet.secrets().keep(BELL);
-        let mut made = JoinSet::new();
-        let mut clients = Vec::with_capacity(count);
-        for (number, kind) in kinds().take(count).enumerate() {
-            let fleet = Arc::clone(&fleet);
-            made.spawn(async move { Client::new(kind, number, uri(&fleet, kind, number).await) });
-            if AT_ONCE <= made.len() {
-                clients.extend(made.join_next().await);
-            }
-        }
-        clients.extend(made.join_all().await.into_iter().map(Ok));
-        let clients = clients.into_iter();
-        let mut clients: Vec<_> = clients
-            .map(|client| Arc::new(client.expect("the api is there")))
-            .collect();
-        clients.sort_by_key(|client| client.number);
-
+        let (fleet, clients) = invite(fleet, count).await;
+        let clients: Vec<_> = clients.into_iter().map(Arc::new).collect();
         let gateways: Arc<[SocketAddr]> = fleet.gateways().iter().map(Process::address).collect();
         let clock = Clock::start();
         let (finish, finished) = watch::channel(false);
@@ -76,7 +60,6 @@ impl Crowd {
             let (client, gateways) = (Arc::clone(client), Arc::clone(&gateways));
             lives.spawn(client.live(gateways, clock, finished.clone()));
         }
-        let fleet = Arc::into_inner(fleet).expect("everybody who was made is done with it");
         let crowd = Self {
             commands: fleet.commands(),
             fleet,
@@ -121,6 +104,29 @@ impl Crowd {
             life.expect("a client does not panic");
         }
     }
+}
+
+/// Makes so many clients known to the fleet; none is connected.
+///
+/// # Panics
+/// If the api refuses.
+pub(crate) async fn invite(fleet: Fleet, count: usize) -> (Fleet, Vec<Client>) {
+    fleet.secrets().keep(BELL);
+    let fleet = Arc::new(fleet);
+    let mut made = JoinSet::new();
+    let mut clients = Vec::with_capacity(count);
+    for (number, kind) in kinds().take(count).enumerate() {
+        if AT_ONCE <= made.len() {
+            let one: Option<Result<Client, _>> = made.join_next().await;
+            clients.extend(one.map(|one| one.expect("the api is there")));
+        }
+        let fleet = Arc::clone(&fleet);
+        made.spawn(async move { Client::new(kind, number, uri(&fleet, kind, number).await) });
+    }
+    clients.extend(made.join_all().await);
+    clients.sort_by_key(|client| client.number);
+    let fleet = Arc::into_inner(fleet).expect("whoever was made is done with it");
+    (fleet, clients)
 }
 
 /// Who comes, for ever.

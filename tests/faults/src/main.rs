@@ -1,4 +1,5 @@
-//! What is lost when things fail: `faults [ROW…]`.
+//! What is lost when things fail, `faults [ROW…]`, and what is left over after a
+//! long time, `faults soak`.
 //!
 //! For each row ([`rows`]) a fleet of its own, clients of all dialects
 //! ([`client`]), and events by all ways ([`ways`]) at a steady rate ([`load`]).
@@ -17,6 +18,9 @@ mod marker;
 mod report;
 mod resume;
 mod rows;
+mod slope;
+mod soak;
+mod strike;
 mod ways;
 
 use std::process::ExitCode;
@@ -41,6 +45,11 @@ fn setting(name: &str, default: u32) -> u32 {
 #[tokio::main]
 async fn main() -> ExitCode {
     let chosen: Vec<String> = std::env::args().skip(1).collect();
+    if chosen == ["soak"] {
+        let length = Duration::from_secs(60) * setting("SOAK_MINUTES", 30);
+        let well = soak::soak(length, setting("SOAK_SOCKETS", 400) as usize).await;
+        return ExitCode::from(u8::from(!well));
+    }
     let (rate, sockets) = (
         setting("FAULTS_RATE", 2000),
         setting("FAULTS_SOCKETS", 2000),

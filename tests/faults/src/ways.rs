@@ -65,10 +65,9 @@ impl Way {
     /// How many of a thousand events go by it. `PUBLISH` comes on top.
     pub(crate) const fn share(self) -> u32 {
         match self {
-            Self::Api => 400,
             Self::Report => 75,
             Self::AnnotationStream => 125,
-            Self::EventStream => 400,
+            Self::Api | Self::EventStream => 400,
             Self::Publish => 50,
         }
     }

@@ -6,7 +6,10 @@ use std::time::Duration;
 const TICKS: u32 = 100;
 
 /// The CPU time a process has used, all its threads.
-pub(crate) fn cpu(pid: u32) -> Duration {
+///
+/// # Panics
+/// If there is no such process.
+pub fn cpu(pid: u32) -> Duration {
     let stat = read(pid, "stat");
     // The second field may hold anything, spaces too, but ends in the last `)`.
     let fields: Vec<&str> = stat
@@ -19,7 +22,10 @@ pub(crate) fn cpu(pid: u32) -> Duration {
 }
 
 /// The memory a process has resident, in bytes.
-pub(crate) fn resident(pid: u32) -> u64 {
+///
+/// # Panics
+/// If there is no such process.
+pub fn resident(pid: u32) -> u64 {
     let status = read(pid, "smaps_rollup");
     let line = status.lines().find(|line| line.starts_with("Rss:"));
     let kib = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
