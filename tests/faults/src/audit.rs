@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use ::tests::fleet::TENANT;
 use broker::Timestamp;
-use broker::message::Status;
+use broker::keys::Partition;
+use broker::message::{MessageId, Status};
 use broker::messages::{Limits, Messages};
 use redis::cmd;
 use tokio::time::sleep;
 
-use crate::client::{Diary, Kind};
+use crate::client::{Dialect, Diary, Kind};
 use crate::crowd::Crowd;
 use crate::ledger::{Accepted, Event};
 use crate::ways::{self, Way};
@@ -119,7 +120,9 @@ pub(crate) async fn audit(crowd: &Crowd, lost_at: Option<Duration>) -> (Books, V
         let near = |lost: Duration| accepted.at < lost + TAIL && lost < accepted.at + TAIL;
         match fate {
             Fate::Unknown if lost_at.is_some_and(near) => counts.tail += 1,
-            Fate::Published(at) if event.way != Way::Api && announced(at) => counts.announced += 1,
+            Fate::Published(at) if event.way.dialect() != Dialect::Push && announced(at) => {
+                counts.announced += 1;
+            }
             // A frame may be handed to a connection that is breaking.
             Fate::Marked(at) if client.kind == Kind::Plain && announced(at) => {
                 counts.announced += 1;
@@ -178,28 +181,26 @@ fn was_told(diary: &Diary, at: Duration) -> bool {
 
 /// What Redis knows of it.
 async fn fate(crowd: &Crowd, number: u32, event: &Event, accepted: Accepted) -> Fate {
-    let tenant = TENANT.parse().expect("the tenant is valid");
-    let keys = crowd.fleet.keys();
+    let client = &crowd.clients()[event.client];
+    let topic = event.way.topic(number, client);
     match event.way {
         Way::Api => {
-            let messages = Messages::new(crowd.commands.clone(), keys, Limits::default());
             let id = accepted.message.expect("an accepted push has an id");
-            let message = messages.message(&tenant, id).await;
-            match message.expect("Redis is there") {
+            of_message(crowd, id).await
+        }
+        Way::PushStream => {
+            let mut ask = cmd("GET");
+            ask.arg(crowd.fleet.keys().idempotency(&topic, &ways::id(number)));
+            let made: Option<String> = crowd.query(&ask).await;
+            match made.and_then(|id| message_id(&id, topic.partition())) {
+                Some(id) => of_message(crowd, id).await,
                 None => Fate::Unknown,
-                Some(message) => {
-                    let at = crowd.clock.of(id.created_at());
-                    match message.status {
-                        Status::Delivered(_) => Fate::Marked(at),
-                        _ => Fate::Published(at),
-                    }
-                }
             }
         }
         Way::Report | Way::AnnotationStream | Way::EventStream => {
             let mut ask = cmd("PTTL");
-            ask.arg(keys.ingested(&tenant, &ways::id(number)));
-            let left: i64 = crowd.commands.query(&ask).await.expect("Redis is there");
+            ask.arg(crowd.fleet.keys().ingested(&topic, &ways::id(number)));
+            let left: i64 = crowd.query(&ask).await;
             match u64::try_from(left) {
                 Ok(left) => {
                     let age = MEMORY.saturating_sub(Duration::from_millis(left));
@@ -210,6 +211,30 @@ async fn fate(crowd: &Crowd, number: u32, event: &Event, accepted: Accepted) -> 
         }
         Way::Publish => Fate::Published(accepted.at),
     }
+}
+
+async fn of_message(crowd: &Crowd, id: MessageId) -> Fate {
+    let tenant = TENANT.parse().expect("the tenant is valid");
+    let keys = crowd.fleet.keys();
+    let messages = Messages::new(crowd.commands.clone(), keys, Limits::default());
+    let message = messages.message(&tenant, id).await;
+    let at = crowd.clock.of(id.created_at());
+    match message.expect("Redis is there").map(|found| found.status) {
+        None => Fate::Unknown,
+        Some(Status::Delivered(_)) => Fate::Marked(at),
+        Some(_) => Fate::Published(at),
+    }
+}
+
+/// The message that an idempotency key holds: 48 bits of milliseconds and 24 of
+/// its place among them, in hexadecimal digits.
+fn message_id(hex: &str, partition: Partition) -> Option<MessageId> {
+    let (millis, sequence) = hex.split_at_checked(12)?;
+    Some(MessageId {
+        millis: u64::from_str_radix(millis, 16).ok()?,
+        sequence: u32::from_str_radix(sequence, 16).ok()?,
+        partition,
+    })
 }
 
 #[cfg(test)]

@@ -65,7 +65,7 @@ pub(crate) async fn soak(length: Duration, sockets: usize) -> bool {
         // What is kept for its time goes within the hour, so that there is a
         // steady state to see.
         .env("CARILLON_RETENTION", "1m")
-        .env("CARILLON_API_IDEMPOTENCY", "1m")
+        .env("CARILLON_IDEMPOTENCY", "1m")
         .env("CARILLON_WORKER_TRIM_INTERVAL", "5s");
     let (fleet, clients) = crowd::invite(fleet.start().await, sockets).await;
     let ground = Arc::new(Ground {

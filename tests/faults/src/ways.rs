@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use ::tests::Fleet;
 use ::tests::fleet::TENANT;
+use broker::annotation;
 use broker::message::MessageId;
+use broker::topic::{Topic, TopicKind};
 use broker::topology::Redis;
 use redis::cmd;
 use serde_json::{Value, json};
@@ -17,6 +19,8 @@ use crate::marker;
 pub(crate) enum Way {
     /// A push over GraphQL, with an idempotency key.
     Api,
+    /// The same as an entry of the ingest stream.
+    PushStream,
     /// An annotation over HTTP.
     Report,
     /// An annotation in the ingest stream.
@@ -43,8 +47,9 @@ const PUSH_MANY: &str = "mutation($input: [MessageInput!]!) {
 
 impl Way {
     /// All of them.
-    pub(crate) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::Api,
+        Self::PushStream,
         Self::Report,
         Self::AnnotationStream,
         Self::EventStream,
@@ -55,6 +60,7 @@ impl Way {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Api => "push over GraphQL",
+            Self::PushStream => "push by XADD",
             Self::Report => "annotations over HTTP",
             Self::AnnotationStream => "annotations by XADD",
             Self::EventStream => "events by XADD",
@@ -65,9 +71,10 @@ impl Way {
     /// How many of a thousand events go by it. `PUBLISH` comes on top.
     pub(crate) const fn share(self) -> u32 {
         match self {
-            Self::Report => 75,
+            Self::Api => 300,
+            Self::PushStream | Self::Report => 100,
             Self::AnnotationStream => 125,
-            Self::Api | Self::EventStream => 400,
+            Self::EventStream => 375,
             Self::Publish => 50,
         }
     }
@@ -80,9 +87,28 @@ impl Way {
     /// Whose clients it reaches.
     pub(crate) const fn dialect(self) -> Dialect {
         match self {
-            Self::Api => Dialect::Push,
+            Self::Api | Self::PushStream => Dialect::Push,
             Self::Report | Self::AnnotationStream => Dialect::Hypothesis,
             Self::EventStream | Self::Publish => Dialect::Misskey,
+        }
+    }
+
+    /// The topic on which an event for this client is published.
+    pub(crate) fn topic(self, number: u32, to: &client::Client) -> Topic {
+        let tenant = TENANT.parse().expect("the tenant is valid");
+        match self.dialect() {
+            Dialect::Push => Topic::recipient(&tenant, &to.name()),
+            Dialect::Hypothesis => annotation::topic(&tenant),
+            Dialect::Misskey => {
+                let game = format!("reversiGameStream:{}", to.name());
+                match to.kind {
+                    Kind::Visitor if is_of_note(number) => {
+                        Topic::new(&tenant, TopicKind::Note, &to.name())
+                    }
+                    Kind::Visitor => Topic::new(&tenant, TopicKind::Channel, &game),
+                    _ => Topic::new(&tenant, TopicKind::User, &to.name()),
+                }
+            }
         }
     }
 
@@ -96,21 +122,27 @@ impl Way {
     ) -> Answer {
         match self {
             Self::Api => push(fleet, number, to).await,
+            Self::PushStream => {
+                let (id, text) = (id(number), marker::write(number));
+                let data = json!({ "id": id, "recipients": [to.name()], "message": text });
+                add(fleet, commands, "type", "push", data.to_string()).await
+            }
             Self::Report => report(fleet, number, to).await,
             Self::AnnotationStream => {
-                let data = annotation(number, to).to_string();
+                let data = annotated(number, to).to_string();
                 add(fleet, commands, "type", "annotation", data).await
             }
             Self::EventStream => {
-                let (topic, kind, body) = event(number, to);
+                let (kind, body) = event(number, to);
+                let topic = spoken(&self.topic(number, to));
                 let data = json!({ "id": id(number), "type": kind, "body": body });
                 add(fleet, commands, "topic", &topic, data.to_string()).await
             }
             Self::Publish => {
-                let (topic, kind, body) = event(number, to);
+                let (kind, body) = event(number, to);
                 let frame = json!({ "v": 1, "type": kind, "body": body });
                 let mut publish = cmd("PUBLISH");
-                publish.arg(format!("carillon:c:{TENANT}:{topic}"));
+                publish.arg(fleet.keys().channel(&self.topic(number, to)));
                 publish.arg(frame.to_string());
                 accepted(commands.query::<u64>(&publish).await.is_ok())
             }
@@ -165,7 +197,7 @@ pub(crate) async fn push_many(
 }
 
 async fn report(fleet: &Fleet, number: u32, to: &client::Client) -> Answer {
-    let answer = post(fleet, "/ingest/annotations", &annotation(number, to)).await;
+    let answer = post(fleet, "/ingest/annotations", &annotated(number, to)).await;
     let outcome = answer
         .as_ref()
         .map(|answer| &answer["outcomes"][0]["outcome"]);
@@ -194,7 +226,7 @@ async fn add(fleet: &Fleet, commands: &Redis, field: &str, value: &str, data: St
 }
 
 /// An annotation of the page that the client shows.
-fn annotation(number: u32, to: &client::Client) -> Value {
+fn annotated(number: u32, to: &client::Client) -> Value {
     json!({
         "id": id(number),
         "action": "create",
@@ -209,23 +241,29 @@ fn annotation(number: u32, to: &client::Client) -> Value {
     })
 }
 
-/// An event for a client of a Misskey: its topic, its type and its body.
-pub(crate) fn event(number: u32, to: &client::Client) -> (String, &'static str, Value) {
+/// Visitors are told of the note they watch and of their game in turns.
+fn is_of_note(number: u32) -> bool {
+    number.is_multiple_of(2)
+}
+
+/// A topic as producers name it: without the tenant.
+fn spoken(topic: &Topic) -> String {
+    let name = topic.as_str().split_once(':');
+    name.map_or("", |(_, rest)| rest).to_owned()
+}
+
+/// An event for a client of a Misskey: its type and its body.
+fn event(number: u32, to: &client::Client) -> (&'static str, Value) {
     let (name, text) = (to.name(), marker::write(number));
     match to.kind {
-        Kind::Visitor if number.is_multiple_of(2) => (
-            format!("note:{name}"),
+        Kind::Visitor if is_of_note(number) => (
             "reacted",
             json!({
                 "id": name, "userId": "ada", "visibility": "public", "visibleUserIds": [],
                 "body": { "reaction": text, "userId": "ben" },
             }),
         ),
-        Kind::Visitor => (
-            format!("channel:reversiGameStream:{name}"),
-            "log",
-            json!({ "text": text }),
-        ),
-        _ => (format!("user:{name}"), "faults", json!({ "text": text })),
+        Kind::Visitor => ("log", json!({ "text": text })),
+        _ => ("faults", json!({ "text": text })),
     }
 }

@@ -26,10 +26,8 @@ const RECIPIENTS: usize = 500;
 /// is the measure here, not a stand-in for a condition.
 const STRETCH: Duration = Duration::from_secs(3);
 
-/// Pushes per second: `FAULTS_RATE`, or what a busy machine carries in a debug build.
-fn rate() -> u32 {
-    std::env::var("FAULTS_RATE").map_or(100, |rate| rate.parse().expect("a number"))
-}
+/// Pushes per second: what a busy machine carries in a debug build.
+const RATE: u32 = 100;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_accepted_is_lost_when_processes_are_killed() {
@@ -109,7 +107,7 @@ fn recipient(n: usize) -> String {
     format!("listener-{n}")
 }
 
-/// Pushes at [`rate`] until told to stop, and until every push is accepted.
+/// Pushes at [`RATE`] until told to stop, and until every push is accepted.
 async fn push(fleet: Arc<Fleet>, ledger: Arc<Ledger>, stop: Arc<AtomicBool>) {
     let began = Instant::now();
     let mut pushes = JoinSet::new();
@@ -117,7 +115,7 @@ async fn push(fleet: Arc<Fleet>, ledger: Arc<Ledger>, stop: Arc<AtomicBool>) {
         if stop.load(Ordering::Relaxed) {
             break;
         }
-        sleep_until(began + Duration::from_secs(1) * n / rate()).await;
+        sleep_until(began + Duration::from_secs(1) * n / RATE).await;
         let (fleet, ledger) = (Arc::clone(&fleet), Arc::clone(&ledger));
         pushes.spawn(async move { ledger.push(&fleet, n).await });
         while let Some(pushed) = pushes.try_join_next() {
