@@ -223,6 +223,7 @@ async fn sweep_and_kill(crowd: &Crowd) -> Timestamp {
         text: marker::BELL.into(),
         label: None,
         expires_at: Some(Timestamp::now() + EXPIRY),
+        deliver_at: None,
     };
     let absent: Vec<_> = absent().map(Into::into).collect();
     for _ in 0..EXPIRING / absent.len() {
