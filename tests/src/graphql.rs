@@ -6,10 +6,9 @@ use crate::fleet::Fleet;
 use crate::socket::{Socket, Upgrade};
 
 /// Every field of a message.
-pub const MESSAGE: &str =
-    "id recipient message topic status expiresAt createdAt deliveredAt cancelledAt globalMessageId";
+pub const MESSAGE: &str = "id recipient message topic status expiresAt deliverAt createdAt deliveredAt cancelledAt globalMessageId";
 /// Every field of a global message.
-pub const GLOBAL_MESSAGE: &str = "id message topic expiresAt createdAt";
+pub const GLOBAL_MESSAGE: &str = "id message topic expiresAt deliverAt createdAt";
 
 /// What registering a recipient gave.
 #[derive(Clone, Debug)]

@@ -50,6 +50,8 @@ mod sockets;
 mod misskey_page;
 #[path = "all/model.rs"]
 mod model;
+#[path = "all/scheduled.rs"]
+mod scheduled;
 #[path = "all/sources.rs"]
 mod sources;
 #[path = "all/worker.rs"]

@@ -1,7 +1,8 @@
 //! The life of messages, in random orders, without faults.
 //!
 //! Recipients open and close tabs, acknowledging or not, with labels or not, on
-//! two gateways; a backend pushes, cancels and lets expire; two workers sweep.
+//! two gateways; a backend pushes, also for later, cancels and lets expire; two
+//! workers sweep and release.
 //! What was seen is then held against the rules ([`rules`]). The seed of a run is
 //! printed; `MODEL_SEED` repeats it.
 
@@ -42,6 +43,7 @@ pub(crate) struct Pushed {
     recipient: &'static str,
     label: Option<&'static str>,
     expires_at: Option<Timestamp>,
+    deliver_at: Option<Timestamp>,
     text: String,
     /// When the call began.
     at: Timestamp,
@@ -130,12 +132,18 @@ async fn push(fleet: &Fleet, story: &mut Story, dice: &mut Dice, step: u32) {
     let at = Timestamp::now();
     let life = Duration::from_millis(200 + dice.roll(3000) as u64);
     let expires_at = (dice.roll(3) == 0).then(|| at + life);
+    // Some are due before they are pushed, some never are.
+    let delay = (dice.roll(4) == 0).then(|| dice.roll(3000) as u64);
+    let deliver_at =
+        delay.map(|delay| at - Duration::from_millis(500) + Duration::from_millis(delay));
+    let deliver_at = deliver_at.filter(|due| expires_at.is_none_or(|expires_at| *due < expires_at));
     let text = format!("model-text-{step}");
     let input = json!({
         "recipients": recipients,
         "message": text,
         "topic": label,
         "expiresAt": expires_at.map(|at| at.to_string()),
+        "deliverAt": deliver_at.map(|at| at.to_string()),
     });
     let outcomes = fleet.push_with(input).await;
     for (recipient, outcome) in recipients
@@ -149,6 +157,7 @@ async fn push(fleet: &Fleet, story: &mut Story, dice: &mut Dice, step: u32) {
             recipient,
             label,
             expires_at,
+            deliver_at,
             text,
             at,
             cancelled,

@@ -12,6 +12,8 @@ use super::{Pushed, Story};
 /// A frame written before an expiry may be read this much after it: the reader
 /// shares two cores with everything else.
 const READING_DELAY: Duration = Duration::from_millis(750);
+/// A scheduled message is released within this of when it is due.
+const RELEASE: Duration = Duration::from_millis(1500);
 /// A tab that is open this long is subscribed, and one that stays open this long
 /// after a push has got it.
 const SETTLING: Duration = Duration::from_secs(2);
@@ -32,6 +34,7 @@ pub(super) fn check(story: &Story) {
         assert_eq!(*message.text, *pushed.text);
         assert_eq!(*message.recipient, *pushed.recipient);
         assert_eq!(message.expires_at, pushed.expires_at);
+        assert_eq!(message.deliver_at, pushed.deliver_at);
         check_end(story, *id, pushed, message.status);
         for tab in &story.tabs {
             check_heard(*id, pushed, message.status, tab);
@@ -52,7 +55,7 @@ pub(super) fn check(story: &Story) {
 
 /// A tab gets only what is for it, in time, in order, and nothing twice.
 fn check_tab(story: &Story, tab: &Seen, ids: &HashMap<(&str, &str), MessageId>) {
-    let mut before = None;
+    let mut before: Option<MessageId> = None;
     let mut seen = HashSet::new();
     for frame in &tab.frames {
         let id = ids.get(&(tab.recipient, &*frame.text));
@@ -74,10 +77,16 @@ fn check_tab(story: &Story, tab: &Seen, ids: &HashMap<(&str, &str), MessageId>) 
             );
         }
         assert!(seen.insert(id), "{id} came twice on one socket");
-        assert!(
-            before < Some(id),
-            "{id} came after {before:?} on one socket"
-        );
+        if let Some(due) = pushed.deliver_at {
+            assert!(due <= frame.at, "{id} was sent before it was due");
+        }
+        if let Some(before) = before {
+            let order = (&story.pushed[&before], pushed);
+            assert!(
+                may_follow((before, order.0), (id, order.1)),
+                "{id} came after {before} on one socket: {order:?}"
+            );
+        }
         before = Some(id);
     }
 }
@@ -141,10 +150,28 @@ fn check_heard(id: MessageId, pushed: &Pushed, status: Status, tab: &Seen) {
         !heard || tab.asked_at <= end,
         "{id} was sent to a tab that opened after its end"
     );
-    let short = |at: Option<Timestamp>| at.is_some_and(|at| at < pushed.at + SETTLING);
-    let there = tab.opened_at + SETTLING <= pushed.at && pushed.at + SETTLING <= tab.closed_at;
+    let due = pushed.deliver_at.max(Some(pushed.at)).unwrap_or_default();
+    let short = |at: Option<Timestamp>| at.is_some_and(|at| at < due + SETTLING);
+    let there = tab.opened_at + SETTLING <= due && due + SETTLING <= tab.closed_at;
     if there && !short(pushed.expires_at) && !short(pushed.cancelled) {
         assert!(heard, "{id} did not reach a tab that was there: {tab:?}");
+    }
+}
+
+/// Messages come in the order of their places: where they were created, or, if
+/// they were scheduled, where they were released.
+fn may_follow(first: (MessageId, &Pushed), second: (MessageId, &Pushed)) -> bool {
+    let due = |(id, pushed): (MessageId, &Pushed)| {
+        let due = pushed.deliver_at.filter(|due| id.created_at() < *due);
+        due.map_or((id.created_at(), None), |due| (due, Some(due + RELEASE)))
+    };
+    let (from, late) = due(first);
+    match due(second) {
+        (_, None) if late.is_none() => first.0 < second.0,
+        // Whoever looks for what is due takes the earliest first.
+        (other, Some(_)) if late.is_some() => from <= other,
+        (_, Some(by)) => from <= by,
+        (created, None) => from <= created,
     }
 }
 
