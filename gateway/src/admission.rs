@@ -99,7 +99,8 @@ impl Admission {
         self.turns.close();
     }
 
-    fn place(self: &Arc<Self>, address: IpAddr) -> Result<Permit, Denial> {
+    /// A place whose turn need not be waited for.
+    pub(crate) fn place(self: &Arc<Self>, address: IpAddr) -> Result<Permit, Denial> {
         let taken = self.connections.fetch_add(1, Ordering::Relaxed);
         // From here on the drop of the permit gives the place back.
         let permit = Permit {

@@ -102,6 +102,13 @@ impl Errands {
         self.shared.asked.leave(asked);
     }
 
+    /// Takes what was handed over, to do it otherwise than [`run`](Self::run) does.
+    #[cfg(test)]
+    pub(crate) fn taken(&self) -> (Vec<Asked>, Vec<Mark>) {
+        let Shared { asked, marks, .. } = &*self.shared;
+        (asked.take_now(), marks.take_now())
+    }
+
     /// Hands marks over, emptying `marks`.
     pub fn mark(&self, marks: &mut Vec<Mark>) {
         self.shared.marks.leave(marks);

@@ -6,6 +6,7 @@
 
 pub mod inbox;
 mod timers;
+mod stream;
 mod conn;
 mod arrivals;
 mod effects;
@@ -21,6 +22,8 @@ use broker::Timestamp;
 use broker::link::{Want, Wants};
 use broker::topic::Topic;
 use mio::{Events, Poll, Token, Waker};
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
 use slab::Slab;
 
 use self::conn::{Conn, State};
@@ -111,6 +114,8 @@ struct Shard {
     drain: Option<Drain>,
     /// Its share of the topics that are counted for the whole node.
     topics: i64,
+    /// Spreads what would otherwise happen to many sockets at once.
+    random: SmallRng,
     metrics: ShardMetrics,
 }
 
@@ -150,12 +155,13 @@ impl Berth {
     /// # Errors
     /// If the system's poll fails, which leaves no way to serve sockets.
     pub fn run(self) -> io::Result<()> {
-        Shard::new(self).run()
+        let random = SmallRng::from_rng(&mut rand::rng());
+        Shard::new(self, random, Instant::now()).run()
     }
 }
 
 impl Shard {
-    fn new(berth: Berth) -> Self {
+    fn new(berth: Berth, random: SmallRng, now: Instant) -> Self {
         let Berth {
             number,
             poll,
@@ -173,7 +179,7 @@ impl Shard {
             conns: Slab::new(),
             turns: 0,
             hub: Hub::default(),
-            timers: Timers::new(Instant::now()),
+            timers: Timers::new(now),
             turn: Turn::default(),
             dirty: Vec::new(),
             unread: Vec::new(),
@@ -191,6 +197,7 @@ impl Shard {
             hurry: false,
             drain: None,
             topics: 0,
+            random,
             metrics,
         }
     }
@@ -204,19 +211,27 @@ impl Shard {
                 _ => {}
             }
             let now = now();
-            for slot in std::mem::take(&mut self.unread) {
-                self.readable(slot, true, now);
-            }
+            self.begin_turn(now);
             for event in &events {
                 match event.token() {
                     WAKE => self.open_mail(now),
-                    Token(slot) => self.socket(slot, event, now),
+                    Token(slot) => self.socket(slot, event.into(), now),
                 }
             }
-            self.keep_time(now);
-            self.finish_turn(now);
+            self.end_turn(now);
         }
         Ok(())
+    }
+
+    fn begin_turn(&mut self, now: Now) {
+        for slot in std::mem::take(&mut self.unread) {
+            self.readable(slot, true, now);
+        }
+    }
+
+    fn end_turn(&mut self, now: Now) {
+        self.keep_time(now);
+        self.finish_turn(now);
     }
 
     fn wait(&self, now: Instant) -> Option<Duration> {
@@ -261,3 +276,6 @@ fn now() -> Now {
         steady: Instant::now(),
     }
 }
+
+#[cfg(test)]
+mod simulation;

@@ -42,6 +42,14 @@ pub struct Batch {
     _room: OwnedSemaphorePermit,
 }
 
+impl Batch {
+    /// These arrivals, which take up this room for as long as the batch is held.
+    pub fn new(arrivals: Vec<Arrival>, room: OwnedSemaphorePermit) -> Self {
+        let _room = room;
+        Self { arrivals, _room }
+    }
+}
+
 /// Where a link leaves what it has for one listener.
 pub trait Outlet: Send + Sync {
     /// Takes a batch. Must not block.
@@ -86,10 +94,8 @@ impl Outlets {
             let cost = u32::try_from(cost).unwrap_or(ROOM).min(ROOM);
             let room = Arc::clone(room).acquire_many_owned(cost);
             if let Ok(room) = tokio::time::timeout(self.patience, room).await {
-                outlet.leave(Batch {
-                    arrivals,
-                    _room: room.expect("the semaphore is never closed"),
-                });
+                let room = room.expect("the semaphore is never closed");
+                outlet.leave(Batch::new(arrivals, room));
             } else {
                 outlet.given_up();
                 *place = None;

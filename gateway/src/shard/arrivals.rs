@@ -4,15 +4,18 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use broker::link::Arrival;
-use mio::event::Event as Readiness;
-use mio::{Interest, Token};
+use mio::Token;
+use rand::RngExt;
 use tracing::{debug, error};
 
 use super::conn::{Conn, Input, State};
 use super::inbox::{Admitted, Mail};
 use super::out::Chain;
+use super::stream::{Ready, Stream};
 use super::timers::Due;
 use super::{READ, Shard};
+use crate::admission::Permit;
+use crate::client::Client;
 use crate::close::CloseReason;
 use crate::dialect::{Answer, Delivery, Effect, Notice, Outgoing};
 use crate::hub::SessionKey;
@@ -34,7 +37,16 @@ impl Shard {
         let mut held = Vec::new();
         for mail in self.inbox.take() {
             match mail {
-                Mail::Open(admitted) => self.open(*admitted, now),
+                Mail::Open(admitted) => {
+                    let Admitted {
+                        stream,
+                        early,
+                        client,
+                        permit,
+                    } = *admitted;
+                    let stream = Stream::Tcp(mio::net::TcpStream::from_std(stream));
+                    self.open(stream, &early, client, permit, now);
+                }
                 Mail::Batch(batch) => {
                     for arrival in &batch.arrivals {
                         self.arrived(arrival, now);
@@ -71,21 +83,16 @@ impl Shard {
         }
     }
 
-    pub(super) fn open(&mut self, admitted: Admitted, now: Now) {
-        let Admitted {
-            stream,
-            early,
-            client,
-            permit,
-        } = admitted;
-        let mut stream = mio::net::TcpStream::from_std(stream);
+    pub(super) fn open(
+        &mut self,
+        mut stream: Stream,
+        early: &[u8],
+        client: Client,
+        permit: Permit,
+        now: Now,
+    ) {
         let entry = self.conns.vacant_entry();
-        let interests = Interest::READABLE | Interest::WRITABLE;
-        if let Err(error) =
-            self.poll
-                .registry()
-                .register(&mut stream, Token(entry.key()), interests)
-        {
+        if let Err(error) = stream.register(self.poll.registry(), Token(entry.key())) {
             error!(%error, "a socket cannot be watched and is dropped");
             return;
         }
@@ -117,7 +124,9 @@ impl Shard {
             self.metrics.viewers(signed_in).inc();
         }
         // Spread over an interval, so that sockets of one storm do not all beat at once.
-        let first = limits.heartbeat.mul_f64(0.5 + rand::random::<f64>() / 2.0);
+        let first = limits
+            .heartbeat
+            .mul_f64(0.5 + self.random.random::<f64>() / 2.0);
         self.timers.add(now.steady + first, Due::Beat, key);
         self.with(key, now, Session::open);
         for chunk in early.chunks(READ) {
@@ -165,8 +174,8 @@ impl Shard {
         }
     }
 
-    pub(super) fn socket(&mut self, slot: usize, event: &Readiness, now: Now) {
-        if event.is_writable()
+    pub(super) fn socket(&mut self, slot: usize, ready: Ready, now: Now) {
+        if ready.writable
             && self
                 .conns
                 .get(slot)
@@ -175,8 +184,8 @@ impl Shard {
             let key = self.key(slot);
             self.dirty.push(key);
         }
-        if event.is_readable() || event.is_read_closed() || event.is_error() {
-            self.readable(slot, event.is_read_closed() || event.is_error(), now);
+        if ready.readable || ready.ended {
+            self.readable(slot, ready.ended, now);
         }
     }
 

@@ -3,9 +3,9 @@
 use std::io::{self, ErrorKind, Read};
 
 use broker::Timestamp;
-use mio::net::TcpStream;
 
 use super::out::{Chain, Queue};
+use super::stream::Stream;
 use crate::admission::Permit;
 use crate::close::CloseReason;
 use crate::dialect::Protocol;
@@ -14,7 +14,7 @@ use crate::websocket::Decoder;
 
 /// A socket of this shard.
 pub(super) struct Conn {
-    pub(super) stream: TcpStream,
+    pub(super) stream: Stream,
     pub(super) session: Session,
     pub(super) protocol: Protocol,
     /// Whether its client has signed in, where that is left to the client.
@@ -71,6 +71,6 @@ impl Conn {
 
     /// Ends our side, so that the client sees the end after the close frame.
     pub(super) fn finish_writing(&self) -> io::Result<()> {
-        self.stream.shutdown(std::net::Shutdown::Write)
+        self.stream.finish_writing()
     }
 }

@@ -83,7 +83,7 @@ impl Shard {
         if self.conn(key).is_some() {
             let mut conn = self.conns.remove(key.slot as usize);
             // A socket that cannot be taken off the poll is taken off by closing it.
-            drop(self.poll.registry().deregister(&mut conn.stream));
+            drop(conn.stream.deregister(self.poll.registry()));
             self.metrics.of(conn.protocol).connections.dec();
             if let Some(signed_in) = conn.signed_in {
                 self.metrics.viewers(signed_in).dec();
@@ -107,7 +107,7 @@ impl Shard {
 
     pub(super) fn begin_drain(&mut self, window: Duration, now: Now) {
         let mut left: Vec<_> = self.conns.iter().map(|(slot, _)| self.key(slot)).collect();
-        left.shuffle(&mut rand::rng());
+        left.shuffle(&mut self.random);
         self.drain = Some(Drain {
             all: left.len(),
             left,

@@ -1,0 +1,262 @@
+//! A world: Redis, nodes with their links and shards, and clients, in which one
+//! thing happens after the other.
+
+mod node;
+mod happening;
+mod trouble;
+mod sockets;
+mod verdict;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use broker::Timestamp;
+use broker::link::Arrival;
+use broker::link::Want;
+use broker::link::course::Course;
+use broker::link::{Taken, Wants};
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+use tokio::sync::Semaphore;
+
+use self::happening::Happening;
+use super::super::Shard;
+use super::super::inbox::Inbox;
+use super::super::stream::Ready;
+use super::client::{Client, Kind};
+use super::redis::{EPOCH, Redis, Time};
+use super::schedule::{Climate, Schedule};
+use super::setting::Setting;
+use super::subject::{self, Event, Subject};
+use crate::errands::Errands;
+use crate::session::Now;
+
+/// How often a link proves that it lives.
+const PROBE_INTERVAL: Duration = Duration::from_secs(4);
+
+pub(super) struct World {
+    now: Time,
+    begun: Instant,
+    climate: Climate,
+    random: SmallRng,
+    agenda: BTreeMap<(Time, u64), Happening>,
+    /// How many entries the agenda has had, so that what is due at the same time
+    /// happens in the order in which it was entered.
+    entered: u64,
+    redis: Redis,
+    nodes: Vec<Node>,
+    clients: Vec<Client>,
+    subjects: Vec<Subject>,
+    events: Vec<Event>,
+    /// Commands take so much longer until then.
+    slow: (Time, Time),
+    setting: Setting,
+}
+
+/// One gateway.
+struct Node {
+    course: Course,
+    /// The link's connection, if it has one.
+    connection: Option<u32>,
+    /// When the last thing that was written to it arrives.
+    written: Time,
+    /// What has been gathered and is being handed over, to which shard.
+    handing: VecDeque<(usize, Vec<Arrival>, u32)>,
+    /// It is what was read from Redis.
+    read: bool,
+    /// A tick came while that went on.
+    late_tick: bool,
+    wishes: Taken,
+    wished: Vec<Want>,
+    /// It cannot reach Redis until then.
+    isolated: Time,
+    /// Tells connections of the link from earlier ones.
+    epoch: u32,
+    shards: Vec<Floor>,
+}
+
+/// A shard and what is around it.
+struct Floor {
+    shard: Shard,
+    inbox: Arc<Inbox>,
+    errands: Errands,
+    room: Arc<Semaphore>,
+    /// It does nothing until then.
+    asleep: Time,
+    /// When its next turn is.
+    turn: Option<Time>,
+    /// Clients that were let in.
+    coming: Vec<usize>,
+    ready: Vec<(usize, Ready)>,
+}
+
+impl World {
+    /// The world of a schedule, before anything has happened.
+    pub(super) fn new(schedule: &Schedule, setting: &Setting) -> Self {
+        let climate = schedule.climate.clone();
+        let mut random = SmallRng::seed_from_u64(climate.seed);
+        let begun = setting.begun();
+        let redis = Redis::new(climate.servers, climate.ring_entries, climate.output_limit);
+        let nodes = (0..climate.nodes)
+            .map(|number| {
+                let wants = Wants::default();
+                let shards = (0..climate.shards).map(|shard| {
+                    let seed = SmallRng::seed_from_u64(random.random());
+                    Floor::new(shard, &climate, &wants, seed, begun, setting)
+                });
+                let shards: Vec<_> = shards.collect();
+                let (keys, name) = (&redis.keys, format!("node{number}"));
+                let metrics = setting.link_metrics();
+                Node {
+                    course: Course::new(keys, &name, PROBE_INTERVAL, shards.len(), metrics, begun),
+                    connection: None,
+                    written: 0,
+                    handing: VecDeque::new(),
+                    read: false,
+                    late_tick: false,
+                    wishes: wants.listen(|_| true),
+                    wished: Vec::new(),
+                    isolated: 0,
+                    epoch: 0,
+                    shards,
+                }
+            })
+            .collect();
+        let mut world = Self {
+            now: 0,
+            begun,
+            climate,
+            random,
+            agenda: BTreeMap::new(),
+            entered: 0,
+            redis,
+            nodes,
+            clients: Vec::new(),
+            subjects: subject::every(),
+            events: Vec::new(),
+            slow: (0, 0),
+            setting: setting.clone(),
+        };
+        for node in 0..world.nodes.len() {
+            world.connect(node);
+        }
+        world
+    }
+
+    /// Lives through the schedule, comes to rest, and is judged.
+    pub(super) fn live(mut self, schedule: &Schedule) {
+        let mut at = 0;
+        for (pause, action) in &schedule.actions {
+            at += pause;
+            self.go_on(at);
+            self.act(*action);
+        }
+        self.settle();
+        self.judge();
+    }
+
+    /// Everything happens that is due until then.
+    fn go_on(&mut self, until: Time) {
+        while let Some(entry) = self.agenda.first_entry()
+            && entry.key().0 <= until
+        {
+            let ((at, _), happening) = entry.remove_entry();
+            self.now = at;
+            self.happen(happening);
+        }
+        self.now = until;
+    }
+
+    fn enter(&mut self, after: Time, happening: Happening) {
+        self.entered += 1;
+        self.agenda
+            .insert((self.now + after, self.entered), happening);
+    }
+
+    fn steady(&self) -> Instant {
+        self.begun + Duration::from_millis(self.now)
+    }
+
+    fn clock(&self) -> Now {
+        Now {
+            wall: Timestamp::from_millis(EPOCH + self.now as i64),
+            steady: self.steady(),
+        }
+    }
+
+    /// How long something is on its way.
+    fn delay(&mut self) -> Time {
+        self.random.random_range(0..=self.climate.delay)
+    }
+
+    /// How long a command takes, there and back.
+    fn command_delay(&mut self) -> Time {
+        let (until, by) = self.slow;
+        self.delay() + if self.now < until { by } else { 0 }
+    }
+
+    /// Publishes an event on a topic that has a ring; whoever published it knows
+    /// whether it was accepted.
+    fn publish(&mut self, subject: usize) {
+        let (number, place) = (self.events.len(), self.subjects[subject].accepted.len());
+        let json = self.subjects[subject].json(number);
+        let topic = self.subjects[subject].topic.clone();
+        let (random, most, now) = (&mut self.random, self.climate.delay, self.now);
+        let due = || now + random.random_range(0..=most);
+        let result = if self.subjects[subject].of == subject::Of::Recipient {
+            let text = subject::mark(number);
+            self.redis.push(&topic, &text, &json, now, due)
+        } else {
+            self.redis.publish_in_ring(&topic, &json, now, due)
+        };
+        if result.is_ok() {
+            self.subjects[subject].accepted.push(number);
+            self.events.push(Event {
+                subject,
+                place,
+                lost: false,
+            });
+        }
+        self.look_at_links();
+    }
+
+    /// Until rings are read again, what was published while a link was away is missed
+    /// by all but recipients, who have their store.
+    fn missed_by(&mut self, node: usize) {
+        for client in self.clients.iter_mut().filter(|client| client.node == node) {
+            if !matches!(client.kind, Kind::Push { .. }) {
+                client
+                    .hears
+                    .values_mut()
+                    .for_each(|hearing| hearing.from = None);
+            }
+        }
+    }
+
+    /// What links got is read when it is due.
+    fn look_at_links(&mut self) {
+        for node in 0..self.nodes.len() {
+            let Some(connection) = self.nodes[node].connection else {
+                continue;
+            };
+            let Some(connection) = self.redis.connections.get(&connection) else {
+                continue;
+            };
+            let due = connection.coming.front().map(|(due, _)| *due);
+            let epoch = self.nodes[node].epoch;
+            if connection.closed {
+                self.enter(0, Happening::LinkReads { node, epoch });
+            } else if let Some(due) = due {
+                let after = due.saturating_sub(self.now);
+                self.enter(after, Happening::LinkReads { node, epoch });
+            }
+        }
+    }
+}
+
+/// A channel's name, shared by all who are told of it.
+fn channel(name: String) -> Rc<str> {
+    name.into()
+}

@@ -1,0 +1,198 @@
+//! What is on the agenda of a world, and what comes of it.
+
+use std::rc::Rc;
+
+use super::super::redis::Time;
+use super::{World, subject};
+use crate::dialect::misskey::Reply;
+use crate::dialect::{Answer, Errand, Mark};
+use crate::errands::Asked;
+use crate::shard::inbox::Mail;
+
+/// Messages that are read at once for one socket.
+const PAGE: usize = 3;
+/// Pause before a failed errand is tried again.
+const RETRY: Time = 500;
+
+/// Something that will happen.
+pub(super) enum Happening {
+    /// A node tries to connect its link.
+    Connect {
+        node: usize,
+    },
+    /// What a link wrote reaches Redis.
+    Subscribe {
+        connection: u32,
+        channels: Vec<Rc<str>>,
+    },
+    Unsubscribe {
+        connection: u32,
+        channels: Vec<Rc<str>>,
+    },
+    /// A link reads what has arrived.
+    LinkReads {
+        node: usize,
+        epoch: u32,
+    },
+    /// A quarter of a probe's interval has passed.
+    Tick {
+        node: usize,
+        epoch: u32,
+    },
+    /// A probe reaches Redis.
+    Probe {
+        node: usize,
+        nonce: u64,
+    },
+    /// A shard's turn.
+    Turn {
+        node: usize,
+        shard: usize,
+    },
+    /// An errand reaches Redis.
+    Run {
+        node: usize,
+        asked: Asked,
+    },
+    /// Its answer is back.
+    Answer {
+        node: usize,
+        asked: Asked,
+        answer: Answer,
+    },
+    Note {
+        node: usize,
+        mark: Mark,
+    },
+    /// A client reads.
+    Read {
+        client: usize,
+    },
+    /// A client reads again.
+    ReadOn {
+        client: usize,
+    },
+    /// A server is back.
+    Up {
+        server: usize,
+        with_data: bool,
+    },
+    /// A replica has taken over.
+    Promote {
+        server: usize,
+        until: Time,
+        clock: i64,
+    },
+    /// Two servers hear each other again.
+    Mend {
+        pair: (usize, usize),
+    },
+}
+
+impl World {
+    pub(super) fn happen(&mut self, happening: Happening) {
+        match happening {
+            Happening::Connect { node } => self.connect(node),
+            Happening::Subscribe {
+                connection,
+                channels,
+            } => {
+                let due = self.now + self.delay();
+                self.redis.subscribe(connection, &channels, due);
+                self.look_at_links();
+            }
+            Happening::Unsubscribe {
+                connection,
+                channels,
+            } => {
+                let due = self.now + self.delay();
+                self.redis.unsubscribe(connection, &channels, due);
+                self.look_at_links();
+            }
+            Happening::LinkReads { node, epoch } if epoch == self.nodes[node].epoch => {
+                self.link_reads(node);
+            }
+            Happening::Tick { node, epoch } if epoch == self.nodes[node].epoch => self.tick(node),
+            Happening::LinkReads { .. } | Happening::Tick { .. } => {}
+            Happening::Probe { node, nonce } => self.probe(node, nonce),
+            Happening::Turn { node, shard } => self.turn(node, shard),
+            Happening::Run { node, asked } => self.run(node, asked),
+            Happening::Answer {
+                node,
+                asked,
+                answer,
+            } => {
+                let shard = asked.shard;
+                let floor = &self.nodes[node].shards[shard];
+                floor.inbox.send(Mail::Answer(asked.key, answer));
+                self.turn_after(node, shard, 0);
+            }
+            Happening::Note { node, mark } => {
+                let (at, now) = (self.is_isolated(node), self.now);
+                let id = mark.what.id();
+                if at || self.redis.mark(&mark.recipient, id, now).is_err() {
+                    self.enter(RETRY, Happening::Note { node, mark });
+                }
+            }
+            Happening::Read { client } => self.client_reads(client),
+            Happening::ReadOn { client } => {
+                self.clients[client].reads = true;
+                self.client_reads(client);
+            }
+            Happening::Up { server, with_data } => self.server_is_back(server, with_data),
+            Happening::Promote {
+                server,
+                until,
+                clock,
+            } => self.promote(server, until, clock),
+            Happening::Mend { pair } => {
+                self.redis.cuts.remove(&pair);
+            }
+        }
+    }
+
+    /// Runs an errand, or tries again later.
+    fn run(&mut self, node: usize, asked: Asked) {
+        let answer = match &asked.errand {
+            Errand::Backlog {
+                recipient,
+                since,
+                after,
+                ..
+            } if !self.is_isolated(node) => {
+                let read = self.redis.backlog(recipient, *since, *after, PAGE);
+                read.ok()
+                    .map(|(messages, more)| Answer::Backlog { messages, more })
+            }
+            Errand::Misskey(_) => Some(Answer::Misskey(Reply::Viewer(self.setting.viewer()))),
+            Errand::Backlog { .. } => None,
+            Errand::Mark(_) | Errand::Claim { .. } | Errand::Identity(_) => {
+                panic!("nobody in this world asks for {:?}", asked.errand)
+            }
+        };
+        match answer {
+            Some(answer) => {
+                let delay = self.command_delay();
+                self.enter(
+                    delay,
+                    Happening::Answer {
+                        node,
+                        asked,
+                        answer,
+                    },
+                );
+            }
+            None => self.enter(RETRY, Happening::Run { node, asked }),
+        }
+    }
+
+    pub(super) fn is_isolated(&self, node: usize) -> bool {
+        self.now < self.nodes[node].isolated
+    }
+
+    pub(super) fn lose(&mut self, marks: &[Rc<str>]) {
+        for number in marks.iter().filter_map(|text| subject::marked(text)) {
+            self.events[number].lost = true;
+        }
+    }
+}

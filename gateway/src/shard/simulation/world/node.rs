@@ -1,0 +1,348 @@
+//! A node's link and shards, as `link.rs` and `shard.rs` drive them, without waiting.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use broker::link::course::Due;
+use broker::link::resp::Push;
+use broker::link::{Batch, Cause, Wants};
+use rand::RngExt;
+use rand::rngs::SmallRng;
+use tokio::sync::Semaphore;
+
+use super::super::redis::{Said, Time};
+use super::super::schedule::Climate;
+use super::super::setting::Setting;
+use super::happening::Happening;
+use super::{Floor, PROBE_INTERVAL, World, channel};
+use crate::dialect::Protocol;
+use crate::errands::Errands;
+use crate::session::SessionLimits;
+use crate::shard::inbox::Mail;
+use crate::shard::{Berth, Shard, ShardSettings};
+
+/// A node's link reads so many things at once.
+const READ: usize = 16;
+
+impl Floor {
+    pub(super) fn new(
+        number: usize,
+        climate: &Climate,
+        wants: &Wants,
+        random: SmallRng,
+        begun: Instant,
+        setting: &Setting,
+    ) -> Self {
+        let session = SessionLimits {
+            frames_per_second: 1000,
+            heartbeat: Duration::from_secs(60),
+        };
+        let settings = ShardSettings {
+            session: [session; Protocol::EVERY.len()],
+            max_frame: 1 << 16,
+            max_queue: climate.queue,
+        };
+        let errands = Errands::default();
+        let berth = Berth::new(
+            number,
+            settings,
+            wants.clone(),
+            errands.clone(),
+            setting.metrics(),
+        );
+        let berth = berth.expect("the system gives polls");
+        let inbox = berth.inbox();
+        Self {
+            shard: Shard::new(berth, random, begun),
+            inbox,
+            errands,
+            room: Arc::new(Semaphore::new(climate.room as usize)),
+            asleep: 0,
+            turn: None,
+            coming: Vec::new(),
+            ready: Vec::new(),
+        }
+    }
+}
+
+impl World {
+    /// A node tries to connect its link.
+    pub(super) fn connect(&mut self, node: usize) {
+        let now = self.steady();
+        let server = self.random.random_range(0..self.redis.servers.len());
+        let isolated = self.is_isolated(node);
+        self.nodes[node].course.lost();
+        self.apply_wants(node);
+        let connected = if isolated {
+            None
+        } else {
+            self.redis.connect(server).ok()
+        };
+        let Some(connection) = connected else {
+            let pause = self.random.random_range(100..1000);
+            return self.enter(pause, Happening::Connect { node });
+        };
+        let of = &mut self.nodes[node];
+        of.connection = Some(connection);
+        of.epoch += 1;
+        of.written = self.now;
+        of.course.connected(now);
+        let probes = channel(of.course.probe_channel().to_owned());
+        let epoch = of.epoch;
+        self.write(node, |connection| Happening::Subscribe {
+            connection,
+            channels: vec![probes],
+        });
+        self.ask_for_more(node);
+        self.enter(0, Happening::Tick { node, epoch });
+        self.hand_over(node);
+    }
+
+    /// The link's connection is given up, or was lost.
+    pub(super) fn lose_link(&mut self, node: usize, _cause: &Cause) {
+        let of = &mut self.nodes[node];
+        if let Some(connection) = of.connection.take() {
+            self.redis.connections.remove(&connection);
+        }
+        of.epoch += 1;
+        of.late_tick = false;
+        of.read = false;
+        self.missed_by(node);
+        let pause = self.random.random_range(100..1000);
+        self.enter(pause, Happening::Connect { node });
+    }
+
+    /// Writes to the link's connection; what is written first arrives first.
+    fn write(&mut self, node: usize, command: impl FnOnce(u32) -> Happening) {
+        let delay = self.delay();
+        let of = &mut self.nodes[node];
+        let Some(connection) = of.connection else {
+            return;
+        };
+        of.written = of.written.max(self.now + delay);
+        let after = of.written - self.now;
+        self.enter(after, command(connection));
+    }
+
+    fn ask_for_more(&mut self, node: usize) {
+        let of = &mut self.nodes[node];
+        let mut topics = of.course.ask_for_more();
+        if topics.is_empty() {
+            return;
+        }
+        // They come in the order of a table that is another in each process.
+        topics.sort();
+        let channels = topics
+            .iter()
+            .map(|t| channel(of.course.channel(t)))
+            .collect();
+        self.write(node, |connection| Happening::Subscribe {
+            connection,
+            channels,
+        });
+    }
+
+    fn apply_wants(&mut self, node: usize) {
+        let now = self.steady();
+        let of = &mut self.nodes[node];
+        of.wished.extend(of.wishes.take());
+        let wished = std::mem::take(&mut of.wished);
+        of.course.want(wished, now);
+    }
+
+    /// Listeners may have made wishes.
+    fn heed_wishes(&mut self, node: usize) {
+        let of = &mut self.nodes[node];
+        of.wished.extend(of.wishes.take());
+        if !of.wished.is_empty() && of.connection.is_some() && of.handing.is_empty() {
+            self.apply_wants(node);
+            self.hand_over(node);
+            self.ask_for_more(node);
+        }
+    }
+
+    pub(super) fn link_reads(&mut self, node: usize) {
+        if !self.nodes[node].handing.is_empty() {
+            return;
+        }
+        let (now, at) = (self.now, self.steady());
+        let of = &mut self.nodes[node];
+        let Some(connection) = of
+            .connection
+            .and_then(|c| self.redis.connections.get_mut(&c))
+        else {
+            return;
+        };
+        if connection.closed && !connection.frozen {
+            return self.lose_link(node, &Cause::Closed);
+        }
+        let mut read = 0;
+        let mut result = Ok(None);
+        while read < READ
+            && result.is_ok()
+            && let Some(said) = connection.next(now)
+        {
+            read += 1;
+            let push = match &said {
+                Said::Message(channel, payload) => Push::Message {
+                    channel: channel.as_bytes(),
+                    payload,
+                },
+                Said::Subscribed(channel) => Push::Subscribed(channel.as_bytes()),
+                Said::Unsubscribed(channel) => Push::Unsubscribed(channel.as_bytes()),
+            };
+            result = of.course.take(&push, at);
+        }
+        if let Err(cause) = result {
+            return self.lose_link(node, &cause);
+        }
+        if 0 < read {
+            of.read = true;
+            self.hand_over(node);
+        }
+    }
+
+    /// Hands over what was gathered, as far as there is room.
+    fn hand_over(&mut self, node: usize) {
+        let room = self.climate.room;
+        let of = &mut self.nodes[node];
+        for shard in 0..of.shards.len() {
+            let (arrivals, cost) = of.course.gathered().take(shard);
+            if !arrivals.is_empty() {
+                let cost = u32::try_from(cost).unwrap_or(room).min(room);
+                of.handing.push_back((shard, arrivals, cost));
+            }
+        }
+        self.go_on_handing_over(node);
+    }
+
+    fn go_on_handing_over(&mut self, node: usize) {
+        let delay = self.delay().min(5);
+        let at = self.steady();
+        let of = &mut self.nodes[node];
+        let mut turns = Vec::new();
+        while let Some((shard, _, cost)) = of.handing.front() {
+            let room = Arc::clone(&of.shards[*shard].room);
+            let Ok(room) = room.try_acquire_many_owned(*cost) else {
+                break;
+            };
+            if let Some((shard, arrivals, _)) = of.handing.pop_front() {
+                of.shards[shard]
+                    .inbox
+                    .send(Mail::Batch(Batch::new(arrivals, room)));
+                turns.push(shard);
+            }
+        }
+        let done = of.handing.is_empty();
+        for shard in turns {
+            self.turn_after(node, shard, delay);
+        }
+        if !done {
+            return;
+        }
+        let of = &mut self.nodes[node];
+        if std::mem::take(&mut of.read) && of.connection.is_some() {
+            of.course.heard(at);
+        }
+        if std::mem::take(&mut of.late_tick) {
+            self.tick(node);
+        }
+        self.heed_wishes(node);
+        self.look_at_links();
+    }
+
+    pub(super) fn tick(&mut self, node: usize) {
+        let at = self.steady();
+        let of = &mut self.nodes[node];
+        if of.connection.is_none() {
+            return;
+        }
+        if !of.handing.is_empty() {
+            of.late_tick = true;
+            return;
+        }
+        let epoch = of.epoch;
+        match of.course.tick(at) {
+            Err(cause) => return self.lose_link(node, &cause),
+            Ok(Due { probe, abandoned }) => {
+                let name = |topic| channel(of.course.channel(topic));
+                let channels: Vec<_> = abandoned.iter().map(name).collect();
+                if !channels.is_empty() {
+                    self.write(node, |connection| Happening::Unsubscribe {
+                        connection,
+                        channels,
+                    });
+                }
+                if let Some(nonce) = probe {
+                    let delay = self.command_delay();
+                    self.enter(delay, Happening::Probe { node, nonce });
+                }
+            }
+        }
+        let quarter = PROBE_INTERVAL.as_millis() as Time / 4;
+        self.enter(quarter, Happening::Tick { node, epoch });
+    }
+
+    pub(super) fn probe(&mut self, node: usize, nonce: u64) {
+        if self.is_isolated(node) {
+            return;
+        }
+        let server = self.random.random_range(0..self.redis.servers.len());
+        let channel = self.nodes[node].course.probe_channel().to_owned();
+        let due = self.now + self.delay();
+        // Whether it was published is seen by whether it comes back.
+        let _ = self
+            .redis
+            .publish(server, &channel, nonce.to_string().as_bytes(), || due);
+        self.look_at_links();
+    }
+
+    /// A shard has something to do then, or before.
+    pub(super) fn turn_after(&mut self, node: usize, shard: usize, after: Time) {
+        let floor = &mut self.nodes[node].shards[shard];
+        let at = (self.now + after).max(floor.asleep);
+        if floor.turn.is_none_or(|turn| at < turn) {
+            floor.turn = Some(at);
+            self.enter(at - self.now, Happening::Turn { node, shard });
+        }
+    }
+
+    pub(super) fn turn(&mut self, node: usize, shard: usize) {
+        let now = self.clock();
+        let floor = &mut self.nodes[node].shards[shard];
+        if floor.turn != Some(self.now) {
+            // An earlier one came in between.
+            return;
+        }
+        floor.turn = None;
+        if self.now < floor.asleep {
+            let after = floor.asleep - self.now;
+            return self.turn_after(node, shard, after);
+        }
+        floor.shard.begin_turn(now);
+        floor.shard.open_mail(now);
+        for (slot, ready) in std::mem::take(&mut floor.ready) {
+            floor.shard.socket(slot, ready, now);
+        }
+        for client in std::mem::take(&mut floor.coming) {
+            self.let_in(client, now);
+        }
+        let floor = &mut self.nodes[node].shards[shard];
+        floor.shard.end_turn(now);
+        let wait = floor.shard.wait(now.steady);
+        let (asked, marks) = floor.errands.taken();
+        for asked in asked {
+            let delay = self.command_delay();
+            self.enter(delay, Happening::Run { node, asked });
+        }
+        for mark in marks {
+            let delay = self.command_delay();
+            self.enter(delay, Happening::Note { node, mark });
+        }
+        self.look_at_clients(node, shard);
+        if let Some(wait) = wait {
+            self.turn_after(node, shard, wait.as_millis() as Time);
+        }
+        self.go_on_handing_over(node);
+    }
+}

@@ -1,0 +1,180 @@
+//! What a schedule says, done.
+
+use super::super::redis::Time;
+use super::super::schedule::Action;
+use super::super::subject::Of;
+use super::World;
+use super::happening::Happening;
+
+/// More links, sockets or topics than this cannot be waiting for anything.
+const REST: Time = 120_000;
+
+impl World {
+    pub(super) fn act(&mut self, action: Action) {
+        match action {
+            Action::Come { kind, node } => self.come(kind, node),
+            Action::Leave(client) => self.leave(client),
+            Action::Ask { client, topic } => self.ask(client, topic),
+            Action::GiveUp { client, topic } => self.give_up(client, topic),
+            Action::Stall { client, time } => self.stall(client, time),
+            Action::Publish { topic, count } => {
+                self.publish_some(topic, count, |of| of != Of::Recipient);
+            }
+            Action::Push { recipient, count } => {
+                self.publish_some(recipient, count, |of| of == Of::Recipient);
+            }
+            Action::Kill(node) => {
+                if let Some(connection) = self.link_of(node) {
+                    self.redis
+                        .connections
+                        .get_mut(&connection)
+                        .expect("it is there")
+                        .close();
+                    self.look_at_links();
+                }
+            }
+            Action::Freeze(node) => {
+                if let Some(connection) = self.link_of(node) {
+                    self.redis
+                        .connections
+                        .get_mut(&connection)
+                        .expect("it is there")
+                        .frozen = true;
+                }
+            }
+            Action::Restart {
+                server,
+                time,
+                with_data,
+            } => {
+                if let Some(server) = self.down(server) {
+                    self.enter(time, Happening::Up { server, with_data });
+                }
+            }
+            Action::Failover {
+                server,
+                time,
+                lag,
+                clock,
+            } => {
+                if let Some(server) = self.down(server) {
+                    let until = self.now.saturating_sub(lag);
+                    self.enter(
+                        time,
+                        Happening::Promote {
+                            server,
+                            until,
+                            clock,
+                        },
+                    );
+                }
+            }
+            Action::Cut { one, other, time } => {
+                let server = |n: u32| n as usize % self.redis.servers.len();
+                let (one, other) = (server(one), server(other));
+                let pair = (one.min(other), one.max(other));
+                if one != other && self.redis.cuts.insert(pair) {
+                    self.enter(time, Happening::Mend { pair });
+                }
+            }
+            Action::Slow { time, by } => self.slow = (self.now + time, by),
+            Action::Sleep { node, shard, time } => {
+                let until = self.now + time;
+                let node = self.node(node);
+                let floors = &mut self.nodes[node].shards;
+                let floor = shard as usize % floors.len();
+                floors[floor].asleep = until;
+            }
+            Action::Isolate { node, time } => {
+                let until = self.now + time;
+                if let Some(connection) = self.link_of(node) {
+                    self.redis
+                        .connections
+                        .get_mut(&connection)
+                        .expect("it is there")
+                        .close();
+                }
+                let node = self.node(node);
+                self.nodes[node].isolated = until;
+                self.look_at_links();
+            }
+        }
+    }
+
+    fn node(&self, number: u32) -> usize {
+        number as usize % self.nodes.len()
+    }
+
+    fn link_of(&self, node: u32) -> Option<u32> {
+        self.nodes[self.node(node)].connection
+    }
+
+    fn publish_some(&mut self, number: u32, count: u32, of: impl Fn(Of) -> bool) {
+        let such: Vec<_> = (0..self.subjects.len())
+            .filter(|&s| of(self.subjects[s].of))
+            .collect();
+        let subject = such[number as usize % such.len()];
+        for _ in 0..count {
+            self.publish(subject);
+        }
+    }
+
+    /// A server ends, unless it is away already.
+    fn down(&mut self, server: u32) -> Option<usize> {
+        let server = server as usize % self.redis.servers.len();
+        if !self.redis.servers[server].up {
+            return None;
+        }
+        self.redis.down(server);
+        self.look_at_links();
+        Some(server)
+    }
+
+    pub(super) fn server_is_back(&mut self, server: usize, with_data: bool) {
+        let lost = self.redis.up(server, with_data);
+        self.lose(&lost);
+    }
+
+    pub(super) fn promote(&mut self, server: usize, until: Time, clock: i64) {
+        let lost = self.redis.promote(server, until, clock);
+        self.lose(&lost);
+    }
+
+    /// Everything that is in trouble gets out of it, as the agenda has it, and all
+    /// come to rest.
+    pub(super) fn settle(&mut self) {
+        let last = |world: &Self| {
+            let of_trouble = |happening: &Happening| {
+                matches!(
+                    happening,
+                    Happening::Up { .. }
+                        | Happening::Promote { .. }
+                        | Happening::Mend { .. }
+                        | Happening::ReadOn { .. }
+                )
+            };
+            let entries = world
+                .agenda
+                .iter()
+                .filter(|(_, happening)| of_trouble(happening));
+            let isolated = world.nodes.iter().map(|node| node.isolated);
+            let asleep = world
+                .nodes
+                .iter()
+                .flat_map(|n| &n.shards)
+                .map(|floor| floor.asleep);
+            let due = entries.map(|((at, _), _)| *at);
+            due.chain(isolated)
+                .chain(asleep)
+                .chain([world.slow.0])
+                .max()
+        };
+        let until = last(self).unwrap_or(0).max(self.now) + REST;
+        self.go_on(until);
+        // All that is heard is heard anew.
+        for subject in 0..self.subjects.len() {
+            self.publish(subject);
+        }
+        self.go_on(until + REST / 2);
+    }
+}

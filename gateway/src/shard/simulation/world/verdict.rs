@@ -1,0 +1,137 @@
+//! What must be true of a world that has come to rest.
+
+use std::collections::BTreeSet;
+
+use broker::topic::Topic;
+
+use super::super::client::{Client, Kind};
+use super::super::subject::Of;
+use super::World;
+use crate::close::CloseReason;
+
+impl World {
+    pub(super) fn judge(&self) {
+        self.all_is_heard();
+        self.all_is_delivered();
+        self.ends_have_reasons();
+        self.nothing_is_left();
+    }
+
+    /// Whoever may count on an event has it, as long as Redis has.
+    fn all_is_heard(&self) {
+        for (number, client) in self.clients.iter().enumerate().filter(|(_, c)| c.is_open()) {
+            for (subject, hearing) in &client.hears {
+                let subject = &self.subjects[*subject];
+                assert!(
+                    !hearing.asked || hearing.from.is_some(),
+                    "client {number} ({:?}) asked for {} and never heard",
+                    client.kind,
+                    subject.name
+                );
+                let Some(from) = hearing.from else { continue };
+                for place in from..subject.accepted.len() {
+                    let event = self.events[subject.accepted[place]];
+                    assert!(
+                        event.lost || hearing.got.contains(&place),
+                        "client {number} ({:?}) counted on {} from {from} on and missed {place}: {:?}",
+                        client.kind,
+                        subject.name,
+                        hearing.got,
+                    );
+                }
+            }
+        }
+    }
+
+    /// No message waits for a recipient who is there, and none is delivered that
+    /// nobody got.
+    fn all_is_delivered(&self) {
+        for (number, subject) in self.subjects.iter().enumerate() {
+            if subject.of != Of::Recipient {
+                continue;
+            }
+            let open = |client: &&Client| client.is_open() && client.hears.contains_key(&number);
+            let there = self.clients.iter().any(|client| open(&client));
+            for (text, delivered) in self.redis.messages(&subject.topic) {
+                assert!(
+                    delivered || !there,
+                    "{text} waits for {}, who is there",
+                    subject.name
+                );
+            }
+        }
+    }
+
+    /// Who was closed has been told why, and with reason.
+    fn ends_have_reasons(&self) {
+        for (number, client) in self.clients.iter().enumerate() {
+            let Some(code) = client.code else { continue };
+            // A burst may be more than is kept for anybody.
+            let slow = Some(code) == CloseReason::TooSlow.code();
+            assert!(
+                slow,
+                "client {number} ({:?}) was closed with {code}",
+                client.kind
+            );
+        }
+    }
+
+    /// What was needed only for a while is gone.
+    fn nothing_is_left(&self) {
+        for (number, node) in self.nodes.iter().enumerate() {
+            let mut wanted = BTreeSet::<Topic>::new();
+            for (shard_number, floor) in node.shards.iter().enumerate() {
+                let shard = &floor.shard;
+                let of = |client: &&Client| {
+                    client.is_open() && client.node == number && client.shard == shard_number
+                };
+                let open = self.clients.iter().filter(of);
+                let mut topics = BTreeSet::<Topic>::new();
+                let mut sockets = 0;
+                for client in open {
+                    sockets += 1;
+                    let asked = client.hears.iter().filter(|(_, hearing)| hearing.asked);
+                    topics.extend(asked.map(|(s, _)| self.subjects[*s].topic.clone()));
+                    if let Kind::Push { .. } = client.kind {
+                        topics.insert(Topic::all(&super::subject::tenant()));
+                    }
+                }
+                let (hub, conns) = (shard.hub.len(), shard.conns.len());
+                assert_eq!(
+                    conns, sockets,
+                    "sockets of shard {shard_number} of node {number}"
+                );
+                assert_eq!(
+                    hub,
+                    topics.len(),
+                    "topics of shard {shard_number} of node {number}"
+                );
+                let queued = shard.conns.iter().filter(|(_, conn)| conn.queue.is_some());
+                assert_eq!(queued.count(), 0, "everybody reads, but frames wait");
+                let free = floor.room.available_permits();
+                assert_eq!(
+                    free, self.climate.room as usize,
+                    "nothing arrives, but room is taken"
+                );
+                wanted.extend(topics);
+            }
+            assert!(node.course.settled(), "node {number} has not settled");
+            assert!(
+                node.handing.is_empty(),
+                "node {number} has something to hand over"
+            );
+            assert_eq!(
+                node.course.topics(),
+                wanted.len(),
+                "topics of node {number}"
+            );
+            let connection = node.connection.and_then(|c| self.redis.connections.get(&c));
+            let subscribed = connection.expect("the link is up").subscribed();
+            assert_eq!(
+                subscribed,
+                wanted.len() + 1,
+                "channels of node {number} with its probe's"
+            );
+        }
+    }
+}
