@@ -297,6 +297,8 @@ impl Redis {
         let mut found = log.iter().filter(unsent).filter(younger);
         let message = |m: &Stored| Message {
             id: m.id,
+            place: None,
+            deliver_at: None,
             recipient: recipient.id().into(),
             text: (&*m.text).into(),
             label: None,

@@ -113,6 +113,7 @@ impl Subject {
                     text,
                     label: None,
                     expires_at: None,
+                    deliver_at: None,
                 };
                 return message_payload(&draft);
             }

@@ -41,6 +41,7 @@ impl Floor {
             session: [session; Protocol::EVERY.len()],
             max_frame: 1 << 16,
             max_queue: climate.queue,
+            drain_window: Duration::from_secs(5),
         };
         let errands = Errands::default();
         let berth = Berth::new(
