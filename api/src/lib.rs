@@ -17,6 +17,7 @@ pub mod config;
 pub mod cursor;
 pub mod document;
 pub mod failure;
+mod function;
 mod ingest;
 pub mod metrics;
 mod order;

@@ -115,6 +115,10 @@ pub struct Metrics {
     pub accepted: IntCounter,
     /// Messages cancelled because their recipients had too many.
     pub crowded_out: IntCounter,
+    /// 1 while producers cannot use the function on some server.
+    pub function_missing: IntGauge,
+    /// Servers on which the function was loaded.
+    pub functions_loaded: IntCounter,
 }
 
 impl Metrics {
@@ -179,7 +183,17 @@ impl Metrics {
             "Pending messages cancelled by pushes through this api because their recipient had too many.",
         )
         .expect("the options are constants");
-        let all: [Box<dyn Collector>; 9] = [
+        let function_missing = IntGauge::new(
+            "carillon_api_function_missing",
+            "1 while producers cannot use the function carillon_publish_v1 on some server.",
+        )
+        .expect("the options are constants");
+        let functions_loaded = IntCounter::new(
+            "carillon_api_functions_loaded_total",
+            "Servers on which the function carillon_publish_v1 was missing and has been loaded.",
+        )
+        .expect("the options are constants");
+        let all: [Box<dyn Collector>; 11] = [
             Box::new(requests.clone()),
             Box::new(request_seconds.clone()),
             Box::new(auth.clone()),
@@ -189,6 +203,8 @@ impl Metrics {
             Box::new(connections.clone()),
             Box::new(accepted.clone()),
             Box::new(crowded_out.clone()),
+            Box::new(function_missing.clone()),
+            Box::new(functions_loaded.clone()),
         ];
         for collector in all {
             registry
@@ -207,6 +223,8 @@ impl Metrics {
             connections,
             accepted,
             crowded_out,
+            function_missing,
+            functions_loaded,
         }
     }
 

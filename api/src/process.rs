@@ -23,7 +23,7 @@ use crate::annotations::{self, Pages, Surface};
 use crate::config::{AppUrl, Config};
 use crate::metrics::Metrics;
 use crate::router::{Endpoint, router};
-use crate::{Api, schema, server};
+use crate::{Api, function, schema, server};
 
 /// How often Redis is asked whether it is there.
 const PING_INTERVAL: Duration = Duration::from_secs(1);
@@ -122,6 +122,8 @@ pub async fn run(config: Config) -> Result<ExitCode, NotStarted> {
         config.limits.body_bytes,
         node.name(),
     );
+    let functions = function::keep(redis.clone(), metrics.clone(), node.clone());
+    node.spawn("functions", functions);
     let keys = settings.keys.clone();
     let condition = node.condition("redis");
     node.spawn("ping", watch(redis, keys, condition, node.clone()));

@@ -16,7 +16,7 @@ pub const PARTITIONS: u16 = 64;
 /// The hash tag of each partition: short strings whose slot lies in the middle
 /// half of the partition's 1/64 of the slots, so that any even division of
 /// slots among servers divides partitions evenly too.
-const TAGS: [&str; PARTITIONS as usize] = [
+pub(crate) const TAGS: [&str; PARTITIONS as usize] = [
     "14", "bd", "cc", "9a", "29", "21", "7", "f5", "69", "61", "1e", "b5", "f", "fd", "a0", "43",
     "15", "be", "cb", "6a", "28", "20", "6", "f4", "68", "60", "1d", "b4", "3f", "fe", "a1", "2a",
     "12", "bb", "ce", "6f", "133", "27", "1", "9", "c4", "67", "1c", "78", "3a", "fb", "a6", "2f",

@@ -1,7 +1,7 @@
 //! What crosses between Carillon's processes, and the only crate that names Redis.
 //!
 //! In reading order: where things are ([`topic`], [`sites`], [`keys`], [`topology`]),
-//! what is published and kept ([`event`], [`ring`], [`message`], [`messages`]), how it travels
+//! what is published and kept ([`event`], [`ring`], [`function`], [`message`], [`messages`]), how it travels
 //! ([`bus`], [`link`], [`control`], [`census`]), who may ([`token`], [`access`],
 //! [`people`], [`identity`]), what is annotated ([`annotation`]), what a Misskey
 //! tells ([`misskey`]), and how a process lives ([`node`]).
@@ -14,6 +14,7 @@ pub mod keys;
 pub mod topology;
 pub mod event;
 pub mod ring;
+pub mod function;
 pub mod message;
 pub mod messages;
 pub mod bus;
