@@ -32,6 +32,11 @@ pub fn topic(tenant: &Tenant) -> Topic {
     Topic::new(tenant, TopicKind::Channel, "annotations")
 }
 
+/// Whether the annotations of a tenant are told there.
+pub fn is_topic(topic: &Topic) -> bool {
+    topic.as_str()[topic.owner().len()..] == *":channel:annotations"
+}
+
 /// What happened to an annotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::annotation;
 use crate::message::MessageId;
+use crate::ring::Ring;
 use crate::topic::{self, Tenant, Topic};
 
 /// How many partitions there are. Written to Redis on first start; another
@@ -159,16 +160,15 @@ impl Keys {
         format!("{}:log:{tenant}", self.tagged(partition))
     }
 
-    /// Stream: what was published of late on a tenant's topics in the partition of
-    /// this one. Annotations have one of their own, because producers may be allowed
-    /// to write the other, and must not make any up.
+    /// Stream: the ring of this topic's events.
     pub fn ring(&self, topic: &Topic) -> String {
-        let tenant = topic.tenant();
-        let ring = match *topic == annotation::topic(&tenant) {
-            true => "ra",
-            false => "rb",
-        };
-        format!("{}:{ring}:{tenant}", self.tagged(topic.partition()))
+        self.ring_of(&Ring::of(topic))
+    }
+
+    /// Stream: what was published of late on the topics of this ring.
+    pub fn ring_of(&self, ring: &Ring) -> String {
+        let kind = if ring.annotations { "ra" } else { "rb" };
+        format!("{}:{kind}:{}", self.tagged(ring.partition), ring.tenant)
     }
 
     /// Sorted set: a recipient's pending messages.

@@ -2,7 +2,7 @@
 //!
 //! In reading order: where things are ([`topic`], [`sites`], [`keys`], [`topology`]),
 //! what is published and kept ([`event`], [`ring`], [`function`], [`message`], [`messages`]), how it travels
-//! ([`bus`], [`link`], [`control`], [`census`]), who may ([`token`], [`access`],
+//! ([`bus`], [`link`], [`replay`], [`control`], [`census`]), who may ([`token`], [`access`],
 //! [`people`], [`identity`]), what is annotated ([`annotation`]), what a Misskey
 //! tells ([`misskey`]), and how a process lives ([`node`]).
 
@@ -19,6 +19,7 @@ pub mod message;
 pub mod messages;
 pub mod bus;
 pub mod link;
+pub mod replay;
 pub mod control;
 pub mod census;
 pub mod token;

@@ -1,6 +1,6 @@
 //! Addresses on the bus: what may be subscribed to, and who owns it.
 
-use std::borrow::Cow;
+use std::borrow::{Borrow, Cow};
 use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
@@ -30,6 +30,12 @@ impl Tenant {
 impl fmt::Display for Tenant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+impl Borrow<str> for Tenant {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 
@@ -132,6 +138,11 @@ impl Topic {
     /// The owner.
     pub fn tenant(&self) -> Tenant {
         Tenant(self.part(0).into())
+    }
+
+    /// The owner's name.
+    pub fn owner(&self) -> &str {
+        self.part(0)
     }
 
     /// Whether it is this one's.
