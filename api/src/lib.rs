@@ -19,6 +19,7 @@ pub mod document;
 pub mod failure;
 mod function;
 mod ingest;
+mod later;
 pub mod metrics;
 mod order;
 pub mod page;

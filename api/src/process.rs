@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use axum::middleware::from_fn_with_state;
 use broker::access::AccessKeys;
 use broker::annotation::ingest::Ingest;
 use broker::annotation::store::{Annotations, Links};
@@ -11,6 +12,7 @@ use broker::control::Control;
 use broker::identity::{AccessTokens, Authenticator};
 use broker::link::LinkMetrics;
 use broker::messages::Messages;
+use broker::node::memory::Memory;
 use broker::node::{Condition, Node, admin, log};
 use broker::people::People;
 use broker::topology::Redis;
@@ -21,6 +23,7 @@ use tracing::info;
 
 use crate::annotations::{self, Pages, Surface};
 use crate::config::{AppUrl, Config};
+use crate::later::{self, Later};
 use crate::metrics::Metrics;
 use crate::router::{Endpoint, router};
 use crate::{Api, function, schema, server};
@@ -127,9 +130,21 @@ pub async fn run(config: Config) -> Result<ExitCode, NotStarted> {
     let keys = settings.keys.clone();
     let condition = node.condition("redis");
     node.spawn("ping", watch(redis, keys, condition, node.clone()));
+    let (memory, watching) = Memory::of_process(settings.memory)
+        .watch(&node, &registry, {
+            let node = node.clone();
+            async move { node.draining().await }
+        })
+        .expect("the registry shows no other one");
+    node.spawn("memory", watching);
+    let later = Later {
+        memory,
+        metrics: metrics.clone(),
+    };
+    let routes = router(endpoint).merge(annotations::router(surface));
     let serve = server::serve(
         listener,
-        router(endpoint).merge(annotations::router(surface)),
+        routes.layer(from_fn_with_state(later, later::refuse)),
         node.clone(),
         metrics,
         config.max_connections,

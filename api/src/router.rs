@@ -304,6 +304,12 @@ impl Refusal {
     }
 }
 
+/// The answer to a request that was not looked at.
+pub(crate) fn refuse(status: StatusCode, failure: Failure) -> Response {
+    let answer = Refusal { status, failure }.answer();
+    respond(status, &answer, "none")
+}
+
 /// An answer in JSON.
 pub(crate) fn respond(status: StatusCode, answer: &impl Serialize, request_id: &str) -> Response {
     let body = serde_json::to_vec(answer).expect("an answer is a tree of JSON values");

@@ -6,6 +6,7 @@
 pub mod admin;
 pub mod env;
 pub mod log;
+pub mod memory;
 pub mod settings;
 
 use std::collections::BTreeMap;

@@ -1,13 +1,14 @@
 //! Who is let in: limits on connections, and what a token permits.
 
 mod allowance;
+mod denial;
 pub mod late;
 mod queue;
 mod turns;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use broker::Timestamp;
@@ -16,26 +17,9 @@ use broker::token::{Keyring, RecipientToken, normal_origin};
 use broker::topic::Topic;
 use tracing::debug;
 
+pub use self::denial::Denial;
 use self::turns::Turns;
 use crate::metrics::AdmissionMetrics;
-
-/// Why a client is not let in, before the upgrade.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Denial {
-    /// The token is missing, bad, expired or revoked.
-    Unauthorized,
-    /// The token is for another web origin.
-    Origin,
-    /// The token is for another address.
-    Address,
-    /// This node has as many connections as it may, or they come so fast that too
-    /// many wait already, or that this one waited for too long.
-    Limited,
-    /// This node is leaving the cluster.
-    Draining,
-    /// Redis does not answer, so that nobody can be let in.
-    Unavailable,
-}
 
 /// What a node may hold.
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +40,8 @@ pub struct Admission {
     capacity: Capacity,
     connections: AtomicUsize,
     addresses: Mutex<HashMap<IpAddr, usize>>,
+    /// Memory is scarce. Shared with what shows how many more sockets there may be.
+    overloaded: Arc<AtomicBool>,
     turns: Turns,
 }
 
@@ -73,6 +59,7 @@ impl Admission {
             capacity,
             connections: AtomicUsize::new(0),
             addresses: Mutex::default(),
+            overloaded: Arc::clone(&metrics.overloaded),
             turns: Turns::new(capacity.accept_rate, capacity.waiting, metrics),
         })
     }
@@ -82,11 +69,26 @@ impl Admission {
     ///
     /// # Errors
     /// [`Denial::Limited`] if there is none, or the turn does not come in time;
-    /// [`Denial::Draining`] once this is [closed](Self::close).
+    /// [`Denial::Overloaded`] while memory is scarce; [`Denial::Draining`] once this
+    /// is [closed](Self::close).
     pub async fn permit(self: &Arc<Self>, address: IpAddr) -> Result<Permit, Denial> {
+        self.has_memory()?;
         let permit = self.place(address)?;
         self.turns.wait().await?;
+        self.has_memory()?;
         Ok(permit)
+    }
+
+    /// Whether memory is scarce: then nobody is let in.
+    pub fn overloaded(&self, scarce: bool) {
+        self.overloaded.store(scarce, Ordering::Relaxed);
+    }
+
+    fn has_memory(&self) -> Result<(), Denial> {
+        if self.overloaded.load(Ordering::Relaxed) {
+            return Err(Denial::Overloaded);
+        }
+        Ok(())
     }
 
     /// Gives those who wait their turns, for as long as this is waited for.
@@ -301,6 +303,23 @@ mod tests {
         assert_eq!(parked.await.unwrap_err(), Denial::Draining);
         let refused = admission.permit(HERE).await;
         assert_eq!(refused.unwrap_err(), Denial::Draining);
+    }
+
+    #[tokio::test]
+    async fn nobody_is_let_in_while_memory_is_scarce() {
+        let (admission, _others) = busy().await;
+        let mut parked = pin!(admission.permit(HERE));
+        assert!(waits(parked.as_mut()));
+        admission.overloaded(true);
+        let refused = admission.permit(HERE).await;
+        assert_eq!(refused.unwrap_err(), Denial::Overloaded);
+        let released = tokio::select! {
+            permit = parked => permit,
+            () = admission.give_turns() => unreachable!("it never ends"),
+        };
+        assert_eq!(released.unwrap_err(), Denial::Overloaded);
+        admission.overloaded(false);
+        assert!(waits(pin!(admission.permit(HERE))), "as before");
     }
 
     fn token(origin: Option<&str>, source: Option<&str>) -> RecipientToken {

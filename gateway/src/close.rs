@@ -32,6 +32,12 @@ pub enum CloseReason {
     Missed,
     /// This node is leaving the cluster; reconnect to another one.
     Draining,
+    /// The connection is as old as one may be; reconnect, to whichever node has the
+    /// fewest by now.
+    Aged,
+    /// This node is short of memory, and the connection is among those that hold
+    /// most; reconnect after a while.
+    Overloaded,
 }
 
 impl CloseReason {
@@ -48,9 +54,9 @@ impl CloseReason {
             Self::BadMessage => Some(1000),
             // Of our own, so that clients come back, as they would not after 1000 or 1001.
             Self::Expired | Self::SignedOut => Some(4401),
-            Self::TooSlow => Some(1013),
+            Self::TooSlow | Self::Overloaded => Some(1013),
             // As in a drain: whoever gets this comes back.
-            Self::Missed | Self::Draining => Some(1012),
+            Self::Missed | Self::Draining | Self::Aged => Some(1012),
         }
     }
 
@@ -68,6 +74,8 @@ impl CloseReason {
             Self::SignedOut => "signed out",
             Self::Missed => "events were missed, reconnect",
             Self::Draining => "node is leaving, reconnect",
+            Self::Aged => "connection is old, reconnect",
+            Self::Overloaded => "node is short of memory, reconnect later",
         }
     }
 
@@ -87,23 +95,27 @@ impl CloseReason {
             Self::SignedOut => "signed_out",
             Self::Missed => "missed",
             Self::Draining => "draining",
+            Self::Aged => "aged",
+            Self::Overloaded => "overloaded",
         }
     }
 
-    /// Every label there is.
-    pub const LABELS: [&'static str; 13] = [
-        "client_left",
-        "client_gone",
-        "garbled",
-        "malformed",
-        "too_much",
-        "too_slow",
-        "silent",
-        "bad_message",
-        "revoked",
-        "expired",
-        "signed_out",
-        "missed",
-        "draining",
+    /// One of each kind.
+    pub const EVERY: [Self; 15] = [
+        Self::ClientLeft(None),
+        Self::ClientGone,
+        Self::Garbled(1002),
+        Self::Malformed,
+        Self::TooMuch,
+        Self::TooSlow,
+        Self::Silent,
+        Self::BadMessage,
+        Self::Revoked,
+        Self::Expired,
+        Self::SignedOut,
+        Self::Missed,
+        Self::Draining,
+        Self::Aged,
+        Self::Overloaded,
     ];
 }

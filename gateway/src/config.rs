@@ -54,6 +54,14 @@ pub struct Config {
     /// `CARILLON_GATEWAY_MAX_QUEUE`, default `1MiB`: bytes kept for a client
     /// that does not read; more ends the connection (1013).
     pub max_queue: usize,
+    /// `CARILLON_GATEWAY_MAX_HELD`, default empty: bytes kept for all clients that do not read, together with
+    /// messages of clients that are not complete; beyond, those that hold most end
+    /// (1013). Empty: a quarter of the memory limit, or 1 GiB without one.
+    pub max_held: Option<usize>,
+    /// `CARILLON_GATEWAY_MAX_AGE`, default `0`: after this, or up to half of it
+    /// sooner, a connection is closed (1012), so that after a scale-out sockets come
+    /// to new nodes too; 0 means never.
+    pub max_age: Duration,
     /// `CARILLON_GATEWAY_HEARTBEAT`, default `25s`: how often a quiet client is
     /// pinged; silent for two of these, it is cut. Below the 30 to 60 s at which
     /// proxies give up on idle connections.
@@ -124,6 +132,10 @@ impl Config {
             max_frame: size(env, "CARILLON_GATEWAY_MAX_FRAME", "64KiB"),
             frames_per_second: env.get("CARILLON_GATEWAY_FRAMES_PER_SECOND", "50"),
             max_queue: size(env, "CARILLON_GATEWAY_MAX_QUEUE", "1MiB"),
+            max_held: env
+                .optional::<Bytes>("CARILLON_GATEWAY_MAX_HELD")
+                .map(|bytes| bytes.0),
+            max_age: period(env, "CARILLON_GATEWAY_MAX_AGE", "0"),
             heartbeat: interval(env, "CARILLON_GATEWAY_HEARTBEAT", "25s"),
             trusted_proxies: env
                 .get::<List<IpNet>>("CARILLON_GATEWAY_TRUSTED_PROXIES", "")

@@ -30,4 +30,5 @@ mod descriptors;
 mod threads;
 mod feeds;
 mod leaving;
+mod relief;
 pub mod process;

@@ -6,6 +6,9 @@ mod relay;
 mod misskey;
 mod shard;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{
@@ -85,8 +88,12 @@ impl Metrics {
         let admission = AdmissionMetrics::register(&register)?;
         registry.register(Box::new(Headroom {
             limit: admission.limit.clone(),
+            overloaded: admission.overloaded.clone(),
             shard: shard.clone(),
-            shown: IntGauge::new(full("headroom"), "Sockets that this node can still take.")?,
+            shown: IntGauge::new(
+                full("headroom"),
+                "Sockets that this node can still take; none while memory is scarce.",
+            )?,
         }))?;
         Ok(Self {
             shard,
@@ -105,6 +112,7 @@ impl Metrics {
 /// How many sockets more there may be, worked out when somebody asks.
 struct Headroom {
     limit: IntGauge,
+    overloaded: Arc<AtomicBool>,
     shard: ShardMetrics,
     shown: IntGauge,
 }
@@ -115,7 +123,9 @@ impl Collector for Headroom {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        self.shown.set(self.limit.get() - self.shard.connections());
+        let room = self.limit.get() - self.shard.connections();
+        let none = self.overloaded.load(Ordering::Relaxed);
+        self.shown.set(if none { 0 } else { room });
         self.shown.collect()
     }
 }

@@ -11,6 +11,7 @@ use broker::keys::Keys;
 use broker::link::{Link, LinkMetrics, Wants};
 use broker::messages::{Limits, Messages};
 use broker::misskey::feed::{Feed, FeedMetrics};
+use broker::node::memory::{Memory, Reading};
 use broker::node::{Node, admin};
 use broker::topology::Redis;
 use prometheus::{IntCounter, Registry};
@@ -27,15 +28,18 @@ use crate::metrics::Metrics;
 use crate::misskey::{Ear, Misskeys};
 use crate::relay::Relays;
 use crate::router::Front;
-use crate::shard::Berth;
 use crate::shard::inbox::Inbox;
-use crate::{control, descriptors, feeds, health, leaving, router, threads};
+use crate::shard::{Berth, Held};
+use crate::{control, descriptors, feeds, health, leaving, relief, router, threads};
 
 /// Control frames waiting to be looked at; more are dropped and counted by the link.
 const ASIDES: usize = 1024;
 /// How long the marks of a drained node may take. What is not written by then
 /// stays pending and is sent again.
 const MARKS_TIMEOUT: Duration = Duration::from_secs(8);
+/// Bytes that all clients that do not read may hold together, if neither settings
+/// nor a memory limit say otherwise.
+const MAX_HELD: usize = 1 << 30;
 /// Pause between attempts to reach Redis at the start.
 const START_RETRY: Duration = Duration::from_millis(500);
 
@@ -77,7 +81,7 @@ pub async fn run(config: Config, node: Node) -> Result<(), StartError> {
     let reached = node.until_drain(reach(&redis, &config.common.keys)).await;
     if reached.transpose()?.is_some() {
         let measured = (metrics, link_metrics, feed_metrics);
-        serve(config, &node, &redis, listener, measured).await?;
+        serve(config, &node, &redis, listener, &registry, measured).await?;
     }
     node.finished().await;
     admin.abort();
@@ -90,6 +94,7 @@ async fn serve(
     node: &Node,
     redis: &Redis,
     listener: TcpListener,
+    registry: &Registry,
     (metrics, link_metrics, feed_metrics): (Metrics, LinkMetrics, FeedMetrics),
 ) -> Result<(), StartError> {
     let keys = &config.common.keys;
@@ -97,7 +102,9 @@ async fn serve(
     let bus = Bus::new(redis.clone(), keys.clone());
     // The link and the shards know each other: wants and inboxes first.
     let (wants, errands) = (Wants::default(), Errands::default());
-    let berths = threads::berths(&config, &wants, &errands, &metrics.shard);
+    let memory = Memory::of_process(config.common.memory);
+    let held = Held::new(max_held(&config, &memory));
+    let berths = threads::berths(&config, &held, &wants, &errands, &metrics.shard);
     let berths = berths.map_err(StartError::Shard)?;
     let inboxes: Vec<_> = berths.iter().map(Berth::inbox).collect();
     let outlets = threads::outlets(node, &inboxes, &metrics.shard);
@@ -179,9 +186,17 @@ async fn serve(
         &inboxes,
         &metrics,
     );
+    let admission = Arc::clone(&front.admission);
     let accepting = CancellationToken::new();
     let accept = router::serve(listener, front, accepting.clone().cancelled_owned());
     node.spawn("accept", accept);
+    let (pressure, watching) = memory.watch(node, registry, until_end())?;
+    let sockets = metrics.shard.clone();
+    node.spawn("memory", watching);
+    node.spawn(
+        "relief",
+        relief::give(pressure, admission, inboxes.clone(), held, sockets),
+    );
     let ended = threads::start(node, berths).map_err(StartError::Shard)?;
     node.spawn("shard watch", threads::watch(node.clone(), watched));
     node.running();
@@ -272,6 +287,13 @@ fn messages(config: &Config, redis: &Redis, crowded_out: IntCounter) -> Messages
         ..Limits::default()
     };
     Messages::new(redis.clone(), config.common.keys.clone(), limits).counting(crowded_out)
+}
+
+/// What all clients that do not read may hold together.
+fn max_held(config: &Config, memory: &Memory) -> usize {
+    let of_limit = |reading: Reading| usize::try_from(reading.limit / 4).unwrap_or(usize::MAX);
+    let or = || memory.read().map_or(MAX_HELD, of_limit);
+    config.max_held.unwrap_or_else(or)
 }
 
 fn capacity(config: &Config) -> Capacity {

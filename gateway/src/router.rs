@@ -50,8 +50,6 @@ const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 /// How long answering a request may take: it asks Redis once, and its client has
 /// to take the answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-/// Seconds after which a refused client is asked to come back, at least and at most.
-const RETRY_AFTER: std::ops::RangeInclusive<u32> = 1..=5;
 
 /// What requests are answered from.
 pub struct Front {
@@ -262,9 +260,9 @@ impl Connection {
 
 /// Asks who is refused for the moment to come back; not all together, as they were
 /// refused together.
-fn come_back(response: &mut Response) {
-    if response.status() == StatusCode::SERVICE_UNAVAILABLE {
-        let seconds = rand::random_range(RETRY_AFTER);
+fn come_back(response: &mut Response, denial: Denial) {
+    if let Some(seconds) = denial.retry_after() {
+        let seconds = rand::random_range(seconds);
         let headers = response.headers_mut();
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }

@@ -11,6 +11,7 @@ mod conn;
 mod arrivals;
 mod effects;
 mod endings;
+mod held;
 mod out;
 mod writing;
 
@@ -28,6 +29,8 @@ use slab::Slab;
 
 use self::conn::{Conn, State};
 use self::endings::Drain;
+pub use self::held::Held;
+use self::held::{Holding, WEIGH_INTERVAL};
 use self::inbox::{Inbox, Listening};
 use self::out::{Fate, Fates, Turn};
 use self::timers::Timers;
@@ -55,6 +58,8 @@ pub struct ShardSettings {
     pub max_queue: usize,
     /// Over this time sockets are closed that are closed together.
     pub drain_window: Duration,
+    /// A socket is closed between half of this and all of it; zero means never.
+    pub max_age: Duration,
 }
 
 impl ShardSettings {
@@ -71,6 +76,7 @@ pub struct Berth {
     poll: Poll,
     inbox: Arc<Inbox>,
     settings: ShardSettings,
+    held: Held,
     wants: Wants,
     errands: Errands,
     metrics: ShardMetrics,
@@ -116,6 +122,8 @@ struct Shard {
     topics: i64,
     /// Spreads what would otherwise happen to many sockets at once.
     random: SmallRng,
+    /// What its sockets hold.
+    holding: Holding,
     metrics: ShardMetrics,
 }
 
@@ -128,6 +136,7 @@ impl Berth {
     pub fn new(
         number: usize,
         settings: ShardSettings,
+        held: Held,
         wants: Wants,
         errands: Errands,
         metrics: ShardMetrics,
@@ -139,6 +148,7 @@ impl Berth {
             poll,
             inbox,
             settings,
+            held,
             wants,
             errands,
             metrics,
@@ -167,6 +177,7 @@ impl Shard {
             poll,
             inbox,
             settings,
+            held,
             wants,
             errands,
             metrics,
@@ -198,6 +209,7 @@ impl Shard {
             drain: None,
             topics: 0,
             random,
+            holding: Holding::new(held),
             metrics,
         }
     }
@@ -239,7 +251,9 @@ impl Shard {
             return Some(Duration::ZERO);
         }
         let step = self.drain.as_ref().map(|_| DRAIN_STEP);
-        self.timers.wait(now).into_iter().chain(step).min()
+        let weigh = self.holding.is_too_much().then_some(WEIGH_INTERVAL);
+        let timer = self.timers.wait(now);
+        timer.into_iter().chain(step).chain(weigh).min()
     }
 
     fn key(&self, slot: usize) -> SessionKey {

@@ -20,7 +20,7 @@ use crate::errands::Errands;
 use crate::metrics::ShardMetrics;
 use crate::session::SessionLimits;
 use crate::shard::inbox::{Inbox, Mail};
-use crate::shard::{Berth, ShardSettings};
+use crate::shard::{Berth, Held, ShardSettings};
 
 /// How often shards are looked at.
 const LOOK: Duration = Duration::from_secs(5);
@@ -35,6 +35,7 @@ const LOOKS: u32 = 2;
 /// Shards that have no threads yet: as many as settings say, or one per core.
 pub(crate) fn berths(
     config: &Config,
+    held: &Held,
     wants: &Wants,
     errands: &Errands,
     metrics: &ShardMetrics,
@@ -51,6 +52,7 @@ pub(crate) fn berths(
         max_frame: config.max_frame,
         max_queue: config.max_queue,
         drain_window: config.drain_window,
+        max_age: config.max_age,
     };
     let count = match config.shards {
         0 => thread::available_parallelism().map_or(1, usize::from),
@@ -60,6 +62,7 @@ pub(crate) fn berths(
         Berth::new(
             number,
             settings,
+            held.clone(),
             wants.clone(),
             errands.clone(),
             metrics.clone(),
@@ -230,9 +233,18 @@ mod tests {
             max_frame: 1,
             max_queue: 1,
             drain_window: Duration::ZERO,
+            max_age: Duration::ZERO,
         };
         let errands = Errands::default();
-        let berth = Berth::new(0, settings, Wants::default(), errands, metrics.clone()).unwrap();
+        let berth = Berth::new(
+            0,
+            settings,
+            Held::new(1),
+            Wants::default(),
+            errands,
+            metrics.clone(),
+        )
+        .unwrap();
         let inbox = berth.inbox();
         let mut watched = Watched::new(outlets(&node, &[berth.inbox()], &metrics).remove(0));
         let shard = thread::spawn(move || berth.run());

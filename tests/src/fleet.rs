@@ -213,6 +213,8 @@ impl FleetBuilder {
             program.set("CARILLON_SITES", SITES);
             program.set("CARILLON_LOG", LOG);
             program.set("CARILLON_LOG_FORMAT", "json");
+            // The group that tests run in belongs to compilers too.
+            program.set("CARILLON_MEMORY_LIMIT", "0");
             program.set("CARILLON_SHUTDOWN_DELAY", "100ms");
             program.set("CARILLON_DRAIN_WINDOW", "1s");
             if role != "worker" {

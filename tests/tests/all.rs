@@ -20,6 +20,8 @@ mod configuration;
 mod delivery;
 #[path = "all/docs.rs"]
 mod docs;
+#[path = "all/endings.rs"]
+mod endings;
 #[path = "all/events.rs"]
 mod events;
 #[path = "all/faults.rs"]
@@ -36,6 +38,8 @@ mod hostile;
 mod ingest;
 #[path = "all/links.rs"]
 mod links;
+#[path = "all/memory.rs"]
+mod memory;
 #[path = "all/metrics.rs"]
 mod metrics;
 #[path = "all/misskey_people.rs"]

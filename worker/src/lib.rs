@@ -12,6 +12,7 @@ use broker::Error;
 use broker::annotation::ingest::Intake;
 use broker::keys::Keys;
 use broker::messages::Messages;
+use broker::node::memory::Memory;
 use broker::node::{Condition, Node};
 use broker::topology::Redis;
 use prometheus::Registry;
@@ -42,6 +43,12 @@ pub fn start(config: &Config, node: &Node, registry: &Registry) -> Result<(), Er
     redis
         .show(registry)
         .expect("a registry has the metrics of one worker");
+    let draining = node.clone();
+    let until_drain = async move { draining.draining().await };
+    let (_, watching) = Memory::of_process(config.settings.memory)
+        .watch(node, registry, until_drain)
+        .expect("a registry has the metrics of one worker");
+    node.spawn("memory", watching);
     let keys = config.settings.keys.clone();
     let metrics = Metrics::register(registry);
     let messages = Messages::new(redis.clone(), keys.clone(), config.limits.clone())

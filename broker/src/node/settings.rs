@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use super::env::Env;
 use super::log::{LogFilter, LogFormat};
+use super::memory::MemoryLimit;
 use crate::keys::Keys;
 use crate::sites::Sites;
 use crate::topology::RedisSettings;
@@ -22,6 +23,9 @@ pub struct Settings {
     /// `CARILLON_SITES`, default empty: which host leads to which tenant, for
     /// the protocols whose clients name none.
     pub sites: Sites,
+    /// `CARILLON_MEMORY_LIMIT`, default `auto`: memory that this process may use;
+    /// near it, it takes nothing new.
+    pub memory: MemoryLimit,
     /// `CARILLON_LOG`, default `info`: which log lines are written.
     pub log: LogFilter,
     /// `CARILLON_LOG_FORMAT`, default `auto`: how they are written.
@@ -38,6 +42,7 @@ impl Settings {
                 .optional::<NodeName>("CARILLON_NODE")
                 .map_or_else(host_and_process, |name| name.0),
             sites: env.get("CARILLON_SITES", ""),
+            memory: env.get("CARILLON_MEMORY_LIMIT", "auto"),
             log: env.get("CARILLON_LOG", "info"),
             log_format: env.get("CARILLON_LOG_FORMAT", "auto"),
         }

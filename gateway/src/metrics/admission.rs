@@ -1,12 +1,15 @@
 //! What admission counts.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
 use prometheus::{Error, Histogram, IntCounterVec, IntGauge};
 
 use super::Register;
 use crate::dialect::Protocol;
 
 /// What came of an attempt to connect.
-const OUTCOMES: [&str; 10] = [
+const OUTCOMES: [&str; 12] = [
     "ok",
     "unauthorized",
     "forbidden_origin",
@@ -14,6 +17,8 @@ const OUTCOMES: [&str; 10] = [
     "suspended",
     "fault",
     "limited",
+    "overloaded",
+    "quota",
     "draining",
     "unavailable",
     "no_upgrade",
@@ -31,6 +36,8 @@ pub struct AdmissionMetrics {
     pub parked_seconds: Histogram,
     /// Sockets this node may have.
     pub limit: IntGauge,
+    /// Whether it takes none for want of memory, however many it may have.
+    pub overloaded: Arc<AtomicBool>,
 }
 
 impl AdmissionMetrics {
@@ -56,6 +63,7 @@ impl AdmissionMetrics {
                 vec![0.01, 0.03, 0.1, 0.3, 1.0, 2.0, 3.0, 4.0],
             )?,
             limit: register.gauge("connections_limit", "Sockets that this node may have.")?,
+            overloaded: Arc::default(),
         })
     }
 

@@ -21,6 +21,8 @@ pub struct ShardMetrics {
     dropped_expired: IntCounter,
     /// Bytes waiting for clients to take them.
     pub queue_bytes: IntGauge,
+    /// Bytes of messages of clients that are not complete.
+    pub unfinished_bytes: IntGauge,
     /// Listeners per event.
     pub fanout: Histogram,
     /// From publishing to the last write of its turn, by the publisher's clock.
@@ -92,8 +94,8 @@ impl ShardMetrics {
             &["dialect", "reason"],
         )?;
         for protocol in Protocol::EVERY {
-            for reason in CloseReason::LABELS {
-                closes.with_label_values(&[protocol.label(), reason]);
+            for reason in CloseReason::EVERY {
+                closes.with_label_values(&[protocol.label(), reason.label()]);
             }
         }
         for signed_in in [false, true] {
@@ -133,6 +135,10 @@ impl ShardMetrics {
             queue_bytes: register.gauge(
                 "queue_bytes",
                 "Bytes waiting for clients that have not taken them.",
+            )?,
+            unfinished_bytes: register.gauge(
+                "unfinished_bytes",
+                "Bytes of messages of clients that are not complete.",
             )?,
             fanout: register.histogram("fanout_size", "Listeners per event.", fanout)?,
             publish_to_write: register.histogram(

@@ -152,37 +152,15 @@ fn bad_handshake(front: &Front, refusal: Refusal) -> Response {
 }
 
 fn deny(front: &Front, denial: Denial) -> Response {
-    let later = StatusCode::SERVICE_UNAVAILABLE;
-    let (outcome, status, error, reason) = match denial {
-        Denial::Origin => (
-            "forbidden_origin",
-            StatusCode::FORBIDDEN,
-            "forbidden",
-            "pages of this origin may not connect",
-        ),
-        Denial::Limited => (
-            "limited",
-            later,
-            "unavailable",
-            "this node is full, come back later",
-        ),
-        Denial::Draining => (
-            "draining",
-            later,
-            "unavailable",
-            "this node is leaving, come back",
-        ),
-        // The last two are never said of a user's token.
-        Denial::Unavailable | Denial::Unauthorized | Denial::Address => (
-            "unavailable",
-            later,
-            "unavailable",
-            "tokens cannot be checked now",
-        ),
+    front
+        .metrics
+        .outcome(Protocol::Hypothesis, denial.outcome());
+    let (error, reason) = match denial {
+        Denial::Origin => ("forbidden", "pages of this origin may not connect"),
+        _ => ("unavailable", denial.text()),
     };
-    front.metrics.outcome(Protocol::Hypothesis, outcome);
-    let mut response = refused(status, error, reason);
-    come_back(&mut response);
+    let mut response = refused(denial.status(), error, reason);
+    come_back(&mut response, denial);
     response
 }
 

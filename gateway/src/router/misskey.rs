@@ -115,19 +115,16 @@ fn no_upgrade(front: &Front) -> Response {
 }
 
 fn refuse(front: &Front, no: &No) -> Response {
-    let (outcome, status) = match no {
-        No::Refused(Refused::Unauthorized) | No::Denied(Denial::Unauthorized) => {
-            ("unauthorized", StatusCode::UNAUTHORIZED)
-        }
-        No::Refused(Refused::Suspended) => ("suspended", StatusCode::FORBIDDEN),
-        No::Refused(Refused::Fault) => ("fault", StatusCode::INTERNAL_SERVER_ERROR),
-        No::Denied(Denial::Limited) => ("limited", StatusCode::SERVICE_UNAVAILABLE),
-        No::Denied(Denial::Draining) => ("draining", StatusCode::SERVICE_UNAVAILABLE),
-        // The last two are never said here.
-        No::Refused(Refused::Unavailable)
-        | No::Denied(Denial::Unavailable | Denial::Origin | Denial::Address) => {
-            ("unavailable", StatusCode::SERVICE_UNAVAILABLE)
-        }
+    let denial = match no {
+        No::Denied(denial) => Some(*denial),
+        No::Refused(Refused::Unavailable) => Some(Denial::Unavailable),
+        No::Refused(Refused::Unauthorized | Refused::Suspended | Refused::Fault) => None,
+    };
+    let (outcome, status) = match (no, denial) {
+        (_, Some(denial)) => (denial.outcome(), denial.status()),
+        (No::Refused(Refused::Suspended), None) => ("suspended", StatusCode::FORBIDDEN),
+        (No::Refused(Refused::Fault), None) => ("fault", StatusCode::INTERNAL_SERVER_ERROR),
+        (_, None) => ("unauthorized", StatusCode::UNAUTHORIZED),
     };
     front.metrics.outcome(Protocol::Misskey, outcome);
     let mut response = empty(status);
@@ -136,7 +133,9 @@ fn refuse(front: &Front, no: &No) -> Response {
         let headers = response.headers_mut();
         headers.insert(header::WWW_AUTHENTICATE, challenge);
     }
-    come_back(&mut response);
+    if let Some(denial) = denial {
+        come_back(&mut response, denial);
+    }
     response
 }
 

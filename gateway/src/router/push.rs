@@ -9,8 +9,8 @@ use axum::response::{IntoResponse, Response};
 use broker::Timestamp;
 use broker::token::RecipientToken;
 use broker::topic::Topic;
+use http::Uri;
 use http::header::{self, HeaderMap};
-use http::{StatusCode, Uri};
 
 use super::{Front, Peer, Pending, come_back, no_referrer};
 use crate::admission::{Denial, Permit, check_in, identify};
@@ -81,40 +81,8 @@ fn refuse(front: &Front, refusal: Refusal) -> Response {
 }
 
 fn deny(front: &Front, denial: Denial) -> Response {
-    let (outcome, status, text) = match denial {
-        Denial::Unauthorized => (
-            "unauthorized",
-            StatusCode::UNAUTHORIZED,
-            "the token is missing, invalid or expired",
-        ),
-        Denial::Origin => (
-            "forbidden_origin",
-            StatusCode::FORBIDDEN,
-            "the token is for another origin",
-        ),
-        Denial::Address => (
-            "forbidden_ip",
-            StatusCode::FORBIDDEN,
-            "the token is for another address",
-        ),
-        Denial::Limited => (
-            "limited",
-            StatusCode::SERVICE_UNAVAILABLE,
-            "this node is full, come back later",
-        ),
-        Denial::Draining => (
-            "draining",
-            StatusCode::SERVICE_UNAVAILABLE,
-            "this node is leaving, come back",
-        ),
-        Denial::Unavailable => (
-            "unavailable",
-            StatusCode::SERVICE_UNAVAILABLE,
-            "tokens cannot be checked now",
-        ),
-    };
-    front.metrics.outcome(Protocol::Push, outcome);
-    let mut response = (status, text).into_response();
-    come_back(&mut response);
+    front.metrics.outcome(Protocol::Push, denial.outcome());
+    let mut response = (denial.status(), denial.text()).into_response();
+    come_back(&mut response, denial);
     no_referrer(response)
 }

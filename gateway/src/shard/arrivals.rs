@@ -76,6 +76,7 @@ impl Shard {
                 }
                 Mail::Count(topic, asker) => drop(asker.send(self.listening(&topic))),
                 Mail::Drain(window) => self.begin_drain(window, now),
+                Mail::Relieve(sockets) => self.relieve(sockets, now),
             }
         }
         if !held.is_empty() {
@@ -128,6 +129,12 @@ impl Shard {
             .heartbeat
             .mul_f64(0.5 + self.random.random::<f64>() / 2.0);
         self.timers.add(now.steady + first, Due::Beat, key);
+        let max_age = self.settings.max_age;
+        if !max_age.is_zero() {
+            // Over half of it, so that those that came together do not go together.
+            let age = max_age.mul_f64(0.5 + self.random.random::<f64>() / 2.0);
+            self.timers.add(now.steady + age, Due::Aged, key);
+        }
         self.with(key, now, Session::open);
         for chunk in early.chunks(READ) {
             self.buffer[..chunk.len()].copy_from_slice(chunk);
@@ -235,6 +242,7 @@ impl Shard {
         };
         let mut effects = Vec::new();
         let mut frames = 0;
+        let unfinished = decoder.held();
         let result = decoder.read(&mut self.buffer[..read], &limits, &mut |received| {
             frames += 1;
             match (&state, received) {
@@ -249,6 +257,7 @@ impl Shard {
             }
         });
         session.heard(now);
+        self.holding.unfinished_changed(unfinished, decoder.held());
         self.metrics.of(*protocol).frames_received.inc_by(frames);
         self.apply(key, effects, now);
         if let Err(violation) = result {
@@ -264,6 +273,7 @@ impl Shard {
                 Due::Wake => self.with(key, now, |s, now| s.notice(Notice::Woken, now)),
                 Due::Missed => self.close(key, CloseReason::Missed, now),
                 Due::Closed => self.remove(key),
+                Due::Aged => self.close(key, CloseReason::Aged, now),
             }
         }
         let conns = &self.conns;

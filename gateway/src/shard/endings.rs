@@ -16,6 +16,8 @@ use crate::websocket::Frame;
 
 /// How long a client has to answer a close frame.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// The same, for clients that are to free memory by it.
+const HURRIED_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Closing sockets in random order, evenly over a time.
 pub(super) struct Drain {
@@ -39,14 +41,8 @@ impl Shard {
             self.end_session(key, reason, now);
             return self.remove(key);
         };
-        if reason == CloseReason::TooSlow
-            && let Some(queue) = &mut conn.queue
-        {
-            // What is queued will not be read in time, the close frame may be.
-            let dropped = queue.cut_short();
-            self.metrics
-                .queue_bytes
-                .sub(i64::try_from(dropped).unwrap_or(i64::MAX));
+        if matches!(reason, CloseReason::TooSlow | CloseReason::Overloaded) {
+            self.let_go(key);
         }
         let frame = Frame::close(code, reason.text());
         self.send(
@@ -58,8 +54,26 @@ impl Shard {
             },
         );
         self.end_session(key, reason, now);
-        self.timers
-            .add(now.steady + CLOSE_TIMEOUT, Due::Closed, key);
+        let patience = match reason {
+            CloseReason::Overloaded => HURRIED_CLOSE_TIMEOUT,
+            _ => CLOSE_TIMEOUT,
+        };
+        self.timers.add(now.steady + patience, Due::Closed, key);
+    }
+
+    /// Drops what waits for a client, as it will not be read in time while the close
+    /// frame may be, and what the client has not said to its end.
+    fn let_go(&mut self, key: SessionKey) {
+        let Some(conn) = self.conn(key) else { return };
+        let before = queued(conn.queue.as_deref());
+        if let Some(queue) = &mut conn.queue {
+            queue.cut_short();
+        }
+        let after = queued(conn.queue.as_deref());
+        let unfinished = conn.decoder.held();
+        conn.decoder.give_up();
+        self.queue_changed(before, after);
+        self.holding.unfinished_changed(unfinished, 0);
     }
 
     pub(super) fn end_session(&mut self, key: SessionKey, reason: CloseReason, now: Now) {
@@ -88,7 +102,12 @@ impl Shard {
             if let Some(signed_in) = conn.signed_in {
                 self.metrics.viewers(signed_in).dec();
             }
-            self.metrics.queue_bytes.sub(queued(conn.queue.as_deref()));
+            self.holding.unfinished_changed(conn.decoder.held(), 0);
+            self.queue_changed(queued(conn.queue.as_deref()), 0);
+            if conn.state == State::Closing(CloseReason::Overloaded) {
+                // If it fails, the kernel frees it later.
+                drop(conn.stream.forget_unsent());
+            }
         }
     }
 

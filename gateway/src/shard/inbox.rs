@@ -35,6 +35,8 @@ pub enum Mail {
     Count(Topic, oneshot::Sender<Listening>),
     /// Close all sockets, spread over this time, then end.
     Drain(Duration),
+    /// Close so many sockets at once, as memory runs out.
+    Relieve(usize),
 }
 
 /// A client that has been let in, with the socket that it is on.

@@ -134,8 +134,8 @@ pub(super) struct Queue {
 }
 
 /// Bytes that wait in a queue, if there is one.
-pub(super) fn queued(queue: Option<&Queue>) -> i64 {
-    queue.map_or(0, |queue| i64::try_from(queue.bytes()).unwrap_or(i64::MAX))
+pub(super) fn queued(queue: Option<&Queue>) -> usize {
+    queue.map_or(0, Queue::bytes)
 }
 
 /// How far writing came.
@@ -152,6 +152,12 @@ impl Queue {
         self.bytes
     }
 
+    /// Bytes of memory that it alone keeps. What others keep too counts in part.
+    pub(super) fn weight(&self) -> usize {
+        let frames = self.frames.iter().map(|outgoing| outgoing.frame.weight());
+        frames.sum::<usize>() + self.frames.capacity() * size_of::<Outgoing>()
+    }
+
     pub(super) fn push(&mut self, outgoing: Outgoing) {
         self.bytes += outgoing.frame.len();
         self.frames.push_back(outgoing);
@@ -164,16 +170,14 @@ impl Queue {
         }
     }
 
-    /// Drops all frames but the rest of one that is partly written; says how
-    /// many bytes that were.
-    pub(super) fn cut_short(&mut self) -> usize {
-        let before = self.bytes;
+    /// Drops all frames but the rest of one that is partly written.
+    pub(super) fn cut_short(&mut self) {
         self.frames.truncate(usize::from(0 < self.written));
+        self.frames.shrink_to_fit();
         self.bytes = self
             .frames
             .front()
             .map_or(0, |first| first.frame.len() - self.written);
-        before - self.bytes
     }
 
     /// Writes as much as the client takes; what expired is dropped instead.

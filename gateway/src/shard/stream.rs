@@ -2,10 +2,12 @@
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::Shutdown;
+use std::time::Duration;
 
 use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
+use socket2::SockRef;
 
 #[cfg(test)]
 use super::simulation::Pipe;
@@ -53,6 +55,16 @@ impl Stream {
     pub(super) fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
         match self {
             Self::Tcp(tcp) => registry.deregister(tcp),
+            #[cfg(test)]
+            Self::Simulated(_) => Ok(()),
+        }
+    }
+
+    /// Has the kernel forget at once what it holds for a client that has not taken it,
+    /// instead of trying to send it for minutes after the stream is closed.
+    pub(super) fn forget_unsent(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(tcp) => SockRef::from(tcp).set_linger(Some(Duration::ZERO)),
             #[cfg(test)]
             Self::Simulated(_) => Ok(()),
         }

@@ -20,6 +20,8 @@ pub(super) enum Due {
     Missed,
     /// The client had its time to answer our close frame.
     Closed,
+    /// It is as old as a connection may be.
+    Aged,
 }
 
 /// Times to come, soonest first. A timer is not taken back when whoever it is

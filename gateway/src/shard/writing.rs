@@ -13,6 +13,7 @@ use crate::session::Now;
 impl Shard {
     pub(super) fn finish_turn(&mut self, now: Now) {
         self.write_all(now);
+        self.bound_held(now);
         if !self.wishes.is_empty() {
             self.wants.send(&mut self.wishes);
         }
@@ -80,11 +81,11 @@ impl Shard {
         let tagged = fates.tagged.drain(..).map(|fate| (key, fate));
         self.fates.extend(tagged);
         let queued_after = queued(conn.queue.as_deref());
-        self.metrics.queue_bytes.add(queued_after - queued_before);
         let (state, done) = (conn.state, conn.queue.is_none());
+        self.queue_changed(queued_before, queued_after);
         match (result, state) {
             (Err(_), _) => self.gone(key, now),
-            (Ok(()), State::Open) if self.settings.max_queue < queued_after as usize => {
+            (Ok(()), State::Open) if self.settings.max_queue < queued_after => {
                 self.close(key, CloseReason::TooSlow, now);
             }
             (Ok(()), State::Closing(CloseReason::ClientLeft(_))) if done => self.remove(key),

@@ -97,6 +97,11 @@ impl Decoder {
         Ok(())
     }
 
+    /// Hears no more, and holds nothing.
+    pub fn give_up(&mut self) {
+        self.0 = State::Deaf;
+    }
+
     /// Bytes of heap held for what is incomplete, at most the longest message
     /// and some 250 more; 0 between messages.
     pub fn held(&self) -> usize {

@@ -111,6 +111,19 @@ impl Frame {
         self.parts().iter().map(|part| part.len()).sum()
     }
 
+    /// Bytes of memory that this one of its copies stands for: an equal part of what
+    /// they share.
+    pub fn weight(&self) -> usize {
+        match &self.0 {
+            Held::Whole(bytes) => bytes.len() / Arc::strong_count(bytes),
+            Held::Joined(joined) => {
+                let rest = &joined.rest.0;
+                let bytes = joined.head.len() + rest.len() / Arc::strong_count(rest);
+                bytes / Arc::strong_count(joined)
+            }
+        }
+    }
+
     fn build(opcode: Opcode, payload: &[impl AsRef<[u8]>]) -> Self {
         let length = payload.iter().map(|part| part.as_ref().len()).sum();
         let (head, size) = head(opcode, length);

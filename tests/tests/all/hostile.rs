@@ -78,7 +78,7 @@ async fn answer(gateway: SocketAddr, sent: &[u8]) -> String {
 }
 
 /// A socket of `recipient`, upgraded, and nothing between its bytes and the test.
-async fn bare(fleet: &Fleet, recipient: &str) -> TcpStream {
+pub(crate) async fn bare(fleet: &Fleet, recipient: &str) -> TcpStream {
     let token = fleet.register(recipient).await.token;
     let gateway = fleet.gateway(0).address();
     let mut stream = TcpStream::connect(gateway).await.unwrap();
@@ -99,7 +99,7 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 /// The code with which the gateway closes a connection on which nothing else comes.
-async fn closed_with(stream: &mut TcpStream) -> Option<u16> {
+pub(crate) async fn closed_with(stream: &mut TcpStream) -> Option<u16> {
     let mut heard = Vec::new();
     let end = timeout(Duration::from_secs(15), stream.read_to_end(&mut heard)).await;
     drop(end.expect("the gateway ends the connection"));

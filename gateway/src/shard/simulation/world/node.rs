@@ -19,7 +19,7 @@ use crate::dialect::Protocol;
 use crate::errands::Errands;
 use crate::session::SessionLimits;
 use crate::shard::inbox::Mail;
-use crate::shard::{Berth, Shard, ShardSettings};
+use crate::shard::{Berth, Held, Shard, ShardSettings};
 
 /// A node's link reads so many things at once.
 const READ: usize = 16;
@@ -42,11 +42,13 @@ impl Floor {
             max_frame: 1 << 16,
             max_queue: climate.queue,
             drain_window: Duration::from_secs(5),
+            max_age: Duration::ZERO,
         };
         let errands = Errands::default();
         let berth = Berth::new(
             number,
             settings,
+            Held::new(usize::MAX),
             wants.clone(),
             errands.clone(),
             setting.metrics(),
