@@ -110,7 +110,7 @@ impl Failure {
     /// What the broker could not do, where the log knows of it already.
     pub fn unlogged(reason: &broker::Error) -> Self {
         match reason {
-            broker::Error::Redis(_) | broker::Error::Pool(_) => Self::new(
+            broker::Error::Redis(_) => Self::new(
                 Code::Unavailable,
                 "the message store does not answer; try again",
             ),

@@ -10,11 +10,8 @@ pub enum Error {
     /// Redis cannot be reached, timed out, or refused a command.
     #[error("redis: {0}")]
     Redis(#[from] redis::RedisError),
-    /// No connection could be had in time.
-    #[error("redis: no connection: {0}")]
-    Pool(#[from] deadpool_redis::PoolError),
-    /// Redis is arranged in a way that this version does not serve.
-    #[error("this version serves a standalone Redis only, not {0}")]
+    /// What connections to Redis need cannot be had.
+    #[error("connections to redis cannot be prepared: {0}")]
     Topology(String),
     /// Redis holds keys of another layout.
     #[error("redis holds keys laid out otherwise: {field} is {found}, expected {expected}")]
@@ -53,7 +50,7 @@ impl Error {
                 );
                 wrong_type || stumbled || unread
             }
-            Self::Pool(_) | Self::Topology(_) | Self::Schema { .. } | Self::Provider(_) => false,
+            Self::Topology(_) | Self::Schema { .. } | Self::Provider(_) => false,
         }
     }
 }

@@ -14,6 +14,9 @@ use crate::topic::{self, Tenant, Topic};
 /// number would look for existing keys in the wrong place.
 pub const PARTITIONS: u16 = 64;
 
+/// How many hash slots a Redis Cluster has.
+pub(crate) const SLOTS: u16 = 16_384;
+
 /// The hash tag of each partition: short strings whose slot lies in the middle
 /// half of the partition's 1/64 of the slots, so that any even division of
 /// slots among servers divides partitions evenly too.
@@ -52,6 +55,11 @@ impl Partition {
     pub fn tag(self) -> &'static str {
         TAGS[usize::from(self.0)]
     }
+
+    /// The hash slot of its keys in a Redis Cluster.
+    pub(crate) fn slot(self) -> u16 {
+        slot(self.tag().as_bytes())
+    }
 }
 
 /// Where the keys of `tenant`'s topic `<kind>:<id>` live:
@@ -62,6 +70,19 @@ pub(crate) fn partition(tenant: &str, kind_and_id: &str) -> Partition {
         .flatten()
         .fold(0, |crc, &byte| crc16(crc, byte));
     Partition(crc % PARTITIONS)
+}
+
+/// The hash slot of a key in a Redis Cluster: of what stands between its first
+/// braces, if anything does.
+pub(crate) fn slot(key: &[u8]) -> u16 {
+    let mut hashed = key;
+    if let Some(open) = key.iter().position(|&b| b == b'{') {
+        let rest = &key[open + 1..];
+        if let Some(tag) = rest.iter().position(|&b| b == b'}').filter(|&end| end != 0) {
+            hashed = &rest[..tag];
+        }
+    }
+    hashed.iter().fold(0, |crc, &byte| crc16(crc, byte)) % SLOTS
 }
 
 /// One step of the CRC16 that Redis Cluster hashes keys with (XMODEM). By table,
@@ -373,20 +394,30 @@ impl Keys {
 mod tests {
     use super::*;
 
-    fn slot(key: &str) -> u16 {
-        key.bytes().fold(0, crc16) % 16_384
-    }
-
     #[test]
     fn the_checksum_is_the_one_redis_uses() {
         assert_eq!("123456789".bytes().fold(0, crc16), 0x31C3);
     }
 
     #[test]
+    fn a_key_hashes_to_the_slot_that_redis_says() {
+        // Answers of CLUSTER KEYSLOT.
+        for (key, expected) in [
+            ("123456789", 12_739),
+            ("a{123456789}b", 12_739),
+            ("{}123456789", 1_951),
+            ("{123456789", 5_574),
+            ("a{123456789}{x}", 12_739),
+        ] {
+            assert_eq!(slot(key.as_bytes()), expected, "{key}");
+        }
+    }
+
+    #[test]
     fn each_tag_lies_in_the_middle_of_its_partition() {
-        let width = 16_384 / PARTITIONS;
+        let width = SLOTS / PARTITIONS;
         for partition in Partition::every() {
-            let slot = slot(partition.tag());
+            let slot = partition.slot();
             assert_eq!(slot / width, partition.index());
             assert!(
                 (width / 4..width * 3 / 4).contains(&(slot % width)),

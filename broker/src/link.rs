@@ -22,14 +22,13 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
-use redis::ConnectionInfo;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
 use tracing::{debug, info, warn};
 
 pub use self::cause::Cause;
-use self::connect::{Backoff, connect, sign_in};
+use self::connect::{Backoff, send, sign_in};
 pub use self::course::Aside;
 use self::course::{CHUNK, Course, Due};
 pub use self::gathered::Gathered;
@@ -42,7 +41,7 @@ use crate::bus::Bus;
 use crate::error::Error;
 use crate::keys::Keys;
 use crate::topic::Topic;
-use crate::topology::Redis;
+use crate::topology::{Address, Login, Redis};
 
 /// A probe that is being published.
 type Sending = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
@@ -59,6 +58,8 @@ pub enum LinkState {
 /// One supervised subscription connection; made by [`Link::new`], lives in [`Link::run`].
 pub struct Link {
     redis: Redis,
+    /// Where the last connection led to.
+    last: Option<Address>,
     bus: Bus,
     node: Box<str>,
     probe_interval: Duration,
@@ -91,6 +92,7 @@ impl Link {
         let (listeners, now) = (outlets.len(), Instant::now());
         Self {
             redis: redis.clone(),
+            last: None,
             bus: Bus::new(redis.clone(), keys.clone()),
             node: node.into(),
             probe_interval,
@@ -149,10 +151,13 @@ impl Link {
         self.course.lost();
         // Also while no connection can be made: wishes must not pile up.
         self.apply_wants();
-        let info = self.redis.connection_info();
-        let stream = connect(&info).await?;
-        let (mut incoming, mut outgoing) = stream.into_split();
-        let mut out = self.greeting(&info);
+        let server = self.redis.server(self.last.as_ref()).await;
+        let server = server.map_err(Cause::Connect)?;
+        self.last = Some(server.address.clone());
+        let stream = server.dial().await.map_err(Cause::Connect)?;
+        let (mut incoming, mut outgoing) = tokio::io::split(stream);
+        let mut out = self.greeting(&server.access.login);
+        let mut unsent = true;
         let mut reader = Reader::default();
         let mut ticks = tokio::time::interval(self.probe_interval / 4);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -179,8 +184,9 @@ impl Link {
                     self.course.heard(Instant::now());
                     self.note_state();
                 }
-                written = outgoing.write(&out), if !out.is_empty() => {
-                    out.drain(..written?);
+                sent = send(&mut outgoing, &out), if unsent || !out.is_empty() => {
+                    unsent = !out.is_empty();
+                    out.drain(..sent?);
                 }
                 () = wants.changed() => {
                     self.apply_wants();
@@ -204,9 +210,9 @@ impl Link {
     }
 
     /// Who we are, and the channels that do not depend on listeners.
-    fn greeting(&self, info: &ConnectionInfo) -> Vec<u8> {
+    fn greeting(&self, login: &Login) -> Vec<u8> {
         let mut out = Vec::new();
-        sign_in(&mut out, info);
+        sign_in(&mut out, login);
         let probe_channel = self.course.probe_channel().as_bytes();
         let mut words = vec![b"SUBSCRIBE".as_slice(), probe_channel];
         words.extend(self.aside_channels.iter().map(String::as_bytes));

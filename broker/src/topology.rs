@@ -1,168 +1,59 @@
 //! Where Redis is, and connections for commands to it.
 //!
-//! Callers share a few multiplexed connections ("lanes"), each checked out of a
-//! pool: the pool connects and checks, sharing makes concurrent commands travel
-//! together. A lane that failed is dropped, and all are checked out anew when a
-//! connection has ended. Subscriptions never use a lane (see [`crate::link`]).
+//! Redis is one server, a master that sentinels watch, or a Cluster; what follows
+//! from that ends here. Callers share a few multiplexed connections to each server
+//! ("lanes"), each checked out of a pool: the pool connects and checks, sharing
+//! makes concurrent commands travel together. A lane that failed is dropped, and
+//! all are checked out anew when a connection has ended. Subscriptions never use
+//! a lane (see [`crate::link`]).
 
-use std::fmt;
-use std::str::FromStr;
+use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use deadpool_redis::{Manager, Pool, PoolError, Runtime, TimeoutType};
+use futures_util::future::join_all;
 use prometheus::Registry;
-use redis::aio::MultiplexedConnection;
-use redis::{
-    AsyncConnectionConfig, Cmd, FromRedisValue, Pipeline, ProtocolVersion, RedisError,
-    ScriptInvocation,
-};
-use tokio::sync::RwLock;
+use redis::{Cmd, FromRedisValue, Pipeline, RedisError, ScriptInvocation};
 
-use self::lane::{Ended, Lane, Slot};
+use self::cluster::Cluster;
+use self::connector::Place;
+use self::dial::Access;
+pub(crate) use self::dial::Server;
+use self::lane::Lanes;
 use self::metrics::{Counted, Metrics};
+pub use self::own::OwnConnection;
+use self::route::Route;
+use self::routed::Routed;
+use self::sentinel::Sentinels;
+use self::settings::Shape;
+pub(crate) use self::settings::{Address, Login};
+pub use self::settings::{BadRedisSettings, RedisSettings, TlsFiles};
+use self::tls::Tls;
 use crate::error::Error;
-use crate::keys::{Keys, PARTITIONS};
+use crate::keys::{Keys, PARTITIONS, Partition, slot};
 use crate::time::Timestamp;
 
+mod settings;
+mod tls;
+mod dial;
+mod sentinel;
+mod connector;
 mod lane;
+mod cluster;
+mod route;
+mod routed;
+mod own;
 mod metrics;
 
-/// How long a command may take before its connection is given up.
-const RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long connecting may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// Shared connections per process. Redis works one command at a time, so more
-/// would only cost it memory; two keep a large reply from delaying small ones.
-const LANES: usize = 2;
+/// A map of the slots that is older is asked for anew before something is done on
+/// every primary.
+const MAP_AGE: Duration = Duration::from_secs(2);
 /// What commands count as that run no script.
 const NO_SCRIPT: &str = "none";
 /// What scripts count as that are not of the message store.
 const OTHER_SCRIPT: &str = "other";
 /// Version of the layout of keys.
 const SCHEMA: &str = "1";
-
-/// How to find Redis.
-///
-/// * `redis://[user:password@]host:port[/db]`: one server.
-/// * `redis+sentinel://[user:password@]host:port,host:port/master-name`
-/// * `redis+cluster://[user:password@]host:port,host:port`
-#[derive(Clone, PartialEq, Eq)]
-pub enum RedisSettings {
-    /// One server.
-    Standalone {
-        /// Its URL, as given.
-        url: String,
-    },
-    /// A master and replicas watched by sentinels.
-    Sentinel {
-        /// The sentinels, `host:port`.
-        sentinels: Vec<String>,
-        /// The name under which they know the master.
-        master: String,
-        /// `user:password`, if the master asks for it.
-        credentials: Option<String>,
-    },
-    /// A Redis Cluster.
-    Cluster {
-        /// Nodes to ask first, `host:port`.
-        nodes: Vec<String>,
-        /// `user:password`, if the nodes ask for it.
-        credentials: Option<String>,
-    },
-}
-
-/// The text does not say where Redis is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadRedisSettings {
-    /// No known scheme.
-    #[error("expected redis://host:port, redis+sentinel://… or redis+cluster://…")]
-    Scheme,
-    /// TLS is not available.
-    #[error("rediss:// is not supported: connect in clear, or through a local TLS proxy")]
-    Tls,
-    /// No server named.
-    #[error("names no server")]
-    NoServer,
-    /// A Sentinel URL without the master's name.
-    #[error("a Sentinel URL ends in /<name of the master>")]
-    NoMaster,
-    /// Not a URL that the Redis client understands.
-    #[error("not a URL of the form redis://[user:password@]host:port[/db]")]
-    Url,
-}
-
-impl FromStr for RedisSettings {
-    type Err = BadRedisSettings;
-
-    fn from_str(text: &str) -> Result<Self, BadRedisSettings> {
-        let (scheme, rest) = text.split_once("://").ok_or(BadRedisSettings::Scheme)?;
-        match scheme {
-            "redis" => match redis::Client::open(text) {
-                Ok(_) => Ok(Self::Standalone {
-                    url: text.to_owned(),
-                }),
-                Err(_) => Err(BadRedisSettings::Url),
-            },
-            "rediss" => Err(BadRedisSettings::Tls),
-            "redis+sentinel" => {
-                let (authority, master) = rest.split_once('/').ok_or(BadRedisSettings::NoMaster)?;
-                let (credentials, sentinels) = servers(authority)?;
-                match master {
-                    "" => Err(BadRedisSettings::NoMaster),
-                    _ => Ok(Self::Sentinel {
-                        sentinels,
-                        master: master.to_owned(),
-                        credentials,
-                    }),
-                }
-            }
-            "redis+cluster" => {
-                let (credentials, nodes) = servers(rest.trim_end_matches('/'))?;
-                Ok(Self::Cluster { nodes, credentials })
-            }
-            _ => Err(BadRedisSettings::Scheme),
-        }
-    }
-}
-
-/// Splits `[user:password@]host:port,host:port`.
-fn servers(authority: &str) -> Result<(Option<String>, Vec<String>), BadRedisSettings> {
-    let (credentials, hosts) = match authority.rsplit_once('@') {
-        Some((credentials, hosts)) => (Some(credentials.to_owned()), hosts),
-        None => (None, authority),
-    };
-    let hosts: Vec<_> = hosts
-        .split(',')
-        .filter(|h| !h.is_empty())
-        .map(str::to_owned)
-        .collect();
-    if hosts.is_empty() {
-        Err(BadRedisSettings::NoServer)
-    } else {
-        Ok((credentials, hosts))
-    }
-}
-
-/// Never shows credentials.
-impl fmt::Debug for RedisSettings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Standalone { url } => {
-                let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
-                let hosts = rest.rsplit_once('@').map_or(rest, |(_, hosts)| hosts);
-                write!(f, "{scheme}://{hosts}")
-            }
-            Self::Sentinel {
-                sentinels, master, ..
-            } => {
-                write!(f, "redis+sentinel://{}/{master}", sentinels.join(","))
-            }
-            Self::Cluster { nodes, .. } => write!(f, "redis+cluster://{}", nodes.join(",")),
-        }
-    }
-}
 
 /// Runs commands on Redis. Cheap to clone; all clones share the connections.
 #[derive(Clone)]
@@ -171,53 +62,79 @@ pub struct Redis {
 }
 
 struct Inner {
-    pool: Pool,
-    client: redis::Client,
-    lanes: [RwLock<Slot>; LANES],
-    next: AtomicUsize,
-    ended: Ended,
+    settings: RedisSettings,
+    servers: Servers,
     metrics: Metrics,
+}
+
+/// The servers that commands go to.
+enum Servers {
+    /// One, wherever it is.
+    One(Arc<Lanes>),
+    /// Those of a Cluster.
+    Many(Arc<Cluster>),
+}
+
+/// What one of the servers that have keys answered.
+#[derive(Debug)]
+pub struct OfPrimary<T> {
+    /// Which, as `host:port`; a server that sentinels replace keeps its name.
+    pub server: Arc<str>,
+    /// Whose keys it has, by all that we know.
+    pub partitions: Vec<Partition>,
+    /// What it said.
+    pub answer: Result<T, Error>,
 }
 
 impl Redis {
     /// Prepares connections; none is made before the first command.
     ///
     /// # Errors
-    /// If this version cannot serve the topology.
+    /// [`Error::Topology`] if the files that TLS needs cannot be read.
     pub fn open(settings: &RedisSettings) -> Result<Self, Error> {
-        let RedisSettings::Standalone { url } = settings else {
-            return Err(Error::Topology(format!("{settings:?}")));
+        let tls = || {
+            settings
+                .tls
+                .then(|| Tls::new(settings.files.clone()))
+                .transpose()
         };
-        let client = redis::Client::open(url.as_str())?;
-        let ended = Ended::default();
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT_TIMEOUT))
-            .set_response_timeout(Some(RESPONSE_TIMEOUT))
-            .set_push_sender(ended.listener());
-        let info = client.get_connection_info().clone();
-        // The version that tells of ends; whatever the URL says.
-        let as_whom = info.redis_settings().clone();
-        let as_whom = as_whom.set_protocol(ProtocolVersion::RESP3);
-        let manager = Manager::new_with_config(info.set_redis_settings(as_whom), config)?;
-        let pool = Pool::builder(manager)
-            .max_size(LANES)
-            .runtime(Runtime::Tokio1)
-            .create_timeout(Some(CONNECT_TIMEOUT * 2))
-            .wait_timeout(Some(CONNECT_TIMEOUT))
-            .recycle_timeout(Some(CONNECT_TIMEOUT))
-            .build()
-            .map_err(|error| Error::Topology(error.to_string()))?;
-        let lanes = std::array::from_fn(|_| RwLock::default());
+        let access = Arc::new(Access {
+            login: settings.login.clone(),
+            db: settings.db,
+            tls: tls()?,
+        });
+        let metrics = Metrics::new();
+        let one = |place| Servers::One(Arc::new(Lanes::to(place, metrics.clone())));
+        let servers = match settings.shape.clone() {
+            Shape::Standalone(address) => one(Place::Fixed(Server { address, access })),
+            Shape::Sentinel(all, name) => {
+                let ask = Arc::new(Access {
+                    login: settings.sentinel_login.clone(),
+                    db: 0,
+                    tls: tls()?,
+                });
+                one(Place::Master(Sentinels::new(all, &ask, name, access)))
+            }
+            Shape::Cluster(nodes) => {
+                Servers::Many(Arc::new(Cluster::new(nodes, access, metrics.clone())))
+            }
+        };
         Ok(Self {
             inner: Arc::new(Inner {
-                pool,
-                client,
-                lanes,
-                next: AtomicUsize::new(0),
-                ended,
-                metrics: Metrics::new(),
+                settings: settings.clone(),
+                servers,
+                metrics,
             }),
         })
+    }
+
+    /// Prepares connections to another Redis, over TLS with the same files.
+    ///
+    /// # Errors
+    /// If the files cannot be read.
+    pub fn beside(&self, settings: &RedisSettings) -> Result<Self, Error> {
+        let files = self.inner.settings.files.clone();
+        Self::open(&settings.clone().with_tls_files(files))
     }
 
     /// Has `registry` show what is measured of commands.
@@ -228,27 +145,97 @@ impl Redis {
         self.inner.metrics.register(registry)
     }
 
-    /// Where and as whom a subscription connects, for [`crate::link`].
-    pub(crate) fn connection_info(&self) -> redis::ConnectionInfo {
-        self.inner.client.get_connection_info().clone()
+    /// Where a subscription is to be made now: in a Cluster at any node, though
+    /// not at `avoided` if there is another.
+    ///
+    /// # Errors
+    /// If nobody says where.
+    pub(crate) async fn server(&self, avoided: Option<&Address>) -> io::Result<Server> {
+        match &self.inner.servers {
+            Servers::One(lanes) if lanes.are_fixed() => lanes.server().await,
+            Servers::One(lanes) => lanes.checked_server().await,
+            Servers::Many(cluster) => cluster.any(avoided).await,
+        }
     }
 
-    /// A connection of one's own, for a command that waits in Redis: on a lane
-    /// it would hold up everybody's. It is given up if Redis says nothing for
-    /// `patience`.
+    /// A connection of one's own to the server that has this key, for a command
+    /// that waits in Redis: on a lane it would hold up everybody's. It is given
+    /// up if Redis says nothing for `patience`.
     ///
     /// # Errors
     /// If Redis cannot be reached.
-    pub(crate) async fn own_connection(
+    pub async fn own_connection_of(
         &self,
+        key: &str,
         patience: Duration,
-    ) -> Result<MultiplexedConnection, Error> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT_TIMEOUT))
-            .set_response_timeout(Some(patience));
-        let client = &self.inner.client;
-        let connection = client.get_multiplexed_async_connection_with_config(&config);
-        Ok(Box::pin(connection).await?)
+    ) -> Result<OwnConnection, Error> {
+        let lanes = match &self.inner.servers {
+            Servers::One(lanes) => Arc::clone(lanes),
+            Servers::Many(cluster) => {
+                routed::find(cluster, Route::Slot(slot(key.as_bytes()))).await?
+            }
+        };
+        let connection = lanes.own(patience).await.inspect_err(|_| {
+            self.inner.metrics.unconnected();
+            if let Servers::Many(cluster) = &self.inner.servers {
+                cluster.refresh_soon();
+            }
+        })?;
+        Ok(OwnConnection {
+            redis: self.clone(),
+            connection,
+            lanes,
+            usable: true,
+        })
+    }
+
+    /// Runs commands on each server that has keys, all at once, and says what
+    /// became of them on each. They name no keys. A server that hangs keeps the
+    /// answers of the others waiting for its own for two seconds.
+    ///
+    /// # Errors
+    /// If nobody says which servers there are.
+    pub async fn on_every_primary<T: FromRedisValue>(
+        &self,
+        commands: &Pipeline,
+    ) -> Result<Vec<OfPrimary<T>>, Error> {
+        let servers = match &self.inner.servers {
+            Servers::One(lanes) => {
+                let all = Partition::every().collect();
+                vec![("redis".into(), all, Arc::clone(lanes))]
+            }
+            Servers::Many(cluster) => {
+                cluster.refresh(MAP_AGE).await.map_err(RedisError::from)?;
+                let map = cluster.map();
+                let of = |address: &Address| {
+                    let has = |partition: &Partition| {
+                        let one = map.of(partition.slot());
+                        one.is_some_and(|one| one.address == *address)
+                    };
+                    Partition::every().filter(has).collect::<Vec<_>>()
+                };
+                let each = map.primaries.iter();
+                each.map(|one| {
+                    let name: Arc<str> = one.address.to_string().into();
+                    (name, of(&one.address), Arc::clone(&one.lanes))
+                })
+                .collect()
+            }
+        };
+        let asked = servers
+            .into_iter()
+            .map(async |(server, partitions, lanes)| {
+                let here = Servers::One(lanes);
+                let mut routed = Routed::new(&here);
+                let began = Instant::now();
+                let result = commands.query_async(&mut routed).await;
+                OfPrimary {
+                    server,
+                    partitions,
+                    answer: self.finish(NO_SCRIPT, began, &routed, result),
+                }
+            });
+        Ok(join_all(asked).await)
     }
 
     /// Runs one command.
@@ -266,19 +253,39 @@ impl Redis {
         command: &Cmd,
     ) -> Result<T, Error> {
         let _under_way = Counted::new(&self.inner.metrics.under_way);
-        let (lane, generation, mut connection) = self.lane().await?;
+        let mut routed = Routed::new(&self.inner.servers);
         let began = Instant::now();
-        let result = command.query_async(&mut connection).await;
-        self.timed(script, began);
-        self.settle(lane, generation, result).await
+        let result = command.query_async(&mut routed).await;
+        self.finish(script, began, &routed, result)
     }
 
-    /// Runs commands in one round trip. In a Cluster all must name keys of one partition.
+    /// Runs commands in one round trip, or, in a Cluster, in one to each server
+    /// that has some of their keys. Those of a transaction must share a slot.
     ///
     /// # Errors
     /// [`Error::Redis`] if Redis cannot be reached or refuses.
     pub async fn pipeline<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T, Error> {
         self.pipeline_of(NO_SCRIPT, commands).await
+    }
+
+    /// What these keys hold, each of its own slot.
+    ///
+    /// # Errors
+    /// [`Error::Redis`] if Redis cannot be reached or refuses.
+    pub async fn values<K: AsRef<str>>(&self, keys: &[K]) -> Result<Vec<Option<Vec<u8>>>, Error> {
+        let keys = keys.iter().map(AsRef::as_ref);
+        if let Servers::One(_) = self.inner.servers {
+            let mut command = redis::cmd("MGET");
+            for key in keys {
+                command.arg(key);
+            }
+            return self.query(&command).await;
+        }
+        let mut commands = Pipeline::new();
+        for key in keys {
+            commands.get(key);
+        }
+        self.pipeline(&commands).await
     }
 
     /// The same, for commands that all run this script.
@@ -288,11 +295,10 @@ impl Redis {
         commands: &Pipeline,
     ) -> Result<T, Error> {
         let _under_way = Counted::new(&self.inner.metrics.under_way);
-        let (lane, generation, mut connection) = self.lane().await?;
+        let mut routed = Routed::new(&self.inner.servers);
         let began = Instant::now();
-        let result = commands.query_async(&mut connection).await;
-        self.timed(script, began);
-        self.settle(lane, generation, result).await
+        let result = commands.query_async(&mut routed).await;
+        self.finish(script, began, &routed, result)
     }
 
     /// Runs a script, loading it where Redis does not know it yet.
@@ -304,11 +310,10 @@ impl Redis {
         script: &ScriptInvocation<'_>,
     ) -> Result<T, Error> {
         let _under_way = Counted::new(&self.inner.metrics.under_way);
-        let (lane, generation, mut connection) = self.lane().await?;
+        let mut routed = Routed::new(&self.inner.servers);
         let began = Instant::now();
-        let result = script.invoke_async(&mut connection).await;
-        self.timed(OTHER_SCRIPT, began);
-        self.settle(lane, generation, result).await
+        let result = script.invoke_async(&mut routed).await;
+        self.finish(OTHER_SCRIPT, began, &routed, result)
     }
 
     /// Counts the failure of one command of a pipeline that went on.
@@ -316,9 +321,23 @@ impl Redis {
         self.inner.metrics.failed(error);
     }
 
-    fn timed(&self, script: &str, began: Instant) {
-        let seconds = self.inner.metrics.seconds.with_label_values(&[script]);
-        seconds.observe(began.elapsed().as_secs_f64());
+    fn finish<T>(
+        &self,
+        script: &str,
+        began: Instant,
+        routed: &Routed<'_>,
+        result: Result<T, RedisError>,
+    ) -> Result<T, Error> {
+        if routed.unsent {
+            self.inner.metrics.unconnected();
+        } else {
+            let seconds = self.inner.metrics.seconds.with_label_values(&[script]);
+            seconds.observe(began.elapsed().as_secs_f64());
+            if let Err(error) = &result {
+                self.inner.metrics.failed(error);
+            }
+        }
+        Ok(result?)
     }
 
     /// Whether Redis answers commands.
@@ -365,107 +384,19 @@ impl Redis {
         }
         Ok(())
     }
-
-    async fn lane(&self) -> Result<(usize, usize, MultiplexedConnection), Error> {
-        self.connected_lane().await.inspect_err(|_| {
-            self.inner.metrics.unconnected();
-        })
-    }
-
-    async fn connected_lane(&self) -> Result<(usize, usize, MultiplexedConnection), Error> {
-        let asked_at = Instant::now();
-        let at = self.inner.next.fetch_add(1, Ordering::Relaxed);
-        let index = at % LANES;
-        let slot = &self.inner.lanes[index];
-        if let Some((generation, connection)) = slot.read().await.usable(&self.inner.ended) {
-            return Ok((index, generation, connection));
-        }
-        let mut slot = slot.write().await;
-        if let Some((generation, connection)) = slot.usable(&self.inner.ended) {
-            return Ok((index, generation, connection));
-        }
-        // Back to the pool, which may know better than to hand it out again.
-        slot.lane = None;
-        // Who waited for an attempt that failed shares what came of it: each
-        // trying for itself, the last of a thousand would wait for minutes.
-        if slot.failed_at.is_some_and(|at| asked_at <= at) {
-            return Err(PoolError::Timeout(TimeoutType::Wait).into());
-        }
-        // Counted first: what ends while the pool is at work may be this very one.
-        let ended = self.inner.ended.count();
-        // Connecting is rare and its future large: unboxed, every command would
-        // carry it.
-        let connection = match Box::pin(self.inner.pool.get()).await {
-            Ok(connection) => connection,
-            Err(error) => {
-                slot.failed_at = Some(Instant::now());
-                return Err(error.into());
-            }
-        };
-        let own = connection.as_ref().clone();
-        slot.lane = Some(Lane {
-            connection,
-            generation: at,
-            ended,
-            _open: Counted::new(&self.inner.metrics.connections),
-        });
-        Ok((index, at, own))
-    }
-
-    /// Drops the lane if the command showed it to be broken, or its server not
-    /// to be a writable master any more.
-    async fn settle<T>(
-        &self,
-        lane: usize,
-        generation: usize,
-        result: Result<T, RedisError>,
-    ) -> Result<T, Error> {
-        let error = match result {
-            Ok(value) => return Ok(value),
-            Err(error) => error,
-        };
-        self.inner.metrics.failed(&error);
-        let demoted = matches!(error.code(), Some("READONLY" | "MASTERDOWN"));
-        if error.is_io_error() || error.is_timeout() || error.is_unrecoverable_error() || demoted {
-            self.inner.lanes[lane].write().await.discard(generation);
-        }
-        Err(error.into())
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::lane::LANES;
     use super::*;
     use crate::fixture;
 
-    #[test]
-    fn the_three_topologies_are_told_apart() {
-        let parse = |text: &str| text.parse::<RedisSettings>();
-        let url = "redis://127.0.0.1:6379/2";
-        assert_eq!(
-            parse(url),
-            Ok(RedisSettings::Standalone {
-                url: url.to_owned()
-            })
-        );
-        assert_eq!(
-            parse("redis+sentinel://u:p@a:1,b:2/main"),
-            Ok(RedisSettings::Sentinel {
-                sentinels: vec!["a:1".to_owned(), "b:2".to_owned()],
-                master: "main".to_owned(),
-                credentials: Some("u:p".to_owned()),
-            })
-        );
-        assert!(matches!(
-            parse("redis+cluster://a:1"),
-            Ok(RedisSettings::Cluster { .. })
-        ));
-        assert_eq!(
-            parse("redis+sentinel://a:1"),
-            Err(BadRedisSettings::NoMaster)
-        );
-        assert_eq!(parse("rediss://a:1"), Err(BadRedisSettings::Tls));
-        assert_eq!(parse("localhost:6379"), Err(BadRedisSettings::Scheme));
+    fn lanes(redis: &Redis) -> &Lanes {
+        match &redis.inner.servers {
+            Servers::One(lanes) => lanes,
+            Servers::Many(_) => panic!("the fixture is one server"),
+        }
     }
 
     #[tokio::test]
@@ -476,7 +407,7 @@ mod tests {
         }
         server.restart();
         // The system tells of it whenever it likes.
-        while redis.inner.ended.count() < LANES {
+        while lanes(&redis).ended.count() < LANES {
             tokio::task::yield_now().await;
         }
         for lane in 0..LANES {
@@ -511,18 +442,5 @@ mod tests {
         assert!(LANES as u64 <= errors("connect"));
         assert_eq!(redis.inner.metrics.connections.get(), 0);
         assert_eq!(redis.inner.metrics.under_way.get(), 0);
-    }
-
-    #[test]
-    fn credentials_are_not_shown() {
-        for text in [
-            "redis://u:hush@a:1",
-            "redis+sentinel://u:hush@a:1/m",
-            "redis+cluster://:hush@a:1",
-        ] {
-            let shown = format!("{:?}", text.parse::<RedisSettings>().unwrap());
-            assert!(!shown.contains("hush"), "{shown}");
-            assert!(shown.contains("a:1"), "{shown}");
-        }
     }
 }

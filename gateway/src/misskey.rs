@@ -98,7 +98,7 @@ impl Misskeys {
         let mut desks = HashMap::new();
         for host in hosts.iter() {
             let of = |settings: Option<&RedisSettings>| {
-                settings.map_or_else(|| Ok(redis.clone()), Redis::open)
+                settings.map_or_else(|| Ok(redis.clone()), |settings| redis.beside(settings))
             };
             let cache = of(host.cache_redis.as_ref())?;
             let bus = of(host.bus_redis.as_ref())?;

@@ -109,9 +109,7 @@ impl From<broker::Error> for Refusal {
     fn from(reason: broker::Error) -> Self {
         error!(error = %reason, "the broker failed a request about annotations");
         match reason {
-            broker::Error::Redis(_) | broker::Error::Pool(_) | broker::Error::Provider(_) => {
-                Self::Unavailable
-            }
+            broker::Error::Redis(_) | broker::Error::Provider(_) => Self::Unavailable,
             _ => Self::Internal,
         }
     }

@@ -4,39 +4,31 @@ use std::io;
 use std::time::Duration;
 
 use rand::RngExt;
-use redis::{ConnectionAddr, ConnectionInfo};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
 
-use super::cause::Cause;
 use super::resp::command;
+use crate::topology::Login;
 
-/// How long connecting may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Pauses between attempts grow from the first to the second, with full jitter.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 
-/// A connection to the server of `info`.
-pub(crate) async fn connect(info: &ConnectionInfo) -> Result<TcpStream, Cause> {
-    let ConnectionAddr::Tcp(host, port) = info.addr() else {
-        return Err(Cause::Connect(io::ErrorKind::Unsupported.into()));
-    };
-    // Names are looked up anew at each attempt: a failover may have moved them.
-    let connecting = TcpStream::connect((host.as_str(), *port));
-    let stream = tokio::time::timeout(CONNECT_TIMEOUT, connecting)
-        .await
-        .map_err(|_| Cause::Connect(io::ErrorKind::TimedOut.into()))?
-        .map_err(Cause::Connect)?;
-    stream.set_nodelay(true).map_err(Cause::Connect)?;
-    Ok(stream)
-}
-
 /// Appends who we are to what is to be written, where Redis asks for that.
-pub(crate) fn sign_in(out: &mut Vec<u8>, info: &ConnectionInfo) {
-    let settings = info.redis_settings();
-    if let Some(password) = settings.password() {
-        let user = settings.username().unwrap_or("default");
+pub(crate) fn sign_in(out: &mut Vec<u8>, login: &Login) {
+    if let Some(password) = &login.password {
+        let user = login.user.as_deref().unwrap_or("default");
         let words = ["AUTH", user, password];
         command(out, words.map(str::as_bytes).into_iter());
+    }
+}
+
+/// Writes the beginning of what is to be written, and says how much. Nothing is
+/// written of nothing; then what went before is on its way.
+pub(crate) async fn send(to: &mut (impl AsyncWrite + Unpin), out: &[u8]) -> io::Result<usize> {
+    if out.is_empty() {
+        to.flush().await?;
+        Ok(0)
+    } else {
+        to.write(out).await
     }
 }
 

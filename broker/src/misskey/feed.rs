@@ -13,8 +13,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use redis::ConnectionInfo;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
 use tracing::{info, warn};
@@ -29,7 +28,7 @@ use super::wire::{self, INTERNAL, MAX_MESSAGE};
 use crate::annotation;
 use crate::error::Error;
 use crate::link::cause::Cause;
-use crate::link::connect::{Backoff, connect, sign_in};
+use crate::link::connect::{Backoff, send, sign_in};
 use crate::link::gathered::Gathered;
 use crate::link::outlets::Outlets;
 use crate::link::probe::{Beat, Probe};
@@ -37,7 +36,7 @@ use crate::link::resp::{Push, Reader, command};
 use crate::link::wanted::Listeners;
 use crate::link::{Arrival, LinkState, Outlet, Taken, Want, Wants};
 use crate::topic::{Tenant, Topic, TopicKind};
-use crate::topology::Redis;
+use crate::topology::{Address, Redis};
 
 /// Room kept for topics, however few are wanted.
 const SPARE: usize = 1024;
@@ -47,7 +46,9 @@ const SPARE: usize = 1024;
 pub struct Feed {
     host: Arc<Host>,
     bus: Arc<str>,
-    server: ConnectionInfo,
+    redis: Redis,
+    /// Where the last connection led to.
+    last: Option<Address>,
     probe_interval: Duration,
     wants: Taken,
     /// Who listens to which of the host's topics.
@@ -81,16 +82,17 @@ impl Feed {
         let Some(bus) = &host.bus else {
             return Ok(None);
         };
-        let server = match &host.bus_redis {
-            Some(settings) => Redis::open(settings)?.connection_info(),
-            None => ours.connection_info(),
+        let redis = match &host.bus_redis {
+            Some(settings) => ours.beside(settings)?,
+            None => ours.clone(),
         };
         let metrics = metrics.of_host(&host.name);
         let streams = Streams::of(&host.tenant);
         Ok(Some(Self {
             host: Arc::clone(host),
             bus: Arc::clone(bus),
-            server,
+            redis,
+            last: None,
             probe_interval,
             wants: wants.listen(move |topic| streams.have(topic)),
             wanted: HashMap::new(),
@@ -142,10 +144,13 @@ impl Feed {
     async fn connection(&mut self) -> Result<std::convert::Infallible, Cause> {
         // Also while no connection can be made: wishes must not pile up.
         self.apply_wants();
-        let stream = connect(&self.server).await?;
-        let (mut incoming, mut outgoing) = stream.into_split();
-        let mut out = Vec::new();
-        sign_in(&mut out, &self.server);
+        let server = self.redis.server(self.last.as_ref()).await;
+        let server = server.map_err(Cause::Connect)?;
+        self.last = Some(server.address.clone());
+        let stream = server.dial().await.map_err(Cause::Connect)?;
+        let (mut incoming, mut outgoing) = tokio::io::split(stream);
+        let (mut out, mut unsent) = (Vec::new(), true);
+        sign_in(&mut out, &server.access.login);
         let words = [b"SUBSCRIBE", self.bus.as_bytes()];
         command(&mut out, words.into_iter());
         let mut reader = Reader::up_to(MAX_MESSAGE);
@@ -169,8 +174,9 @@ impl Feed {
                     // Nothing is read while listeners have no room; that is not Redis' silence.
                     probe.heard_at = Instant::now();
                 }
-                written = outgoing.write(&out), if !out.is_empty() => {
-                    out.drain(..written?);
+                sent = send(&mut outgoing, &out), if unsent || !out.is_empty() => {
+                    unsent = !out.is_empty();
+                    out.drain(..sent?);
                 }
                 () = self.wants.changed() => self.apply_wants(),
                 now = ticks.tick() => {

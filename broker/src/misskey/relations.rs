@@ -8,7 +8,6 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, LazyLock};
 
-use redis::cmd;
 use serde::Deserialize;
 
 use super::Field;
@@ -179,13 +178,9 @@ impl Relations {
         let mut all = Vec::with_capacity(users.len());
         let mut unreadable = Unreadable::default();
         for chunk in users.chunks(CHUNK) {
-            let mut command = cmd("MGET");
-            for (user, _) in chunk {
-                for relation in RELATIONS {
-                    command.arg(self.key(relation.name(), user));
-                }
-            }
-            let values: Vec<Option<Vec<u8>>> = self.redis.query(&command).await?;
+            let of = |user: &str| RELATIONS.map(|relation| self.key(relation.name(), user));
+            let keys: Vec<String> = chunk.iter().flat_map(|(user, _)| of(user)).collect();
+            let values = self.redis.values(&keys).await?;
             let of_each = values.chunks(RELATIONS.len());
             all.extend(of_each.zip(chunk).map(|(values, (_, seen))| {
                 Found(std::array::from_fn(|n| {

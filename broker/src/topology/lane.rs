@@ -1,4 +1,5 @@
-//! A connection that callers share, and when it is not to be trusted any more.
+//! Connections to one server that callers share ("lanes"), and when one is not to
+//! be trusted any more.
 //!
 //! Redis may end a connection at any time. Over RESP3 the client says so at
 //! once, though not of which connection; so when one has ended, every lane goes
@@ -7,16 +8,29 @@
 //! whether a command that failed was heard.
 
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use redis::aio::{AsyncPushSender, MultiplexedConnection};
-use redis::{PushInfo, PushKind};
+use deadpool::Runtime;
+use deadpool::managed::{Object, Pool, PoolError};
+use redis::aio::AsyncPushSender;
+use redis::{PushInfo, PushKind, RedisError};
+use tokio::sync::RwLock;
 
-use super::metrics::Counted;
+use super::connector::{Connection, Connector, MAX_AGE, Place};
+use super::dial::{CONNECT_TIMEOUT, Server};
+use super::metrics::{Counted, Metrics};
 
-/// How many of this process's connections for commands Redis has ended.
+/// Shared connections per server. Redis works one command at a time, so more
+/// would only cost it memory; two keep a large reply from delaying small ones.
+pub(super) const LANES: usize = 2;
+
+/// How long a server that failed to answer is spared what others can do.
+const DOUBT: Duration = Duration::from_secs(5);
+
+/// How many connections for commands to a server have ended.
 #[derive(Clone, Default)]
 pub(super) struct Ended(Arc<AtomicUsize>);
 
@@ -25,49 +39,227 @@ impl Ended {
         self.0.load(Ordering::Acquire)
     }
 
+    /// One has, or none is to be trusted without a look.
+    fn note(&self) {
+        self.0.fetch_add(1, Ordering::Release);
+    }
+
     /// To be told what connections say beside their replies.
     pub(super) fn listener(&self) -> impl AsyncPushSender {
-        let ended = Arc::clone(&self.0);
+        let ended = self.clone();
         move |push: PushInfo| {
             if push.kind == PushKind::Disconnection {
-                ended.fetch_add(1, Ordering::Release);
+                ended.note();
             }
             Ok::<_, Infallible>(())
         }
     }
 }
 
+/// The lanes to one server.
+pub(super) struct Lanes {
+    pool: Pool<Connector>,
+    lanes: [RwLock<Slot>; LANES],
+    next: AtomicUsize,
+    pub(super) ended: Ended,
+    epoch: Arc<AtomicUsize>,
+    /// When the server last failed to answer.
+    failed_at: Mutex<Option<Instant>>,
+    metrics: Metrics,
+}
+
+/// A lane in somebody's hands.
+pub(super) struct Taken {
+    pub(super) connection: Connection,
+    lane: usize,
+    generation: usize,
+}
+
 /// The place of a lane.
 #[derive(Default)]
-pub(super) struct Slot {
-    pub lane: Option<Lane>,
+struct Slot {
+    lane: Option<Lane>,
     /// When the last attempt to connect failed.
-    pub failed_at: Option<Instant>,
+    failed_at: Option<Instant>,
 }
 
 /// One connection that callers share, kept checked out of the pool.
-pub(super) struct Lane {
-    pub connection: deadpool_redis::Connection,
+struct Lane {
+    connection: Object<Connector>,
     /// Tells this connection from the ones before and after it.
-    pub generation: usize,
+    generation: usize,
     /// How many connections had ended before the pool handed this one out.
-    pub ended: usize,
-    pub _open: Counted,
+    ended: usize,
+    _open: Counted,
+}
+
+impl Lanes {
+    /// Lanes to the server that is there; none is opened yet.
+    pub(super) fn to(place: Place, metrics: Metrics) -> Self {
+        let ended = Ended::default();
+        let epoch = Arc::new(AtomicUsize::new(0));
+        let connector = Connector::new(place, ended.clone(), Arc::clone(&epoch));
+        let pool = Pool::builder(connector)
+            .max_size(LANES)
+            .runtime(Runtime::Tokio1)
+            .create_timeout(Some(CONNECT_TIMEOUT * 2))
+            .wait_timeout(Some(CONNECT_TIMEOUT))
+            .recycle_timeout(Some(CONNECT_TIMEOUT))
+            .build()
+            .expect("a runtime is named, as timeouts demand");
+        Self {
+            pool,
+            lanes: std::array::from_fn(|_| RwLock::default()),
+            next: AtomicUsize::new(0),
+            ended,
+            epoch,
+            failed_at: Mutex::default(),
+            metrics,
+        }
+    }
+
+    /// Whether the server is always at the same place.
+    pub(super) fn are_fixed(&self) -> bool {
+        matches!(self.pool.manager().place, Place::Fixed(_))
+    }
+
+    /// Whether the server has failed to answer of late.
+    pub(super) fn are_doubtful(&self) -> bool {
+        let failed_at = self
+            .failed_at
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        failed_at.is_some_and(|at| at.elapsed() < DOUBT)
+    }
+
+    fn doubt(&self) {
+        *self
+            .failed_at
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// Where the server is now.
+    pub(super) async fn server(&self) -> io::Result<Server> {
+        self.pool.manager().server().await
+    }
+
+    /// The same, once it said that it is a master.
+    pub(super) async fn checked_server(&self) -> io::Result<Server> {
+        let connecting = self.pool.manager().connect_to(CONNECT_TIMEOUT);
+        let (server, _) = Box::pin(connecting).await.map_err(io::Error::other)?;
+        Ok(server)
+    }
+
+    /// A connection that is nobody else's, given up if Redis says nothing for
+    /// `patience`.
+    pub(super) async fn own(&self, patience: Duration) -> Result<Connection, RedisError> {
+        Box::pin(self.pool.manager().connect(patience)).await
+    }
+
+    /// A lane that was sound when last heard of.
+    pub(super) async fn take(&self) -> Result<Taken, RedisError> {
+        let asked_at = Instant::now();
+        let at = self.next.fetch_add(1, Ordering::Relaxed);
+        let index = at % LANES;
+        let slot = &self.lanes[index];
+        let taken = |(generation, connection)| Taken {
+            connection,
+            lane: index,
+            generation,
+        };
+        if let Some(usable) = slot.read().await.usable(&self.ended) {
+            return Ok(taken(usable));
+        }
+        let mut slot = slot.write().await;
+        if let Some(usable) = slot.usable(&self.ended) {
+            return Ok(taken(usable));
+        }
+        // Back to the pool, which may know better than to hand it out again.
+        slot.lane = None;
+        // Who waited for an attempt that failed shares what came of it: each
+        // trying for itself, the last of a thousand would wait for minutes.
+        if slot.failed_at.is_some_and(|at| asked_at <= at) {
+            return Err(timed_out("others waited in vain for a connection"));
+        }
+        // Counted first: what ends while the pool is at work may be this very one.
+        let ended = self.ended.count();
+        // Connecting is rare and its future large: unboxed, every command would
+        // carry it.
+        let connection = match Box::pin(self.pool.get()).await {
+            Ok(connection) => connection,
+            Err(error) => {
+                slot.failed_at = Some(Instant::now());
+                self.doubt();
+                return Err(match error {
+                    PoolError::Backend(error) => error,
+                    other => timed_out(&other.to_string()),
+                });
+            }
+        };
+        let own = Connection::clone(&connection);
+        slot.lane = Some(Lane {
+            connection,
+            generation: at,
+            ended,
+            _open: Counted::new(&self.metrics.connections),
+        });
+        Ok(taken((at, own)))
+    }
+
+    /// This connection leads to a server that is not the one we mean any more,
+    /// and so do all that are as old.
+    pub(super) fn lead_astray(&self, connection: &Connection) {
+        let (old, new) = (connection.epoch, connection.epoch + 1);
+        let order = (Ordering::AcqRel, Ordering::Relaxed);
+        if self
+            .epoch
+            .compare_exchange(old, new, order.0, order.1)
+            .is_ok()
+        {
+            self.ended.note();
+        }
+    }
+
+    /// Drops the lane if the command showed it to be broken, and all if it
+    /// showed the server not to be the one that we mean any more.
+    pub(super) async fn settle(&self, taken: &Taken, error: &RedisError) {
+        if leads_astray(error) {
+            self.lead_astray(&taken.connection);
+        } else if error.is_io_error() || error.is_timeout() || error.is_unrecoverable_error() {
+            self.doubt();
+            self.lanes[taken.lane]
+                .write()
+                .await
+                .discard(taken.generation);
+        }
+    }
+}
+
+/// Whether the server is not a master of its own any more, so that others may be
+/// found where it was.
+pub(super) fn leads_astray(error: &RedisError) -> bool {
+    matches!(error.code(), Some("READONLY" | "MASTERDOWN"))
+}
+
+fn timed_out(why: &str) -> RedisError {
+    io::Error::new(io::ErrorKind::TimedOut, why).into()
 }
 
 impl Slot {
-    /// The connection and its generation, if there is one, and none has ended
-    /// since it was checked.
-    pub(super) fn usable(&self, ended: &Ended) -> Option<(usize, MultiplexedConnection)> {
+    /// The connection and its generation, if there is one, none has ended since
+    /// it was checked, and it is not too old.
+    fn usable(&self, ended: &Ended) -> Option<(usize, Connection)> {
         let lane = self.lane.as_ref()?;
-        (lane.ended == ended.count()).then(|| (lane.generation, lane.connection.as_ref().clone()))
+        let fresh = lane.ended == ended.count() && lane.connection.made_at.elapsed() < MAX_AGE;
+        fresh.then(|| (lane.generation, Connection::clone(&lane.connection)))
     }
 
     /// Lets go of the connection if it is of this generation. The pool does not
     /// get it back.
-    pub(super) fn discard(&mut self, generation: usize) {
+    fn discard(&mut self, generation: usize) {
         if let Some(lane) = self.lane.take_if(|lane| lane.generation == generation) {
-            drop(deadpool_redis::Connection::take(lane.connection));
+            drop(Object::take(lane.connection));
         }
     }
 }

@@ -13,7 +13,6 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
 use redis::{Cmd, Script, cmd};
 
 pub use self::entry::{DEAD_LETTERS, Entry};
@@ -24,7 +23,7 @@ use crate::keys::Keys;
 use crate::message::rules::Rules;
 use crate::messages::Messages;
 use crate::topic::Tenant;
-use crate::topology::Redis;
+use crate::topology::{OwnConnection, Redis};
 
 /// The consumer group that all workers are in.
 const GROUP: &str = "workers";
@@ -58,7 +57,7 @@ pub struct Intake {
     worker: String,
     /// By the keys of their streams.
     tenants: HashMap<String, Tenant>,
-    reading: Option<MultiplexedConnection>,
+    reading: Option<OwnConnection>,
 }
 
 /// An entry whose taker has not been heard of since.
@@ -141,22 +140,27 @@ impl Intake {
         }
         let mut connection = match self.reading.take() {
             Some(connection) => connection,
-            None => self.redis.own_connection(PATIENCE).await?,
+            None => self.connect().await?,
         };
-        let answer = command.query_async::<Option<Vec<OfStream>>>(&mut connection);
-        match answer.await {
-            Ok(streams) => {
-                self.reading = Some(connection);
-                Ok(self.entries(streams.unwrap_or_default()))
-            }
+        let answer = connection.query::<Option<Vec<OfStream>>>(&command).await;
+        if connection.is_usable() {
+            self.reading = Some(connection);
+        }
+        match answer {
+            Ok(streams) => Ok(self.entries(streams.unwrap_or_default())),
             // The streams are new, or Redis has lost them.
-            Err(error) if error.code() == Some("NOGROUP") => {
-                self.reading = Some(connection);
+            Err(Error::Redis(error)) if error.code() == Some("NOGROUP") => {
                 self.begin().await?;
                 Ok(Vec::new())
             }
-            Err(error) => Err(error.into()),
+            Err(error) => Err(error),
         }
+    }
+
+    /// All streams are where any of them is.
+    async fn connect(&self) -> Result<OwnConnection, Error> {
+        let any = self.tenants.keys().next().map_or("", String::as_str);
+        self.redis.own_connection_of(any, PATIENCE).await
     }
 
     fn entries(&self, streams: Vec<OfStream>) -> Vec<Entry> {

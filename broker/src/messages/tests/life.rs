@@ -168,7 +168,7 @@ async fn a_revocation_cancels_what_waits_and_is_remembered() {
 #[tokio::test]
 async fn what_is_published_is_what_is_stored() {
     let store = Store::new();
-    let client = redis::Client::open(store.redis.connection_info()).unwrap();
+    let client = redis::Client::open(format!("redis://{}", crate::fixture::address())).unwrap();
     let mut subscription = client.get_async_pubsub().await.unwrap();
     let (ann, all) = (store.topic("ann"), Topic::all(&store.acme));
     subscription

@@ -53,9 +53,6 @@ pub enum Mistake {
     /// An address that leads to no Redis.
     #[error("{0}: {1}")]
     Redis(&'static str, BadRedisSettings),
-    /// Several servers where one is meant.
-    #[error("{0} names one server: redis://[user:password@]host:port")]
-    OneServer(&'static str),
     /// An address that is none of HTTP.
     #[error("api is an http:// or https:// address without user, query and fragment")]
     Api,
@@ -218,11 +215,7 @@ fn plain(name: &'static str, value: &str) -> Result<Arc<str>, Mistake> {
 }
 
 fn redis(name: &'static str, value: &str) -> Result<RedisSettings, Mistake> {
-    match value.parse() {
-        Ok(one @ RedisSettings::Standalone { .. }) => Ok(one),
-        Ok(_) => Err(Mistake::OneServer(name)),
-        Err(why) => Err(Mistake::Redis(name, why)),
-    }
+    value.parse().map_err(|why| Mistake::Redis(name, why))
 }
 
 /// An address of one of these schemes, with nothing in it that we would not use.
@@ -312,14 +305,9 @@ mod tests {
                 Redis("bus_redis", BadRedisSettings::Scheme),
             ),
             (
-                "a=b cache_redis=rediss://hush",
+                "a=b cache_redis=redis+sentinel://hush:1",
                 1,
-                Redis("cache_redis", BadRedisSettings::Tls),
-            ),
-            (
-                "a=b cache_redis=redis+cluster://hush:1",
-                1,
-                OneServer("cache_redis"),
+                Redis("cache_redis", BadRedisSettings::NoMaster),
             ),
             ("a=b api=ftp://hush", 1, Api),
             ("a=b api=https://u:hush@h", 1, Api),

@@ -1,5 +1,6 @@
 //! What is read of a cache on a real Redis.
 
+use redis::cmd;
 use serde_json::json;
 
 use super::*;
