@@ -10,8 +10,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
+pub(crate) use self::cluster::Cluster;
 use crate::keys::Keys;
 use crate::topology::{Redis, RedisSettings};
+
+mod cluster;
 
 /// Ports that the system does not give to outgoing connections.
 const PORTS: std::ops::Range<u16> = 6500..9500;
@@ -22,6 +25,13 @@ struct Server {
     port: u16,
     /// Held so that the server's log has a reader and its shell an input.
     shell: Child,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.shell.stdin.take());
+        let _ = self.shell.wait();
+    }
 }
 
 /// A server that one test has for itself.
@@ -49,18 +59,30 @@ impl Own {
     }
 }
 
-/// Connections to the server, and names that no other test uses.
+/// Connections to the servers, and names that no other test uses. There is one,
+/// or, with `FLEET_TOPOLOGY=cluster`, a Cluster.
 pub(crate) fn redis() -> (Redis, Keys) {
     static TESTS: AtomicU32 = AtomicU32::new(0);
     let test = TESTS.fetch_add(1, Ordering::Relaxed);
-    (open(address()), Keys::new(&format!("test{test}")))
+    let redis = shared_cluster().map_or_else(|| open(one_server()), |it| open_url(&it.url()));
+    (redis, Keys::new(&format!("test{test}")))
 }
 
-/// Where the server is.
+/// Where everything comes by that is published there.
 pub(crate) fn address() -> SocketAddr {
+    shared_cluster().map_or_else(one_server, |it| it.node(0).address())
+}
+
+fn one_server() -> SocketAddr {
     static SERVER: OnceLock<Server> = OnceLock::new();
     let port = SERVER.get_or_init(Server::start).port;
     (Ipv4Addr::LOCALHOST, port).into()
+}
+
+fn shared_cluster() -> Option<&'static Cluster> {
+    static CLUSTER: OnceLock<Cluster> = OnceLock::new();
+    let wanted = std::env::var("FLEET_TOPOLOGY").is_ok_and(|name| name == "cluster");
+    wanted.then(|| CLUSTER.get_or_init(Cluster::start))
 }
 
 /// Connections that break, and cannot be made again, once the task that
@@ -70,7 +92,7 @@ pub(crate) async fn cuttable() -> (Redis, JoinHandle<()>) {
         .await
         .expect("a port is free");
     let address = listener.local_addr().expect("it is bound");
-    let server = self::address();
+    let server = one_server();
     let line = tokio::spawn(async move {
         let mut lines = JoinSet::new();
         while let Ok((mut here, _)) = listener.accept().await {
@@ -85,18 +107,32 @@ pub(crate) async fn cuttable() -> (Redis, JoinHandle<()>) {
 
 /// Prepares connections to the server at `address`.
 pub(crate) fn open(address: SocketAddr) -> Redis {
-    let url = format!("redis://{address}");
+    open_url(&format!("redis://{address}"))
+}
+
+/// Prepares connections to the Redis that this URL names.
+pub(crate) fn open_url(url: &str) -> Redis {
     let settings: RedisSettings = url.parse().expect("a URL of Redis");
-    Redis::open(&settings).expect("one server is served")
+    Redis::open(&settings).expect("it needs no files")
+}
+
+/// A port on which nobody listens. No two calls in a process return the same.
+fn free_port() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let width = u32::from(PORTS.end - PORTS.start);
+    // Test processes that run beside this one begin elsewhere.
+    let first = std::process::id().wrapping_mul(37);
+    let next = || first.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % width;
+    std::iter::repeat_with(|| PORTS.start + next() as u16)
+        .take(width as usize)
+        .find(|&port| std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok())
+        .expect("one of three thousand ports is free")
 }
 
 impl Server {
     fn start() -> Self {
-        let width = PORTS.end - PORTS.start;
-        // Test processes that run beside this one begin elsewhere.
-        let first = std::process::id() as u16 % width;
-        (0..width)
-            .map(|n| PORTS.start + (first + n) % width)
+        std::iter::repeat_with(free_port)
+            .take(usize::from(PORTS.end - PORTS.start))
             .find_map(Self::start_on)
             .expect("redis-server is installed, and a port is free for it")
     }
@@ -104,12 +140,17 @@ impl Server {
     /// Nothing if the server ended instead of serving, as it does on a port
     /// that is taken.
     fn start_on(port: u16) -> Option<Self> {
+        let folder = std::env::temp_dir();
+        Self::start_with(port, &["--dir", &folder.to_string_lossy()])
+    }
+
+    /// The same, with these settings.
+    fn start_with(port: u16, args: &[&str]) -> Option<Self> {
         let mut shell = Command::new("sh")
             .args(["-c", r#"redis-server "$@" & read x; kill $!"#, "sh"])
             .args(["--bind", "127.0.0.1", "--port", &port.to_string()])
             .args(["--save", "", "--appendonly", "no"])
-            .arg("--dir")
-            .arg(std::env::temp_dir())
+            .args(args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -124,8 +165,7 @@ impl Server {
         if ready {
             Some(Self { port, shell })
         } else {
-            drop(shell.stdin.take());
-            let _ = shell.wait();
+            drop(Self { port, shell });
             None
         }
     }

@@ -7,12 +7,14 @@ use super::log::{LogFilter, LogFormat};
 use super::memory::MemoryLimit;
 use crate::keys::Keys;
 use crate::sites::Sites;
-use crate::topology::RedisSettings;
+use crate::topology::{RedisSettings, TlsFiles};
 
 /// What gateway, api and worker all read from their environment.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// `CARILLON_REDIS_URL`, default `redis://127.0.0.1:6379`: where Redis is.
+    /// `CARILLON_REDIS_URL`, default `redis://127.0.0.1:6379`: where Redis is. Over
+    /// TLS, `CARILLON_REDIS_CA_FILE` names whose certificates are believed, and
+    /// `CARILLON_REDIS_CERT_FILE` with `CARILLON_REDIS_KEY_FILE` our own.
     pub redis: RedisSettings,
     /// `CARILLON_PREFIX`, default `carillon`: what all names in Redis begin
     /// with, so that several clusters can share one server.
@@ -36,7 +38,7 @@ impl Settings {
     /// Reads them.
     pub fn read(env: &mut Env) -> Self {
         Self {
-            redis: env.get("CARILLON_REDIS_URL", "redis://127.0.0.1:6379"),
+            redis: redis(env),
             keys: env.get::<Prefix>("CARILLON_PREFIX", "carillon").0,
             node: env
                 .optional::<NodeName>("CARILLON_NODE")
@@ -47,6 +49,19 @@ impl Settings {
             log_format: env.get("CARILLON_LOG_FORMAT", "auto"),
         }
     }
+}
+
+fn redis(env: &mut Env) -> RedisSettings {
+    let redis: RedisSettings = env.get("CARILLON_REDIS_URL", "redis://127.0.0.1:6379");
+    let certificate = env.optional("CARILLON_REDIS_CERT_FILE");
+    let key = env.optional("CARILLON_REDIS_KEY_FILE");
+    if certificate.is_some() != key.is_some() {
+        env.complain("CARILLON_REDIS_CERT_FILE and CARILLON_REDIS_KEY_FILE come together");
+    }
+    redis.with_tls_files(TlsFiles {
+        authorities: env.optional("CARILLON_REDIS_CA_FILE"),
+        own: certificate.zip(key),
+    })
 }
 
 /// The text cannot be part of a name in Redis.
@@ -101,6 +116,13 @@ mod tests {
         assert_eq!(env.finish(), Ok(()));
         assert!(plain(&settings.node).is_ok(), "{}", settings.node);
         assert_eq!(settings.keys.meta(), "carillon:meta");
+    }
+
+    #[test]
+    fn a_certificate_needs_its_key() {
+        let mut env = Env::from_pairs([("CARILLON_REDIS_CERT_FILE", "/a.pem")]);
+        Settings::read(&mut env);
+        assert!(env.finish().is_err());
     }
 
     #[test]

@@ -30,7 +30,7 @@ const HOPS: usize = 5;
 pub(super) struct Routed<'a> {
     servers: &'a Servers,
     /// Where the last command ran.
-    last: Route,
+    last: Option<Arc<Lanes>>,
     /// Until when to try.
     deadline: Instant,
     /// Whether the last failure was that of connecting.
@@ -69,7 +69,7 @@ impl<'a> Routed<'a> {
     pub(super) fn new(servers: &'a Servers) -> Self {
         Self {
             servers,
-            last: Route::Any,
+            last: None,
             deadline: Instant::now() + RESPONSE_TIMEOUT,
             unsent: false,
         }
@@ -77,11 +77,6 @@ impl<'a> Routed<'a> {
 
     /// Runs it, again and again while it certainly did not run and there is time.
     async fn persist(&mut self, route: Route, work: Work<'_>) -> RedisResult<Said> {
-        let route = match route {
-            Route::There => self.last,
-            route => route,
-        };
-        self.last = route;
         let mut pause = PAUSE;
         let mut hops = 0;
         let mut ask: Option<Address> = None;
@@ -89,7 +84,11 @@ impl<'a> Routed<'a> {
             let asking = ask.is_some();
             let attempt = match self.lanes(route, ask.take()).await {
                 Err(error) => Attempt::NotRun(error),
-                Ok(lanes) => self.attempt(&lanes, work, asking).await,
+                Ok(lanes) => {
+                    let attempt = self.attempt(&lanes, work, asking).await;
+                    self.last = Some(lanes);
+                    attempt
+                }
             };
             let why = match attempt {
                 Attempt::Done(result) => return result,
@@ -176,8 +175,10 @@ impl<'a> Routed<'a> {
     }
 
     async fn lanes(&mut self, route: Route, ask: Option<Address>) -> RedisResult<Arc<Lanes>> {
+        let there = self.last.as_ref().filter(|_| route == Route::There);
         let result = match (self.servers, ask) {
             (Servers::One(lanes), _) => Ok(Arc::clone(lanes)),
+            (Servers::Many(_), None) if let Some(lanes) = there => Ok(Arc::clone(lanes)),
             (Servers::Many(cluster), Some(address)) => Ok(cluster.lanes(&address)),
             (Servers::Many(cluster), None) => find(cluster, route).await,
         };
