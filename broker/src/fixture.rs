@@ -79,6 +79,10 @@ fn one_server() -> SocketAddr {
     (Ipv4Addr::LOCALHOST, port).into()
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the crate's tests have no settings of their own"
+)]
 fn shared_cluster() -> Option<&'static Cluster> {
     static CLUSTER: OnceLock<Cluster> = OnceLock::new();
     let wanted = std::env::var("FLEET_TOPOLOGY").is_ok_and(|name| name == "cluster");
