@@ -251,8 +251,10 @@ impl Env {
     }
 
     fn is_known(&self, name: &str) -> bool {
+        // Some settings are paths, and are named like that.
+        let whole = name;
         let name = name.strip_suffix(FILE).unwrap_or(name);
-        let asked = |known: &Variable| known.name == name;
+        let asked = |known: &Variable| known.name == name || known.name == whole;
         let of_another = |role: &&str| {
             name.starts_with(*role) && !self.variables.iter().any(|v| v.name.starts_with(*role))
         };

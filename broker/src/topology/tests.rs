@@ -1,3 +1,5 @@
+//! Commands to one real server that comes and goes.
+
 mod cluster;
 
 use super::lane::LANES;
