@@ -125,9 +125,9 @@ impl Schedule {
             })
             .collect();
         for _ in 0..length {
-            let pause = match r.random_range(0..200) {
+            let pause = match r.random_range(0..500) {
                 0 => r.random_range(0..700_000),
-                1..10 => r.random_range(0..20_000),
+                1..20 => r.random_range(0..20_000),
                 _ => r.random_range(0..=weather.pause),
             };
             actions.push((pause, weather.action(r)));
@@ -252,7 +252,10 @@ fn few(r: &mut SmallRng) -> u32 {
 
 /// Mostly short, sometimes longer than anything is kept.
 fn some_time(r: &mut SmallRng) -> Time {
-    let most = pick(r, &[50, 2000, 2000, 20_000, 20_000, 800_000]);
+    if r.random_range(0..40) == 0 {
+        return r.random_range(500_000..700_000);
+    }
+    let most = pick(r, &[50, 2000, 2000, 20_000, 20_000]);
     r.random_range(0..most)
 }
 

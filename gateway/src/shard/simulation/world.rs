@@ -41,7 +41,7 @@ pub(super) struct World {
     begun: Instant,
     climate: Climate,
     random: SmallRng,
-    agenda: BTreeMap<(Time, u64), Happening>,
+    agenda: BTreeMap<(Time, u64), Box<Happening>>,
     /// How many entries the agenda has had, so that what is due at the same time
     /// happens in the order in which it was entered.
     entered: u64,
@@ -62,6 +62,8 @@ struct Node {
     connection: Option<u32>,
     /// When the last thing that was written to it arrives.
     written: Time,
+    /// When it is read next.
+    read_at: Option<Time>,
     /// What has been gathered and is being handed over, to which shard.
     handing: VecDeque<(usize, Vec<Arrival>, u32)>,
     /// It is what was read from Redis.
@@ -112,6 +114,7 @@ impl World {
                 Node {
                     course: Course::new(keys, &name, PROBE_INTERVAL, shards.len(), metrics, begun),
                     connection: None,
+                    read_at: None,
                     written: 0,
                     handing: VecDeque::new(),
                     read: false,
@@ -164,7 +167,7 @@ impl World {
         {
             let ((at, _), happening) = entry.remove_entry();
             self.now = at;
-            self.happen(happening);
+            self.happen(*happening);
         }
         self.now = until;
     }
@@ -172,7 +175,7 @@ impl World {
     fn enter(&mut self, after: Time, happening: Happening) {
         self.entered += 1;
         self.agenda
-            .insert((self.now + after, self.entered), happening);
+            .insert((self.now + after, self.entered), Box::new(happening));
     }
 
     fn steady(&self) -> Instant {
@@ -245,12 +248,15 @@ impl World {
                 continue;
             };
             let due = connection.coming.front().map(|(due, _)| *due);
-            let epoch = self.nodes[node].epoch;
-            if connection.closed {
-                self.enter(0, Happening::LinkReads { node, epoch });
-            } else if let Some(due) = due {
-                let after = due.saturating_sub(self.now);
-                self.enter(after, Happening::LinkReads { node, epoch });
+            let due = if connection.closed { Some(0) } else { due };
+            let Some(due) = due.map(|due| due.max(self.now)) else {
+                continue;
+            };
+            let of = &mut self.nodes[node];
+            if of.read_at.is_none_or(|at| due < at) {
+                of.read_at = Some(due);
+                let epoch = of.epoch;
+                self.enter(due - self.now, Happening::LinkReads { node, epoch });
             }
         }
     }

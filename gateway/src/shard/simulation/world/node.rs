@@ -88,6 +88,7 @@ impl World {
         let of = &mut self.nodes[node];
         of.connection = Some(connection);
         of.epoch += 1;
+        of.read_at = None;
         of.written = self.now;
         of.course.connected(now);
         let probes = channel(of.course.probe_channel().to_owned());
@@ -165,7 +166,9 @@ impl World {
     }
 
     pub(super) fn link_reads(&mut self, node: usize) {
-        if !self.nodes[node].handing.is_empty() {
+        let of = &mut self.nodes[node];
+        of.read_at.take_if(|at| *at <= self.now);
+        if !of.handing.is_empty() {
             return;
         }
         let (now, at) = (self.now, self.steady());

@@ -7,7 +7,7 @@ use super::World;
 use super::happening::Happening;
 
 /// More links, sockets or topics than this cannot be waiting for anything.
-const REST: Time = 120_000;
+const REST: Time = 60_000;
 
 impl World {
     pub(super) fn act(&mut self, action: Action) {
@@ -175,6 +175,6 @@ impl World {
         for subject in 0..self.subjects.len() {
             self.publish(subject);
         }
-        self.go_on(until + REST / 2);
+        self.go_on(until + REST / 3);
     }
 }
