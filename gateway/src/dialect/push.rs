@@ -9,6 +9,7 @@
 
 mod catch_up;
 mod pushed;
+mod recent;
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use serde::Deserialize;
 
 use self::catch_up::CatchUp;
 pub use self::pushed::Pushed;
+use self::recent::Recent;
 use super::{Answer, Delivery, Dialect, Effect, Errand, Mark, Notice, Outgoing, Tag};
 use crate::close::CloseReason;
 use crate::interest::Interest;
@@ -56,9 +58,9 @@ pub struct Push {
     form: Form,
     /// When the socket was asked for, by Redis' clock.
     since: Timestamp,
-    /// The furthest place of the recipient's own messages that came by; after a
-    /// gap only those behind it are read.
-    newest: Option<MessageId>,
+    /// The recipient's own messages that came by of late; after a gap the store is
+    /// read from behind what is not remembered any more.
+    recent: Recent,
     /// The latest global messages that were sent.
     globals: Vec<MessageId>,
     /// While what waited is being sent.
@@ -87,7 +89,7 @@ impl Push {
             label,
             form,
             since,
-            newest: None,
+            recent: Recent::default(),
             globals: Vec::new(),
             catching_up: None,
             settling: None,
@@ -109,7 +111,7 @@ impl Push {
         let pushed = Pushed::of(topic, delivery)?;
         let own = *topic == self.recipient;
         if own {
-            self.newest = self.newest.max(Some(pushed.place));
+            self.recent.note(pushed.place, pushed.id);
         }
         if !pushed.concerns(self.label.as_deref()) || pushed.expired(now) {
             return None;
@@ -155,7 +157,7 @@ impl Push {
 
     /// A message read from the store, as a frame.
     fn stored(&mut self, message: &Message) -> Effect {
-        self.newest = self.newest.max(Some(message.place()));
+        self.recent.note(message.place(), message.id);
         let (frame, tag) = match self.form {
             Form::Raw => (Frame::text(&message.text), Some(Tag::Message(message.id))),
             Form::Json => (pushed::json(message), None),
@@ -180,9 +182,8 @@ impl Push {
         let mut effects = Vec::new();
         for message in messages {
             catching_up.sent.push(message.id);
-            let known = message
-                .global_id
-                .is_some_and(|global| !self.remember(global));
+            let known = |global| !self.remember(global);
+            let known = message.global_id.is_some_and(known) || self.recent.has(message.id);
             if !known && message.expires_at.is_none_or(|at| now < at) {
                 effects.push(self.stored(&message));
             }
@@ -196,7 +197,7 @@ impl Push {
                     let end = outgoing.tag.get_or_insert(Tag::Message(last));
                     catching_up.page_end = Some((end.clone(), last));
                 }
-                _ => effects.push(self.backlog(more.max(self.newest))),
+                _ => effects.push(self.backlog(more.or(self.recent.since()))),
             }
             self.catching_up = Some(catching_up);
             return effects;
@@ -235,7 +236,7 @@ impl Push {
     fn next_page(&mut self, tag: &Tag) -> Option<Effect> {
         let page_end = &mut self.catching_up.as_mut()?.page_end;
         let (_, last) = page_end.take_if(|(end, _)| end == tag)?;
-        Some(self.backlog(self.newest.max(Some(last))))
+        Some(self.backlog(Some(last)))
     }
 }
 
@@ -314,7 +315,7 @@ impl Dialect for Push {
                 }
                 None => {
                     self.catching_up = Some(Box::new(CatchUp::waiting_for(0)));
-                    vec![self.backlog(self.newest)]
+                    vec![self.backlog(self.recent.since())]
                 }
             },
             Notice::Flushed(tag) => {

@@ -91,6 +91,8 @@ pub(super) struct Redis {
     next_connection: u32,
     /// Pairs of servers between which nothing is passed on.
     pub(super) cuts: BTreeSet<(usize, usize)>,
+    /// A clock went back, as another machine's was behind.
+    pub(super) went_back: bool,
     /// Entries that a ring holds.
     ring_entries: usize,
     /// Bytes that may be on their way to a subscriber before it is cut off.
@@ -116,6 +118,7 @@ impl Redis {
             connections: BTreeMap::new(),
             next_connection: 0,
             cuts: BTreeSet::new(),
+            went_back: false,
             ring_entries,
             output_limit,
         }
@@ -378,6 +381,7 @@ impl Redis {
                 message.forgotten |= message.delivered.take_if(|at| until < *at).is_some();
             }
         }
+        self.went_back |= clock < server.clock;
         server.clock = clock;
         server.term += 1;
         server.up = true;

@@ -194,7 +194,7 @@ impl Weather {
                     server: r.random(),
                     time: some_time(r),
                     lag: r.random_range(0..2000),
-                    clock: r.random_range(0..20_000),
+                    clock: r.random_range(-4500..4500),
                 },
                 _ => Action::Cut {
                     one: r.random(),

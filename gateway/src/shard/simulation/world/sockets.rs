@@ -215,10 +215,11 @@ impl World {
             let client = &mut self.clients[number];
             let hearing = client.hears.entry(event.subject).or_default();
             let (got, place) = (&mut hearing.got, event.place);
-            // What was on its way to others before it came, or what Redis has
-            // forgotten meanwhile, it may get late.
+            // A recipient gets late what was on its way to others before it came, as
+            // far as a clock can tell, or what Redis has forgotten meanwhile.
             let counted = hearing.from.unwrap_or(0);
-            let late = matches!(client.kind, Kind::Push { .. }) && (event.lost || place < counted);
+            let push = matches!(client.kind, Kind::Push { .. });
+            let late = push && (event.lost || place < counted || self.redis.went_back);
             let in_order = late || got.iter().all(|before| *before < place);
             assert!(
                 in_order && !got.contains(&place),
