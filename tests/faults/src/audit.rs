@@ -14,6 +14,7 @@ use tokio::time::sleep;
 use crate::client::{Dialect, Diary, Kind};
 use crate::crowd::Crowd;
 use crate::ledger::{Accepted, Event};
+use crate::marker;
 use crate::ways::{self, Way};
 
 /// An event that a socket did not get is announced to be lost if that socket
@@ -170,13 +171,17 @@ fn unheard(crowd: &Crowd) -> Vec<(u32, Event, Accepted)> {
         .collect()
 }
 
-/// Whether who should have heard something at `at` had no socket then, or lost
-/// it soon after.
+/// Whether who should have heard something at `at` had no socket then, or lost it
+/// soon after in a way that has clients come back.
 fn was_told(diary: &Diary, at: Duration) -> bool {
-    !diary
-        .stays
-        .iter()
-        .any(|stay| stay.from <= at && stay.to.is_none_or(|to| at + TOLD_WITHIN < to))
+    !diary.stays.iter().any(|stay| {
+        let goes_on = match stay.to {
+            None => true,
+            Some(to) if at < to => at + TOLD_WITHIN < to || !stay.has_one_come_back(),
+            Some(_) => false,
+        };
+        stay.from <= at && goes_on
+    })
 }
 
 /// What Redis knows of it.
@@ -208,6 +213,18 @@ async fn fate(crowd: &Crowd, number: u32, event: &Event, accepted: Accepted) -> 
                 }
                 Err(_) => Fate::Unknown,
             }
+        }
+        Way::Function => {
+            let mut ask = cmd("XRANGE");
+            ask.arg(crowd.fleet.keys().ring(&topic)).arg("-").arg("+");
+            let ring: Vec<(String, Vec<String>)> = crowd.query(&ask).await;
+            let text = marker::write(number);
+            let is_it = |fields: &[String]| fields.iter().any(|field| field.contains(&text));
+            let found = ring.iter().find(|(_, fields)| is_it(fields));
+            let id = found.and_then(|(id, _)| MessageId::from_entry(id, topic.partition()));
+            id.map_or(Fate::Unknown, |id| {
+                Fate::Published(crowd.clock.of(id.created_at()))
+            })
         }
         Way::Publish => Fate::Published(accepted.at),
     }
@@ -246,7 +263,7 @@ mod tests {
         let stays = stays.iter().map(|&(from, to)| Stay {
             from: Duration::from_secs(from),
             to: to.map(Duration::from_secs),
-            code: None,
+            code: Some(1012),
         });
         Diary {
             stays: stays.collect(),
@@ -263,5 +280,13 @@ mod tests {
         assert!(was_told(&diary(&[(0, Some(6)), (7, None)]), at(5)));
         assert!(was_told(&diary(&[(0, Some(4)), (7, None)]), at(5)));
         assert!(was_told(&diary(&[(7, None)]), at(5)));
+    }
+
+    #[test]
+    fn who_is_told_not_to_come_back_is_not_told_of_a_loss() {
+        let mut ended = diary(&[(0, Some(6))]);
+        assert!(was_told(&ended, Duration::from_secs(5)));
+        ended.stays[0].code = Some(1008);
+        assert!(!was_told(&ended, Duration::from_secs(5)));
     }
 }

@@ -79,6 +79,13 @@ pub(crate) struct Stay {
     pub(crate) code: Option<u16>,
 }
 
+impl Stay {
+    /// Whether clients of every protocol come back after such an end.
+    pub(crate) fn has_one_come_back(&self) -> bool {
+        matches!(self.code, None | Some(1006 | 1011 | 1012 | 1013))
+    }
+}
+
 /// An event that a client heard.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Told {

@@ -134,7 +134,7 @@ async fn offer(
                     break;
                 }
                 // Nobody knows, and nothing would tell a repeat: it is not accepted.
-                _ if !way.is_promised() => break,
+                _ if !way.is_repeatable() => break,
                 _ => sleep(AGAIN).await,
             }
         }

@@ -9,6 +9,9 @@ use crate::rows::Row;
 /// The page in the documentation; what stands between the marks is replaced.
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reliability.md");
 
+/// Delivery has to resume within this time.
+const RESUMED_WITHIN: Duration = Duration::from_secs(5);
+
 /// What came of one row.
 pub(crate) struct Outcome {
     /// What was broken.
@@ -37,7 +40,8 @@ impl Outcome {
 
     /// Whether everything that is promised was kept.
     pub(crate) fn is_kept(&self) -> bool {
-        self.sum(true).silent == 0 && self.stuck == 0 && self.resumed.is_some()
+        let resumed = self.resumed.is_some_and(|after| after <= RESUMED_WITHIN);
+        self.sum(true).silent == 0 && self.stuck == 0 && resumed
     }
 
     /// By way, for a person who watches.

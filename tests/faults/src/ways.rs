@@ -27,6 +27,8 @@ pub(crate) enum Way {
     AnnotationStream,
     /// An event of a user, a note or a game in the ingest stream.
     EventStream,
+    /// The same by the function of Redis.
+    Function,
     /// The same by a plain `PUBLISH`, which nobody keeps.
     Publish,
 }
@@ -47,12 +49,13 @@ const PUSH_MANY: &str = "mutation($input: [MessageInput!]!) {
 
 impl Way {
     /// All of them.
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::Api,
         Self::PushStream,
         Self::Report,
         Self::AnnotationStream,
         Self::EventStream,
+        Self::Function,
         Self::Publish,
     ];
 
@@ -64,6 +67,7 @@ impl Way {
             Self::Report => "annotations over HTTP",
             Self::AnnotationStream => "annotations by XADD",
             Self::EventStream => "events by XADD",
+            Self::Function => "events by FCALL",
             Self::Publish => "events by PUBLISH",
         }
     }
@@ -74,7 +78,8 @@ impl Way {
             Self::Api => 300,
             Self::PushStream | Self::Report => 100,
             Self::AnnotationStream => 125,
-            Self::EventStream => 375,
+            Self::EventStream => 225,
+            Self::Function => 150,
             Self::Publish => 50,
         }
     }
@@ -84,12 +89,17 @@ impl Way {
         !matches!(self, Self::Publish)
     }
 
+    /// Whether what is offered again is known again, so that a backend may.
+    pub(crate) const fn is_repeatable(self) -> bool {
+        !matches!(self, Self::Function | Self::Publish)
+    }
+
     /// Whose clients it reaches.
     pub(crate) const fn dialect(self) -> Dialect {
         match self {
             Self::Api | Self::PushStream => Dialect::Push,
             Self::Report | Self::AnnotationStream => Dialect::Hypothesis,
-            Self::EventStream | Self::Publish => Dialect::Misskey,
+            Self::EventStream | Self::Function | Self::Publish => Dialect::Misskey,
         }
     }
 
@@ -138,12 +148,19 @@ impl Way {
                 let data = json!({ "id": id(number), "type": kind, "body": body });
                 add(fleet, commands, "topic", &topic, data.to_string()).await
             }
+            Self::Function => {
+                let topic = self.topic(number, to);
+                let mut call = cmd("FCALL");
+                call.arg("carillon_publish_v1").arg(1);
+                call.arg(fleet.keys().ring(&topic));
+                call.arg(fleet.keys().channel(&topic));
+                call.arg(frame(number, to));
+                accepted(commands.query::<String>(&call).await.is_ok())
+            }
             Self::Publish => {
-                let (kind, body) = event(number, to);
-                let frame = json!({ "v": 1, "type": kind, "body": body });
                 let mut publish = cmd("PUBLISH");
                 publish.arg(fleet.keys().channel(&self.topic(number, to)));
-                publish.arg(frame.to_string());
+                publish.arg(frame(number, to));
                 accepted(commands.query::<u64>(&publish).await.is_ok())
             }
         }
@@ -266,4 +283,10 @@ fn event(number: u32, to: &client::Client) -> (&'static str, Value) {
         Kind::Visitor => ("log", json!({ "text": text })),
         _ => ("faults", json!({ "text": text })),
     }
+}
+
+/// The same as a producer publishes it.
+fn frame(number: u32, to: &client::Client) -> String {
+    let (kind, body) = event(number, to);
+    json!({ "v": 1, "type": kind, "body": body }).to_string()
 }
