@@ -26,7 +26,7 @@ pub(crate) enum Row {
     PrimaryKilled,
     /// Two slots of the Cluster move to other primaries, with what is in them.
     SlotMoved,
-    /// Nodes of the Cluster do not hear what others publish.
+    /// The nodes of the Cluster are cut off from each other for a while.
     BusCut,
     /// A gateway is killed and started again.
     GatewayKilled,

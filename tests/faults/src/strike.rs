@@ -1,5 +1,6 @@
 //! How things are broken, and mended as far as operators would.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use broker::keys::Partition;
 use broker::message::Draft;
 use broker::messages::{Limits, Messages};
 use broker::topic::Topic;
-use redis::cmd;
+use redis::{Value, cmd};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -26,9 +27,9 @@ use crate::ways::Way;
 const FREEZE: Duration = Duration::from_secs(12);
 /// How long Redis is away while nobody does anything.
 const DOWN: Duration = Duration::from_secs(60);
-/// How long nodes of a Cluster do not hear each other: less than it takes them to
-/// replace one.
-const DEAF: Duration = Duration::from_secs(3);
+/// How long the nodes of a Cluster are cut off from each other: less than it takes
+/// them to replace one.
+const CUT: Duration = Duration::from_secs(3);
 /// A dead process is started again after this.
 const RESTART: Duration = Duration::from_secs(2);
 /// Messages that expire at once, so that a worker has something to sweep.
@@ -107,9 +108,7 @@ impl Row {
                 well_at = crowd.clock.now();
             }
             Self::BusCut => {
-                deafen(crowd, true);
-                sleep(DEAF).await;
-                deafen(crowd, false);
+                cut_bus(crowd).await;
                 well_at = crowd.clock.now();
             }
             Self::GatewayKilled => {
@@ -166,16 +165,34 @@ fn writes(server: &Server, key: &str) -> bool {
     server.ask::<u64>(&["XDEL", key, "0-1"]).is_ok()
 }
 
-/// Has no node of a Cluster hear, or again hear, what was published on another.
-/// All else on their bus goes on, so that nobody takes anybody for dead.
-fn deafen(crowd: &Crowd, deaf: bool) {
-    /// The type of packets by which nodes pass on what was published.
-    const PUBLISH: &str = "4";
-    let what = if deaf { PUBLISH } else { "-1" };
-    for server in crowd.fleet.redis().servers() {
-        let command = ["DEBUG", "DROP-CLUSTER-PACKET-FILTER", what];
-        server.ask::<()>(&command).expect("it may be debugged");
+/// Cuts the connections between all nodes of a Cluster whenever they have been
+/// made again, for a while. What is published meanwhile stays where it was, and
+/// those who subscribe notice nothing.
+async fn cut_bus(crowd: &Crowd) {
+    let healed_at = crowd.clock.now() + CUT;
+    while crowd.clock.now() < healed_at {
+        for server in crowd.fleet.redis().servers() {
+            for node in connected_to(server) {
+                let kill = ["DEBUG", "CLUSTERLINK", "KILL", "TO", &node];
+                server.ask::<()>(&kill).expect("it may be debugged");
+            }
+        }
+        sleep(Duration::from_millis(5)).await;
     }
+    crowd.fleet.redis().serves().await;
+}
+
+/// The nodes to which this one has a connection now. To cut one that is not there
+/// would kill the server.
+fn connected_to(server: &Server) -> Vec<String> {
+    let links: Vec<HashMap<String, Value>> = server
+        .ask(&["CLUSTER", "LINKS"])
+        .expect("it tells of its links");
+    let text = |value: &Value| redis::from_redis_value_ref::<String>(value).ok();
+    let member = |link: &HashMap<String, Value>, name: &str| link.get(name).and_then(text);
+    let to = links.iter();
+    let to = to.filter(|link| member(link, "direction").as_deref() == Some("to"));
+    to.filter_map(|link| member(link, "node")).collect()
 }
 
 /// Has Redis end the subscriptions because more waits for them than it keeps.
