@@ -1,7 +1,10 @@
 //! The command line: what was asked for, and doing it.
 
+mod dead;
 mod keys;
+mod lint;
 mod parse;
+mod table;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -29,6 +32,8 @@ pub fn main(args: impl IntoIterator<Item = String>) -> ExitCode {
         Command::Version => print(concat!("api ", env!("CARGO_PKG_VERSION"))),
         Command::Schema => print(crate::schema::sdl().trim_end()),
         Command::Key(errand) => keys::run(errand),
+        Command::Dead(dead) => dead::run(dead),
+        Command::Lint(lint) => lint::run(&lint),
         Command::Run => return run(),
     };
     match outcome {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use broker::identity::AuthSettings;
 use broker::message::rules::Rules;
-use broker::node::env::{Bytes, Env, Interval, Period};
+use broker::node::env::{BadEnv, Bytes, Env, Interval, Period};
 use broker::node::settings::Settings;
 use broker::token::Keyring;
 use url::Url;
@@ -110,6 +110,22 @@ impl Config {
             },
         }
     }
+}
+
+/// What must hold of a push, by this environment.
+///
+/// # Errors
+/// If its settings cannot be used.
+pub fn rules_of_environment() -> Result<Rules, BadEnv> {
+    let mut env = Env::from_process();
+    let _ = Settings::read(&mut env);
+    let rules = Rules {
+        text: bytes(&mut env, "CARILLON_MAX_MESSAGE_BYTES", "64KiB"),
+        recipients: env.get("CARILLON_MAX_RECIPIENTS", "1000"),
+        retention: interval(&mut env, "CARILLON_RETENTION", "30d"),
+    };
+    env.finish()?;
+    Ok(rules)
 }
 
 impl Limits {

@@ -6,6 +6,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use broker::event::EntryId;
 use broker::message::MessageId;
 use broker::messages::{GlobalFilter, MessagesFilter, Span};
 use broker::token::Keyring;
@@ -17,8 +18,6 @@ use crate::failure::Failure;
 const PURPOSE: &str = "nextToken";
 /// Version of the token's form; a change of what is bound changes it.
 const VERSION: u8 = 1;
-/// Bytes of a message's id as text.
-const ID: usize = 18;
 /// Bytes kept of the code: 128 bits cannot be guessed.
 const TAG: usize = 16;
 
@@ -56,6 +55,11 @@ impl Listing {
             .text(label.as_deref())
     }
 
+    /// The tenant's dead letters.
+    pub fn dead_letters(tenant: &Tenant) -> Self {
+        Self::new("deadLetters", tenant)
+    }
+
     fn new(list: &str, tenant: &Tenant) -> Self {
         Self(vec![VERSION])
             .text(Some(list))
@@ -64,11 +68,19 @@ impl Listing {
 
     /// The token for the page after the one that ends with `last`.
     pub fn token(&self, keyring: &Keyring, last: MessageId) -> String {
-        let id = last.to_string();
-        let tag = keyring.mac(PURPOSE, &self.bound(&id));
-        let mut bytes = Vec::with_capacity(1 + ID + TAG);
+        self.seal(keyring, &last.to_string())
+    }
+
+    /// The same, for a list of a stream's entries.
+    pub fn token_of_entry(&self, keyring: &Keyring, last: EntryId) -> String {
+        self.seal(keyring, &last.to_string())
+    }
+
+    fn seal(&self, keyring: &Keyring, last: &str) -> String {
+        let tag = keyring.mac(PURPOSE, &self.bound(last));
+        let mut bytes = Vec::with_capacity(1 + last.len() + TAG);
         bytes.push(VERSION);
-        bytes.extend_from_slice(id.as_bytes());
+        bytes.extend_from_slice(last.as_bytes());
         bytes.extend_from_slice(&tag[..TAG]);
         URL_SAFE_NO_PAD.encode(bytes)
     }
@@ -78,23 +90,27 @@ impl Listing {
     /// # Errors
     /// If the token was not given for this list.
     pub fn read(&self, keyring: &Keyring, token: &str) -> Result<MessageId, Failure> {
-        self.open(keyring, token).ok_or_else(|| {
-            Failure::bad(
-                "nextToken",
-                "not a token given for this query with this filter",
-            )
-        })
+        let last = self.open(keyring, token);
+        last.and_then(|id| id.parse().ok()).ok_or_else(not_given)
     }
 
-    fn open(&self, keyring: &Keyring, token: &str) -> Option<MessageId> {
+    /// The same, for a list of a stream's entries.
+    ///
+    /// # Errors
+    /// If the token was not given for this list.
+    pub fn read_entry(&self, keyring: &Keyring, token: &str) -> Result<EntryId, Failure> {
+        let last = self.open(keyring, token);
+        last.and_then(|id| EntryId::parse(&id))
+            .ok_or_else(not_given)
+    }
+
+    fn open(&self, keyring: &Keyring, token: &str) -> Option<String> {
         let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
         let (version, rest) = bytes.split_first()?;
-        let (id, tag) = rest.split_at_checked(ID)?;
+        let (id, tag) = rest.split_at_checked(rest.len().checked_sub(TAG)?)?;
         let id = std::str::from_utf8(id).ok()?;
-        let genuine = *version == VERSION
-            && tag.len() == TAG
-            && keyring.verify_mac(PURPOSE, &self.bound(id), tag);
-        if genuine { id.parse().ok() } else { None }
+        let genuine = *version == VERSION && keyring.verify_mac(PURPOSE, &self.bound(id), tag);
+        genuine.then(|| id.to_owned())
     }
 
     fn bound(&self, id: &str) -> Vec<u8> {
@@ -126,6 +142,13 @@ impl Listing {
         }
         self
     }
+}
+
+fn not_given() -> Failure {
+    Failure::bad(
+        "nextToken",
+        "not a token given for this query with this filter",
+    )
 }
 
 #[cfg(test)]

@@ -28,6 +28,7 @@ pub mod router;
 pub mod schema;
 pub mod server;
 
+use broker::annotation::ingest::DeadLetters;
 use broker::census::Census;
 use broker::identity::AccessTokens;
 use broker::messages::Messages;
@@ -44,6 +45,8 @@ pub struct Api {
     pub messages: Messages,
     /// Asks gateways who is connected.
     pub census: Census,
+    /// What producers added and could not be published.
+    pub dead_letters: DeadLetters,
     /// Users, groups and memberships.
     pub people: People,
     /// Tokens that name users.

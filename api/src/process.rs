@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::middleware::from_fn_with_state;
 use broker::access::AccessKeys;
-use broker::annotation::ingest::Ingest;
+use broker::annotation::ingest::{DeadLetters, Ingest};
 use broker::annotation::store::{Annotations, Links};
 use broker::census::Census;
 use broker::control::Control;
@@ -109,6 +109,7 @@ pub async fn run(config: Config) -> Result<ExitCode, NotStarted> {
     let schema = schema::build(Api {
         messages,
         census,
+        dead_letters: DeadLetters::new(redis.clone(), settings.keys.clone()),
         people: surface.people.clone(),
         access_tokens: AccessTokens::new(redis.clone(), settings.keys.clone()),
         sites: settings.sites.clone(),

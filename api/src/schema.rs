@@ -1,6 +1,7 @@
 //! The GraphQL schema: its names, types and what may be null are a published
 //! contract, kept in `schema.graphql`.
 
+mod dead;
 mod input;
 mod mutation;
 mod people;
@@ -19,17 +20,18 @@ use broker::topic::Tenant;
 use crate::Api;
 use crate::access::{Caller, Gate};
 
+use self::dead::{DeadMutation, DeadQuery};
 use self::mutation::PushMutation;
 use self::people::{PeopleMutation, PeopleQuery};
 use self::query::PushQuery;
 
 /// What can be asked.
 #[derive(Default, MergedObject)]
-pub struct Query(PushQuery, PeopleQuery);
+pub struct Query(PushQuery, PeopleQuery, DeadQuery);
 
 /// What can be done.
 #[derive(Default, MergedObject)]
-pub struct Mutation(PushMutation, PeopleMutation);
+pub struct Mutation(PushMutation, PeopleMutation, DeadMutation);
 
 /// The schema, ready to execute requests that carry their [`Caller`].
 pub type ApiSchema = Schema<Query, Mutation, EmptySubscription>;

@@ -7,8 +7,10 @@
 
 use std::sync::LazyLock;
 
-use redis::{Cmd, FromRedisValue, Value, cmd};
+use redis::Value;
+use serde_json::{Map, Value as Json};
 
+use crate::annotation::ingest::Invalid;
 use crate::error::Error;
 use crate::keys;
 use crate::ring;
@@ -30,6 +32,42 @@ pub fn source() -> &'static str {
         format!("#!lua name={LIBRARY}\n{prelude}local TAGS = {{ {tags} }}\n\n{publish}")
     });
     &SOURCE
+}
+
+/// The longest type of an event, in characters.
+const MAX_TYPE: usize = 128;
+
+/// That an event is one that the function takes, and that gateways read.
+///
+/// # Errors
+/// If it is not; in the words of the function.
+pub fn check(json: &[u8]) -> Result<(), Invalid> {
+    let wrong = |path: &str, expected: String| {
+        Err(Invalid::Member {
+            path: path.to_owned(),
+            expected,
+        })
+    };
+    if MAX_EVENT < json.len() {
+        return wrong("event", format!("at most {MAX_EVENT} bytes"));
+    }
+    let object = json.first().filter(|first| **first == b'{');
+    let event = object.and_then(|_| serde_json::from_slice::<Map<String, Json>>(json).ok());
+    let Some(event) = event else {
+        return wrong("event", "a JSON object in UTF-8".to_owned());
+    };
+    let member = |name: &str| event.get(name).filter(|value| !value.is_null());
+    let kind = member("type").and_then(Json::as_str);
+    let whole = |name: &str| member(name).is_none_or(Json::is_i64);
+    if member("v").and_then(Json::as_u64) != Some(1) {
+        wrong("v", "1".to_owned())
+    } else if kind.is_none_or(|kind| kind.is_empty() || kind.chars().nth(MAX_TYPE).is_some()) {
+        wrong("type", format!("a string of 1 to {MAX_TYPE} characters"))
+    } else if !whole("x") || !whole("ts") {
+        wrong("x, ts", "whole numbers of milliseconds".to_owned())
+    } else {
+        Ok(())
+    }
 }
 
 /// How it stands with the function on one server.
@@ -55,10 +93,11 @@ pub async fn ensure(redis: &Redis) -> Result<Vec<Standing>, Error> {
     if !found.contains(&None) {
         return Ok(found.into_iter().flatten().collect());
     }
-    let mut load = cmd("FUNCTION");
+    let mut load = redis::pipe();
+    load.cmd("FUNCTION").arg("LOAD").arg(source());
     // Those that have it refuse, as do those that got it meanwhile.
-    let loads = everywhere::<Value>(redis, load.arg("LOAD").arg(source())).await;
-    let refused = loads.into_iter().find_map(Result::err);
+    let loads = redis.on_every_primary::<Value>(&load).await?;
+    let refused = loads.into_iter().find_map(|one| one.answer.err());
     let standing = look(redis).await?.into_iter().zip(found);
     let standing: Option<Vec<_>> = standing
         .map(|(now, before)| match (now, before) {
@@ -71,20 +110,18 @@ pub async fn ensure(redis: &Redis) -> Result<Vec<Standing>, Error> {
 
 /// How it stands with each server; nothing where it is missing.
 async fn look(redis: &Redis) -> Result<Vec<Option<Standing>>, Error> {
-    let mut list = cmd("FUNCTION");
-    list.arg("LIST")
-        .arg("LIBRARYNAME")
-        .arg(LIBRARY)
-        .arg("WITHCODE");
-    let standing = |answer: Result<Value, Error>| match answer {
-        Ok(Value::Array(libraries)) if libraries.is_empty() => Ok(None),
-        Ok(library) if has(&library, source().as_bytes()) => Ok(Some(Standing::There)),
+    let mut list = redis::pipe();
+    list.cmd("FUNCTION").arg("LIST").arg("LIBRARYNAME");
+    list.arg(LIBRARY).arg("WITHCODE");
+    let standing = |answer: Result<(Value,), Error>| match answer {
+        Ok((Value::Array(libraries),)) if libraries.is_empty() => Ok(None),
+        Ok((library,)) if has(&library, source().as_bytes()) => Ok(Some(Standing::There)),
         Ok(_) => Ok(Some(Standing::Foreign)),
         Err(Error::Redis(error)) if is_unknown(&error) => Ok(Some(Standing::Unsupported)),
         Err(error) => Err(error),
     };
-    let answers = everywhere(redis, &list).await;
-    answers.into_iter().map(standing).collect()
+    let answers = redis.on_every_primary(&list).await?.into_iter();
+    answers.map(|one| standing(one.answer)).collect()
 }
 
 /// Whether one of the texts in an answer is this one.
@@ -103,10 +140,6 @@ fn is_unknown(error: &redis::RedisError) -> bool {
         && error
             .detail()
             .is_some_and(|why| why.contains("unknown command"))
-}
-
-async fn everywhere<T: FromRedisValue>(redis: &Redis, command: &Cmd) -> Vec<Result<T, Error>> {
-    vec![redis.query(command).await]
 }
 
 #[cfg(test)]

@@ -4,7 +4,8 @@
 //! what is published and kept ([`event`], [`ring`], [`function`], [`message`], [`messages`]), how it travels
 //! ([`bus`], [`link`], [`replay`], [`control`], [`census`]), who may ([`token`], [`access`],
 //! [`people`], [`identity`]), what is annotated ([`annotation`]), what a Misskey
-//! tells ([`misskey`]), and how a process lives ([`node`]).
+//! tells ([`misskey`]), whether events are as they should be ([`lint`]), and how a
+//! process lives ([`node`]).
 
 pub mod time;
 pub mod key;
@@ -28,6 +29,7 @@ pub mod people;
 pub mod identity;
 pub mod annotation;
 pub mod misskey;
+pub mod lint;
 pub mod node;
 pub mod error;
 mod recent;

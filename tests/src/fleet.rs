@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::process::Output;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -133,6 +134,13 @@ impl Fleet {
         let mut program = self.api_keys.clone();
         program.args.extend(args.iter().map(|&arg| arg.to_owned()));
         program.output()
+    }
+
+    /// Runs `api …` with this input, and returns what came of it.
+    pub fn api_command(&self, args: &[&str], input: &[u8]) -> Output {
+        let mut program = self.api_keys.clone();
+        program.args = args.iter().map(|&arg| arg.to_owned()).collect();
+        program.run(input)
     }
 
     /// Creates an access key with `api key create`.

@@ -1,9 +1,10 @@
 //! One process under test: started, watched, frozen, killed and started again.
 
 use std::fs::OpenOptions;
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
@@ -38,6 +39,19 @@ impl Program {
             .envs(self.env.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null());
         command
+    }
+
+    /// Runs it to its end with this input, whatever its end is.
+    pub fn run(&self, input: &[u8]) -> Output {
+        let mut command = self.command();
+        let piped = command.stdin(Stdio::piped());
+        let piped = piped.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = piped.spawn().expect("the program starts");
+        let mut stdin = child.stdin.take().expect("it is piped");
+        // Who reads no input may have ended before all of it was written.
+        drop(stdin.write_all(input));
+        drop(stdin);
+        child.wait_with_output().expect("it ends")
     }
 
     /// Runs it to its end and returns what it printed to its standard output.

@@ -87,5 +87,6 @@ async fn take_over(intake: &Intake, idle: Duration, metrics: &Metrics) -> Result
     let backlog = intake.backlog().await?;
     metrics.ingest_pending.set(backlog.entries as i64);
     metrics.ingest_lag.set(backlog.lag.as_secs_f64());
+    metrics.dead_letters_kept.set(backlog.dead as i64);
     Ok(())
 }

@@ -39,6 +39,8 @@ pub(crate) struct Metrics {
     pub ingest_pending: IntGauge,
     /// How long the oldest of them has been there.
     pub ingest_lag: Gauge,
+    /// Dead letters at the last look.
+    pub dead_letters_kept: IntGauge,
     /// Entries taken over from other workers.
     pub ingest_claimed: IntCounter,
     /// Entries dropped because too many waited.
@@ -102,6 +104,10 @@ impl Metrics {
             "carillon_worker_ingest_lag_seconds",
             "How long the oldest of these entries had been there at the last look.",
         );
+        let dead_letters_kept = IntGauge::new(
+            "carillon_worker_dead_letters_kept",
+            "Dead letters of all tenants at the last look.",
+        );
         let ingest_claimed = IntCounter::new(
             "carillon_worker_ingest_claimed_total",
             "Entries of ingest streams taken over from workers that did not finish them.",
@@ -153,6 +159,7 @@ impl Metrics {
             trims_failed: failed.with_label_values(&["trim"]),
             ingest_pending: registered(registry, ingest_pending),
             ingest_lag: registered(registry, ingest_lag),
+            dead_letters_kept: registered(registry, dead_letters_kept),
             ingest_claimed: registered(registry, ingest_claimed),
             ingest_dropped: registered(registry, ingest_dropped),
             ingest_published: ingested.with_label_values(&["redis", "published"]),

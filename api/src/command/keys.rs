@@ -7,6 +7,7 @@ use broker::node::settings::Settings;
 use broker::topology::Redis;
 
 use super::parse::{Errand, Expiry};
+use super::table::table;
 use super::{Failed, print, tell};
 
 /// Does it. A key goes to the standard output, alone, so that it can be piped to
@@ -49,7 +50,7 @@ async fn attend(errand: Errand, keys: &AccessKeys, now: Timestamp) -> Result<(),
             };
             show(&keys.create(&new).await?)
         }
-        Errand::List => print(&table(&keys.list().await?, now)),
+        Errand::List => print(&listed(&keys.list().await?, now)),
         Errand::Disable { id } => {
             if keys.disable(&id).await? {
                 print(&format!("disabled {id}"))
@@ -80,7 +81,7 @@ fn unknown(id: &str) -> Failed {
 }
 
 /// One line per key, with what is known of it but the key.
-fn table(keys: &[AccessKeyInfo], now: Timestamp) -> String {
+fn listed(keys: &[AccessKeyInfo], now: Timestamp) -> String {
     let head = [
         "ID",
         "STATE",
@@ -93,18 +94,7 @@ fn table(keys: &[AccessKeyInfo], now: Timestamp) -> String {
     ];
     let mut rows = vec![head.map(str::to_owned)];
     rows.extend(keys.iter().map(|key| row(key, now)));
-    let widths: Vec<_> = (0..head.len())
-        .map(|column| rows.iter().map(|row| row[column].chars().count()).max())
-        .map(Option::unwrap_or_default)
-        .collect();
-    let lines = rows.iter().map(|row| {
-        let cells = row.iter().zip(&widths);
-        let line: Vec<_> = cells
-            .map(|(cell, &width)| format!("{cell:width$}"))
-            .collect();
-        line.join("  ").trim_end().to_owned()
-    });
-    lines.collect::<Vec<_>>().join("\n")
+    table(&rows)
 }
 
 fn row(key: &AccessKeyInfo, now: Timestamp) -> [String; 8] {

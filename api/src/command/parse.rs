@@ -1,9 +1,12 @@
 //! What the words of a command line ask for.
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use broker::Timestamp;
 use broker::access::Scopes;
+use broker::event::EntryId;
+use broker::lint::Kind;
 use broker::node::env::Period;
 use broker::topic::Tenant;
 
@@ -20,18 +23,35 @@ Usage: api [COMMAND]
   key rotate ID [--overlap PERIOD]
                       create a key like this one and print it; the old one
                       goes on working for PERIOD (24h without it)
+  dead list --tenant TENANT [--limit N] [--before ID]
+                      list what producers added to the tenant's stream in Redis
+                      and could not be published or pushed, newest first
+  dead show --tenant TENANT ID
+                      print what was added; what is wrong with it, beside it
+  dead replay --tenant TENANT ID... | --all
+                      put dead letters back into the stream
+  dead discard --tenant TENANT ID... | --all
+                      throw dead letters away
+  lint [--as KIND] [--topic TOPIC] FILE
+                      check the events in a file (- for the standard input)
+                      without Redis: one for each line, or one in the whole
   help, version
 
 SCOPE is websockets-manager-api:query:* or websockets-manager-api:mutation:*, or
 names one field, as in websockets-manager-api:mutation:pushMessage.
 WHEN is a date and time such as 2030-01-31T00:00:00Z, or a period from now such
 as 90d. A PERIOD is a number and ms, s, m, h or d.
+KIND is annotation, membership, push, push-global, event (for a topic that stands
+beside it, such as TOPIC) or frame (for PUBLISH or FCALL); an event tells it by its
+members if it is not given.
 
 Settings come from the environment: CARILLON_REDIS_URL and others, listed in
 docs/configuration.md. Exit status: 0 done, 1 failed, 2 wrong usage.";
 
 /// How long an old key goes on working beside the one that follows it.
 const OVERLAP: Duration = Duration::from_secs(24 * 3600);
+/// How many dead letters are listed.
+const LETTERS: usize = 50;
 
 /// What is to be done.
 #[derive(Debug)]
@@ -46,6 +66,51 @@ pub(super) enum Command {
     Version,
     /// Something about access keys.
     Key(Errand),
+    /// Something about dead letters.
+    Dead(Dead),
+    /// Check events.
+    Lint(Lint),
+}
+
+/// Something to be done about a tenant's dead letters.
+#[derive(Debug)]
+pub(super) struct Dead {
+    pub(super) tenant: Tenant,
+    pub(super) errand: DeadErrand,
+}
+
+/// What is to be done about them.
+#[derive(Debug)]
+pub(super) enum DeadErrand {
+    /// Show some.
+    List {
+        limit: usize,
+        before: Option<EntryId>,
+    },
+    /// Show one whole.
+    Show { id: EntryId },
+    /// Try some again.
+    Replay { which: Which },
+    /// Throw some away.
+    Discard { which: Which },
+}
+
+/// Which dead letters are meant.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Which {
+    All,
+    These(Vec<EntryId>),
+}
+
+/// Events to be checked.
+#[derive(Debug)]
+pub(super) struct Lint {
+    /// Where they are.
+    pub(super) file: String,
+    /// What they are, if that is told.
+    pub(super) kind: Option<Kind>,
+    /// The topic they are for, if that is told.
+    pub(super) topic: Option<String>,
 }
 
 /// Something to be done about access keys.
@@ -89,6 +154,14 @@ impl Command {
             Some("help") => Self::Help,
             Some("version") => Self::Version,
             Some("key") => Self::Key(Errand::parse(&mut words)?),
+            Some("dead") => Self::Dead(Dead::parse(&mut words)?),
+            Some("lint") => Self::Lint(Lint {
+                file: words
+                    .next()
+                    .ok_or_else(|| Usage("lint: a file must follow, or -".to_owned()))?,
+                kind: words.option("as")?,
+                topic: words.option("topic")?,
+            }),
             Some(other) => return Err(Usage(format!("there is no command {other:?}"))),
         };
         words.finish()?;
@@ -115,6 +188,52 @@ impl Errand {
             None => Err(Usage("key: create, list, disable or rotate?".to_owned())),
         }
     }
+}
+
+impl Dead {
+    fn parse(words: &mut Words) -> Result<Self, Usage> {
+        let what = words.next();
+        let tenant = words.required("tenant");
+        let errand = match what.as_deref() {
+            Some("list") => DeadErrand::List {
+                limit: words
+                    .option::<NonZeroUsize>("limit")?
+                    .map_or(LETTERS, NonZeroUsize::get),
+                before: words.option::<Letter>("before")?.map(|Letter(id)| id),
+            },
+            Some("show") => DeadErrand::Show {
+                id: words.letter()?.ok_or_else(no_letter)?,
+            },
+            Some("replay") => DeadErrand::Replay {
+                which: words.which()?,
+            },
+            Some("discard") => DeadErrand::Discard {
+                which: words.which()?,
+            },
+            Some(other) => return Err(Usage(format!("there is no command dead {other:?}"))),
+            None => return Err(Usage("dead: list, show, replay or discard?".to_owned())),
+        };
+        Ok(Self {
+            tenant: tenant?,
+            errand,
+        })
+    }
+}
+
+/// The id of a dead letter.
+struct Letter(EntryId);
+
+impl std::str::FromStr for Letter {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let id = EntryId::parse(text).ok_or("expected the id of a dead letter, such as 5-0");
+        id.map(Self)
+    }
+}
+
+fn no_letter() -> Usage {
+    Usage("the id of a dead letter must follow; see api dead list".to_owned())
 }
 
 impl std::str::FromStr for Expiry {
@@ -155,7 +274,10 @@ impl Words {
                 plain.insert(0, name);
                 continue;
             }
-            let value = value.or_else(|| args.next());
+            let value = match &*name {
+                "all" => value.or_else(|| Some("true".to_owned())),
+                _ => value.or_else(|| args.next()),
+            };
             let value = value.ok_or_else(|| Usage(format!("--{name}: a value must follow")))?;
             if options.iter().any(|(known, _)| *known == name) {
                 return Err(Usage(format!("--{name} is given twice")));
@@ -175,6 +297,29 @@ impl Words {
     fn id(&mut self) -> Result<String, Usage> {
         self.next()
             .ok_or_else(|| Usage("the id of a key must follow; see api key list".to_owned()))
+    }
+
+    fn letter(&mut self) -> Result<Option<EntryId>, Usage> {
+        let Some(word) = self.next() else {
+            return Ok(None);
+        };
+        let id = word.parse::<Letter>();
+        id.map(|Letter(id)| Some(id))
+            .map_err(|why| Usage(format!("{word:?}: {why}")))
+    }
+
+    fn which(&mut self) -> Result<Which, Usage> {
+        let all = self.option::<bool>("all")?.is_some();
+        let mut ids = Vec::new();
+        while let Some(id) = self.letter()? {
+            ids.push(id);
+        }
+        match (all, ids.is_empty()) {
+            (true, true) => Ok(Which::All),
+            (true, false) => Err(Usage("--all, or ids: not both".to_owned())),
+            (false, true) => Err(no_letter()),
+            (false, false) => Ok(Which::These(ids)),
+        }
     }
 
     fn option<T: std::str::FromStr>(&mut self, name: &str) -> Result<Option<T>, Usage>
@@ -259,6 +404,41 @@ mod tests {
     }
 
     #[test]
+    fn dead_letters_are_meant_by_name_or_all() {
+        let which = |line| match parse(line) {
+            Ok(Command::Dead(Dead {
+                errand: DeadErrand::Replay { which } | DeadErrand::Discard { which },
+                ..
+            })) => which,
+            other => panic!("{other:?}"),
+        };
+        let id = |text| EntryId::parse(text).unwrap();
+        assert_eq!(which("dead replay --all --tenant acme"), Which::All);
+        let some = which("dead discard --tenant acme 5-0 6-1");
+        assert_eq!(some, Which::These(vec![id("5-0"), id("6-1")]));
+        assert_eq!(
+            refusal("dead replay --tenant acme"),
+            "the id of a dead letter must follow; see api dead list"
+        );
+        assert_eq!(
+            refusal("dead replay --tenant acme --all 5-0"),
+            "--all, or ids: not both"
+        );
+        assert_eq!(refusal("dead list"), "--tenant must be given");
+        assert!(refusal("dead show --tenant acme x").contains("expected the id"));
+    }
+
+    #[test]
+    fn a_file_is_linted_as_what_it_is_said_to_be() {
+        let Ok(Command::Lint(lint)) = parse("lint --as push -") else {
+            panic!("should be understood");
+        };
+        assert_eq!((&*lint.file, lint.kind), ("-", Some(Kind::Push)));
+        assert!(refusal("lint --as x y").starts_with("--as: expected annotation"));
+        assert_eq!(refusal("lint"), "lint: a file must follow, or -");
+    }
+
+    #[test]
     fn an_old_key_goes_on_for_a_day_unless_told_otherwise() {
         let overlap = |line| match parse(line) {
             Ok(Command::Key(Errand::Rotate { overlap, .. })) => overlap,
@@ -273,7 +453,7 @@ mod tests {
         assert!(refusal("serve").contains("\"serve\""));
         assert!(refusal("run fast").contains("\"fast\""));
         assert!(refusal("key disable").contains("api key list"));
-        assert!(refusal("key list --all 1").contains("--all"));
+        assert!(refusal("key list --some 1").contains("--some"));
         assert!(refusal("key rotate k1 --overlap").contains("--overlap"));
         assert!(refusal("key create --tenant A --scopes x").contains("--tenant"));
     }

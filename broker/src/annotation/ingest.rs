@@ -5,6 +5,7 @@
 //! is not of that shape is refused with the place and what was expected there,
 //! and never with what stood there.
 
+mod dead;
 mod intake;
 mod members;
 mod publish;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+pub use dead::{DeadLetter, DeadLetters, Replayed};
 pub use intake::{Backlog, DEAD_LETTERS, Entry, Handled, Intake, Left, MAX_DELIVERIES};
 pub use publish::{Ingest, Outcome, Progress};
 pub use pushed::{PUSH, PUSH_GLOBAL, Push};
@@ -24,7 +26,7 @@ pub use pushed::{PUSH, PUSH_GLOBAL, Push};
 use super::{Notification, schema};
 use crate::message::rules::Broken;
 use crate::people::MembershipChange;
-use crate::topic::Topic;
+use crate::topic::{Tenant, Topic};
 use members::Members;
 
 /// The longest report, in bytes. Every gateway with a listener holds it.
@@ -136,6 +138,14 @@ impl Report {
             Err(why) => Err(Refused { id: Some(id), why }),
         }
     }
+}
+
+/// Reads an event whose topic stands beside it.
+///
+/// # Errors
+/// If it, or the topic, is not of the shape.
+pub fn told(tenant: &Tenant, topic: &[u8], json: &[u8]) -> Result<Report, Invalid> {
+    told::read(tenant, topic, json, "0-0")
 }
 
 fn not_json(why: &schema::Invalid) -> Invalid {

@@ -57,6 +57,11 @@ local function is_utf8(text)
   return not string.find(text, '[\128-\255]')
 end
 
+local function characters(text)
+  local _, count = string.gsub(text, '[^\128-\191]', '')
+  return count
+end
+
 -- Whether an id is spelt as topics spell it.
 local function is_encoded(id)
   if id == '' or MAX_ID < #id or string.find(id, '[%z\1-\32{}\127]') or not is_utf8(id) then
@@ -84,10 +89,10 @@ local function fault(json)
   local read, event = pcall(cjson.decode, json)
   if not read or type(event) ~= 'table' or string.sub(json, 1, 1) ~= '{' or not is_utf8(json) then
     return 'event: expected a JSON object in UTF-8'
-  elseif event.v ~= 1 then
+  elseif event.v ~= 1 or not string.find(json, '"v"%s*:%s*1%s*[,}]') then
     return 'v: expected 1'
-  elseif type(event.type) ~= 'string' or event.type == '' or MAX_TYPE < #event.type then
-    return string.format('type: expected a string of 1 to %d bytes', MAX_TYPE)
+  elseif type(event.type) ~= 'string' or event.type == '' or MAX_TYPE < characters(event.type) then
+    return string.format('type: expected a string of 1 to %d characters', MAX_TYPE)
   elseif not is_whole(event.x) or not is_whole(event.ts) then
     return 'x, ts: expected whole numbers of milliseconds'
   end

@@ -1,8 +1,8 @@
 //! The function in a real Redis.
 
 use futures_util::StreamExt as _;
-use redis::Script;
 use redis::streams::StreamRangeReply;
+use redis::{Script, cmd};
 
 use super::*;
 use crate::fixture;
@@ -149,8 +149,10 @@ async fn what_it_refuses_is_refused_with_the_reason_and_published_nowhere() {
     }
 
     let object = "event: expected a JSON object in UTF-8";
-    let kind = "type: expected a string of 1 to 128 bytes";
+    let kind = "type: expected a string of 1 to 128 characters";
+    let numbers = "x, ts: expected whole numbers of milliseconds";
     let long = format!(r#"{{"v":1,"type":"x","body":"{}"}}"#, "x".repeat(MAX_EVENT));
+    let typed = |count| format!(r#"{{"v":1,"type":"{}"}}"#, "ü".repeat(count));
     for (event, why) in [
         ("", object),
         ("hush", object),
@@ -159,26 +161,29 @@ async fn what_it_refuses_is_refused_with_the_reason_and_published_nowhere() {
         (r#"{"v":1,"type":"x""#, object),
         (r#"{"type":"x"}"#, "v: expected 1"),
         (r#"{"v":2,"type":"x"}"#, "v: expected 1"),
+        (r#"{"v":1.0,"type":"x"}"#, "v: expected 1"),
+        (r#"{"v":"1","type":"x"}"#, "v: expected 1"),
         (r#"{"v":1}"#, kind),
+        (r#"{"v":1,"type":null}"#, kind),
         (r#"{"v":1,"type":""}"#, kind),
         (r#"{"v":1,"type":7}"#, kind),
-        (
-            r#"{"v":1,"type":"x","ts":"5"}"#,
-            "x, ts: expected whole numbers of milliseconds",
-        ),
-        (
-            r#"{"v":1,"type":"x","x":1.5}"#,
-            "x, ts: expected whole numbers of milliseconds",
-        ),
+        (&typed(129), kind),
+        (r#"{"v":1,"type":"x","ts":"5"}"#, numbers),
+        (r#"{"v":1,"type":"x","x":1.5}"#, numbers),
         (&long, "event: expected at most 65536 bytes"),
     ] {
+        let short = &event.chars().take(80).collect::<String>();
         let refused = call(&redis, &[&ring, &channel, event]).await;
-        assert_eq!(
-            refused,
-            Err(why.to_owned()),
-            "{}",
-            &event[..event.len().min(80)]
-        );
+        assert_eq!(refused, Err(why.to_owned()), "{short}");
+        let lint = check(event.as_bytes()).map_err(|why| why.to_string());
+        assert_eq!(lint, Err(why.to_owned()), "{short}");
+    }
+    for event in [EVENT, &typed(128), r#"{"type":"x","more":[],"v": 1 }"#] {
+        let taken = topic(TopicKind::Note, "taken");
+        let taken = [&*keys.ring(&taken), &*keys.channel(&taken), event];
+        assert!(call(&redis, &taken).await.is_ok(), "{event}");
+        assert_eq!(check(event.as_bytes()), Ok(()), "{event}");
+        assert!(crate::event::Event::parse(event.as_bytes()).is_ok());
     }
     let mut halves = cmd("FCALL");
     halves.arg(FUNCTION).arg(1).arg(&ring).arg(&channel);
@@ -212,4 +217,21 @@ async fn it_is_loaded_where_it_is_missing_and_never_in_the_place_of_another() {
         .unwrap();
     assert_eq!(ensure(&redis).await.unwrap(), [Standing::Foreign]);
     assert_eq!(call(&redis, &["x"]).await, Ok("other".to_owned()));
+}
+
+#[tokio::test]
+async fn in_a_cluster_every_server_that_has_keys_gets_it() {
+    let cluster = fixture::Cluster::start();
+    let redis = Redis::open(&cluster.url().parse().unwrap()).unwrap();
+    let keys = Keys::new("carillon");
+    assert_eq!(ensure(&redis).await.unwrap(), [Standing::Loaded; 3]);
+    for n in 0..50 {
+        let topic = topic(TopicKind::Note, &format!("n{n}"));
+        assert!(publish(&redis, &keys, &topic).await.is_ok(), "{topic}");
+    }
+    let one = fixture::open(cluster.node(1).address());
+    one.query::<()>(cmd("FUNCTION").arg("FLUSH")).await.unwrap();
+    let standing = ensure(&redis).await.unwrap();
+    let loaded = standing.iter().filter(|one| **one == Standing::Loaded);
+    assert_eq!((standing.len(), loaded.count()), (3, 1));
 }

@@ -1,6 +1,8 @@
 //! What annotation systems report, from outside: over HTTP, through Redis, and
 //! what becomes of it.
 
+#[path = "ingest/dead.rs"]
+mod dead;
 #[path = "ingest/examples.rs"]
 mod examples;
 #[path = "ingest/http.rs"]

@@ -87,6 +87,8 @@ pub struct Backlog {
     pub entries: u64,
     /// How long the oldest of them has been there.
     pub lag: Duration,
+    /// How many dead letters there are.
+    pub dead: u64,
 }
 
 /// The key of a stream, and entries of it.
@@ -324,11 +326,13 @@ impl Intake {
     pub async fn backlog(&self) -> Result<Backlog, Error> {
         let mut backlog = Backlog::default();
         let now = self.redis.time().await?;
-        for key in self.tenants.keys() {
-            let mut both = redis::pipe();
-            both.cmd("XLEN").arg(key);
-            both.add_command(first(key));
-            let (entries, oldest): (u64, Vec<Told>) = self.redis.pipeline(&both).await?;
+        for (key, tenant) in &self.tenants {
+            let mut all = redis::pipe();
+            all.cmd("XLEN").arg(self.keys.dead_letters(tenant));
+            all.cmd("XLEN").arg(key);
+            all.add_command(first(key));
+            let (dead, entries, oldest): (u64, u64, Vec<Told>) = self.redis.pipeline(&all).await?;
+            backlog.dead += dead;
             backlog.entries += entries;
             if let Some(at) = oldest.first().and_then(|(id, _)| added_at(id)) {
                 backlog.lag = backlog.lag.max(now.since(at));

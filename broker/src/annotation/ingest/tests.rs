@@ -1,5 +1,6 @@
 //! Reports: what is read of them, and what becomes of them on a real Redis.
 
+mod dead;
 mod intake;
 mod reports;
 

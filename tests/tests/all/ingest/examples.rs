@@ -56,7 +56,7 @@ async fn the_programs_of_the_page_run() {
         said
     };
     let shell = blocks("sh");
-    assert_eq!(shell.len(), 6);
+    assert_eq!(shell.len(), 5);
     for code in shell {
         run("sh", code);
     }

@@ -19,15 +19,15 @@ use crate::topic::Tenant;
 use crate::topology::Redis;
 
 /// Streams of one tenant, and what gateways are told.
-struct World {
-    redis: Redis,
-    keys: Keys,
-    tenant: Tenant,
+pub(super) struct World {
+    pub(super) redis: Redis,
+    pub(super) keys: Keys,
+    pub(super) tenant: Tenant,
     told: redis::aio::PubSub,
 }
 
 impl World {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let (redis, keys) = fixture::redis();
         let tenant: Tenant = "acme".parse().unwrap();
         let client = redis::Client::open(format!("redis://{}", fixture::address())).unwrap();
@@ -42,7 +42,7 @@ impl World {
         }
     }
 
-    fn worker(&self, name: &str) -> Intake {
+    pub(super) fn worker(&self, name: &str) -> Intake {
         let messages = self.messages();
         let rules = Rules {
             text: 64 * 1024,
@@ -53,11 +53,11 @@ impl World {
         Intake::new(redis, keys, messages, rules, name, [self.tenant.clone()])
     }
 
-    fn messages(&self) -> Messages {
+    pub(super) fn messages(&self) -> Messages {
         Messages::new(self.redis.clone(), self.keys.clone(), Limits::default())
     }
 
-    async fn add(&self, kind: &str, data: &[u8]) -> String {
+    pub(super) async fn add(&self, kind: &str, data: &[u8]) -> String {
         let mut add = cmd("XADD");
         add.arg(self.keys.intake(&self.tenant)).arg("*");
         add.arg("type").arg(kind).arg("data").arg(data);
@@ -71,7 +71,7 @@ impl World {
     }
 
     /// The ids of the annotations that were told of, up to now.
-    async fn told(&mut self) -> Vec<String> {
+    pub(super) async fn told(&mut self) -> Vec<String> {
         let channel = self.keys.channel(&crate::annotation::topic(&self.tenant));
         let mark = cmd("PUBLISH")
             .arg(channel)
@@ -110,7 +110,7 @@ impl World {
 }
 
 /// A report about the annotation of the same id.
-fn report(id: &str) -> String {
+pub(super) fn report(id: &str) -> String {
     let mut report = least();
     report["id"] = Value::from(id);
     report["annotation"]["id"] = Value::from(id);
@@ -122,7 +122,7 @@ fn read(id: &str) -> Report {
 }
 
 /// Waits for entries; those of other tests never come.
-async fn take(worker: &mut Intake) -> Vec<Entry> {
+pub(super) async fn take(worker: &mut Intake) -> Vec<Entry> {
     loop {
         let entries = worker.next().await.unwrap();
         if !entries.is_empty() {
@@ -310,7 +310,7 @@ async fn while_redis_is_gone_nobody_knows_what_was_published() {
 
 impl World {
     /// The texts pushed to a recipient, oldest first.
-    async fn pushed(&self, recipient: &str) -> Vec<String> {
+    pub(super) async fn pushed(&self, recipient: &str) -> Vec<String> {
         let filter = MessagesFilter {
             recipient: Some(recipient.into()),
             ..MessagesFilter::default()
