@@ -6,15 +6,19 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
+use redis::{FromRedisValue, RedisResult};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
 pub(crate) use self::cluster::Cluster;
+pub(crate) use self::sentinel::Watched;
 use crate::keys::Keys;
 use crate::topology::{Redis, RedisSettings};
 
 mod cluster;
+mod sentinel;
 
 /// Ports that the system does not give to outgoing connections.
 const PORTS: std::ops::Range<u16> = 6500..9500;
@@ -120,6 +124,27 @@ pub(crate) fn open_url(url: &str) -> Redis {
     Redis::open(&settings).expect("it needs no files")
 }
 
+/// Asks a server, which answers within seconds or has failed.
+pub(crate) fn ask<T: FromRedisValue>(server: SocketAddr, words: &[&str]) -> RedisResult<T> {
+    let client = redis::Client::open(format!("redis://{server}"))?;
+    let mut connection = client.get_connection_with_timeout(Duration::from_secs(1))?;
+    connection.set_read_timeout(Some(Duration::from_secs(6)))?;
+    let mut command = redis::Cmd::new();
+    for word in words {
+        command.arg(*word);
+    }
+    command.query(&mut connection)
+}
+
+/// Blocks until it holds.
+pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !holds() {
+        assert!(began.elapsed() < Duration::from_secs(20), "not so: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 /// A port on which nobody listens. No two calls in a process return the same.
 fn free_port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -150,10 +175,22 @@ impl Server {
 
     /// The same, with these settings.
     fn start_with(port: u16, args: &[&str]) -> Option<Self> {
+        let port_text = port.to_string();
+        let own = ["--bind", "127.0.0.1", "--port", &port_text];
+        let quiet = ["--save", "", "--appendonly", "no"];
+        let all = [&own[..], &quiet[..], args].concat();
+        Self::run(port, &all, "Ready to accept connections")
+    }
+
+    /// A sentinel on this port, as this file says.
+    fn start_sentinel(port: u16, file: &str) -> Option<Self> {
+        Self::run(port, &[file, "--sentinel"], "+monitor")
+    }
+
+    /// Runs a server, until it logs that it serves.
+    fn run(port: u16, args: &[&str], serves: &str) -> Option<Self> {
         let mut shell = Command::new("sh")
             .args(["-c", r#"redis-server "$@" & read x; kill $!"#, "sh"])
-            .args(["--bind", "127.0.0.1", "--port", &port.to_string()])
-            .args(["--save", "", "--appendonly", "no"])
             .args(args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -165,7 +202,7 @@ impl Server {
             .lines()
             .map_while(Result::ok)
             .take_while(|line| !line.contains("Failed listening"))
-            .any(|line| line.contains("Ready to accept connections"));
+            .any(|line| line.contains(serves));
         if ready {
             Some(Self { port, shell })
         } else {

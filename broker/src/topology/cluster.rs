@@ -1,15 +1,18 @@
 //! Which server of a Redis Cluster has which slot.
 //!
 //! The map is as good as the last answer. Servers correct it whenever a command
-//! comes to the wrong one, and it is asked for again when one does not answer.
+//! comes to the wrong one, and it is asked for again when one does not answer. A
+//! node that was away tells of the past: who claims a slot with an older right
+//! than its owner has, by their epochs, is not believed.
 
+use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use rand::seq::{IndexedRandom, SliceRandom};
-use redis::{AsyncConnectionConfig, Value, cmd};
+use redis::{AsyncConnectionConfig, Value, pipe};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 use tracing::info;
@@ -25,6 +28,9 @@ use crate::keys::SLOTS;
 const PATIENCE: Duration = Duration::from_millis(500);
 /// However many commands go astray, nodes are not asked again sooner.
 const PAUSE: Duration = Duration::from_millis(100);
+/// Rights that are older than those we know are believed if they are told for so
+/// long: somebody made the cluster anew.
+const DISBELIEF: Duration = Duration::from_secs(10);
 /// What no server has.
 const NOBODY: u16 = u16::MAX;
 
@@ -35,12 +41,20 @@ pub(super) struct Cluster {
     seeds: Vec<Address>,
     /// Held only to take or put one.
     map: RwLock<Arc<Map>>,
-    /// When nodes were last asked. Held while they are.
-    asked: Mutex<Option<Instant>>,
+    /// Held while nodes are asked.
+    asked: Mutex<Asked>,
     asking: AtomicBool,
     /// Which primary does what any can do, so that processes spread over them.
     favourite: usize,
     metrics: Metrics,
+}
+
+/// What came of asking.
+#[derive(Default)]
+struct Asked {
+    at: Option<Instant>,
+    /// Since when we were told of rights that are older than those we know.
+    disbelieved: Option<Instant>,
 }
 
 /// How the slots are spread.
@@ -56,6 +70,8 @@ pub(super) struct Map {
 pub(super) struct Primary {
     pub(super) address: Address,
     pub(super) lanes: Arc<Lanes>,
+    /// How new its right to its slots is.
+    epoch: u64,
 }
 
 impl Map {
@@ -161,6 +177,7 @@ impl Cluster {
             primaries.push(Primary {
                 address: address.clone(),
                 lanes: self.lanes_in(&old, address),
+                epoch: 0,
             });
             primaries.len() - 1
         });
@@ -212,19 +229,42 @@ impl Cluster {
         let mut asked = self.asked.lock().await;
         let known = !self.map().primaries.is_empty();
         // Somebody asked while we waited, or just before.
-        if known && asked.is_some_and(|at| wanted_at < at + age.max(PAUSE)) {
+        if known && asked.at.is_some_and(|at| wanted_at < at + age.max(PAUSE)) {
             return Ok(());
         }
         let result = self.ask_around().await;
-        *asked = Some(Instant::now());
-        self.put_new(result?);
+        asked.at = Some(Instant::now());
+        let claims = result?;
+        if self.are_of_the_past(&claims) {
+            let since = *asked.disbelieved.get_or_insert_with(Instant::now);
+            if since.elapsed() < DISBELIEF {
+                return Ok(());
+            }
+        }
+        asked.disbelieved = None;
+        self.put_new(claims);
         Ok(())
+    }
+
+    /// Whether a slot is claimed with an older right than its owner has.
+    fn are_of_the_past(&self, claims: &[Range]) -> bool {
+        let map = self.map();
+        claims.iter().any(|claim| {
+            let others = claim.slots.clone().filter_map(|slot| map.of(slot as u16));
+            let mut others = others.filter(|owner| claim.nodes.first() != Some(&owner.address));
+            others.any(|owner| claim.epoch < owner.epoch)
+        })
     }
 
     fn put_new(&self, ranges: Vec<Range>) {
         let old = self.map();
         let mut new = Map::empty();
-        for Range { slots, nodes } in ranges {
+        for range in ranges {
+            let Range {
+                slots,
+                epoch,
+                nodes,
+            } = range;
             let mut nodes = nodes.into_iter();
             let Some(address) = nodes.next() else {
                 continue;
@@ -232,7 +272,11 @@ impl Cluster {
             let at = new.primaries.iter().position(|one| one.address == address);
             let index = at.unwrap_or_else(|| {
                 let lanes = self.lanes_in(&old, &address);
-                new.primaries.push(Primary { address, lanes });
+                new.primaries.push(Primary {
+                    address,
+                    lanes,
+                    epoch,
+                });
                 new.primaries.len() - 1
             });
             new.slots[slots].fill(index as u16);
@@ -298,33 +342,50 @@ impl Cluster {
         let config = AsyncConnectionConfig::new().set_response_timeout(Some(PATIENCE));
         let server = self.server(node.clone());
         let mut made = make(&server, config, 0).await.map_err(io::Error::other)?;
-        let mut question = cmd("CLUSTER");
-        let answer = question.arg("SLOTS").query_async(&mut made.commands).await;
-        let ranges: Vec<Vec<Value>> = answer.map_err(io::Error::other)?;
-        let ranges: Option<Vec<_>> = ranges
-            .into_iter()
-            .map(|one| Range::read(one, node))
-            .collect();
+        let mut questions = pipe();
+        questions
+            .cmd("CLUSTER")
+            .arg("SLOTS")
+            .cmd("CLUSTER")
+            .arg("NODES");
+        let answers = questions.query_async(&mut made.commands).await;
+        let (ranges, nodes): (Vec<Vec<Value>>, String) = answers.map_err(io::Error::other)?;
+        let epochs = epochs(&nodes);
+        let read = |range| Range::read(range, node, &epochs);
+        let ranges: Option<Vec<_>> = ranges.into_iter().map(read).collect();
         ranges.ok_or_else(|| io::Error::other("its answer makes no sense"))
     }
+}
+
+/// The epoch of each node, by its id: lines of `id address flags primary ping pong
+/// epoch link slots…`.
+fn epochs(nodes: &str) -> HashMap<&str, u64> {
+    let lines = nodes.lines().filter_map(|line| {
+        let mut words = line.split(' ');
+        Some((words.next()?, words.nth(5)?.parse().ok()?))
+    });
+    lines.collect()
 }
 
 /// Slots in a row that one primary has.
 struct Range {
     slots: std::ops::Range<usize>,
+    /// That of its right to them.
+    epoch: u64,
     /// The primary, then its replicas.
     nodes: Vec<Address>,
 }
 
 impl Range {
-    /// `[first, last, [host, port, …]…]`, as `asked` said.
-    fn read(values: Vec<Value>, asked: &Address) -> Option<Self> {
+    /// `[first, last, [host, port, id, …]…]`, as `asked` said.
+    fn read(values: Vec<Value>, asked: &Address, epochs: &HashMap<&str, u64>) -> Option<Self> {
         let mut values = values.into_iter();
         let mut number = || match values.next()? {
             Value::Int(n) => usize::try_from(n).ok().filter(|&n| n < usize::from(SLOTS)),
             _ => None,
         };
         let (first, last) = (number()?, number()?);
+        let mut epoch = None;
         let node = |value: Value| {
             let Value::Array(parts) = value else {
                 return None;
@@ -335,6 +396,10 @@ impl Range {
                 Value::Int(port) => u16::try_from(port).ok()?,
                 _ => return None,
             };
+            if epoch.is_none() {
+                let id: String = redis::from_redis_value(parts.next()?).ok()?;
+                epoch = Some(epochs.get(&*id).copied().unwrap_or(0));
+            }
             // A node that does not know its own name answers at the one we used.
             Some(
                 match redis::from_redis_value::<Option<String>>(host).ok()? {
@@ -346,6 +411,7 @@ impl Range {
         let nodes = values.map(node).collect::<Option<Vec<_>>>()?;
         (first <= last).then_some(Self {
             slots: first..last + 1,
+            epoch: epoch.unwrap_or(0),
             nodes,
         })
     }

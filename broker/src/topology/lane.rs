@@ -30,6 +30,10 @@ pub(super) const LANES: usize = 2;
 /// How long a server that failed to answer is spared what others can do.
 const DOUBT: Duration = Duration::from_secs(5);
 
+/// How long a connection is kept that leads to the wrong server: there may be no
+/// better one, and making them is dear.
+const TRIAL: Duration = Duration::from_millis(200);
+
 /// How many connections for commands to a server have ended.
 #[derive(Clone, Default)]
 pub(super) struct Ended(Arc<AtomicUsize>);
@@ -132,7 +136,8 @@ impl Lanes {
         failed_at.is_some_and(|at| at.elapsed() < DOUBT)
     }
 
-    fn doubt(&self) {
+    /// It has.
+    pub(super) fn doubt(&self) {
         *self
             .failed_at
             .lock()
@@ -210,6 +215,9 @@ impl Lanes {
     /// This connection leads to a server that is not the one we mean any more,
     /// and so do all that are as old.
     pub(super) fn lead_astray(&self, connection: &Connection) {
+        if connection.made_at.elapsed() < TRIAL {
+            return;
+        }
         let (old, new) = (connection.epoch, connection.epoch + 1);
         let order = (Ordering::AcqRel, Ordering::Relaxed);
         if self
@@ -239,7 +247,8 @@ impl Lanes {
 /// Whether the server is not a master of its own any more, so that others may be
 /// found where it was.
 pub(super) fn leads_astray(error: &RedisError) -> bool {
-    matches!(error.code(), Some("READONLY" | "MASTERDOWN"))
+    // One without replicas may have been replaced unheard.
+    matches!(error.code(), Some("READONLY" | "MASTERDOWN" | "NOREPLICAS"))
 }
 
 fn timed_out(why: &str) -> RedisError {

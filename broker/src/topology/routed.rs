@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use redis::aio::ConnectionLike;
 use redis::{Cmd, Pipeline, RedisError, RedisFuture, RedisResult, Value};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::Servers;
 use super::cluster::Cluster;
@@ -23,6 +23,8 @@ use super::settings::Address;
 const PAUSE: Duration = Duration::from_millis(20);
 /// The longest.
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
+/// How long a question that any server can answer waits for the first asked.
+const PATIENCE: Duration = Duration::from_millis(400);
 /// Where servers send us one after the other before we pause.
 const HOPS: usize = 5;
 
@@ -85,7 +87,17 @@ impl<'a> Routed<'a> {
             let attempt = match self.lanes(route, ask.take()).await {
                 Err(error) => Attempt::NotRun(error),
                 Ok(lanes) => {
-                    let attempt = self.attempt(&lanes, work, asking).await;
+                    let attempt = self.attempt(&lanes, work, asking);
+                    let attempt = if route == Route::Question {
+                        let soon = timeout(PATIENCE, attempt).await;
+                        // Another may be quicker.
+                        soon.unwrap_or_else(|elapsed| {
+                            lanes.doubt();
+                            Attempt::NotRun(std::io::Error::from(elapsed).into())
+                        })
+                    } else {
+                        attempt.await
+                    };
                     self.last = Some(lanes);
                     attempt
                 }
@@ -205,7 +217,7 @@ impl<'a> Routed<'a> {
         count: usize,
     ) -> RedisResult<Vec<Value>> {
         let mut routes = pipeline.cmd_iter().map(Route::of);
-        let route = routes.find(|route| *route != Route::Any);
+        let route = routes.find(|route| matches!(route, Route::Slot(_)));
         let work = Work::Transaction(pipeline, offset, count);
         let said = self.persist(route.unwrap_or(Route::Any), work).await?;
         Ok(said.values())
@@ -235,7 +247,7 @@ impl<'a> Routed<'a> {
             let route = Route::of(command);
             let server = match route {
                 Route::Slot(slot) => map.of(slot),
-                Route::Any | Route::There => map.primaries.first(),
+                Route::Any | Route::Question | Route::There => map.primaries.first(),
             };
             let address = server.map_or_else(|| Address::new("", 0), |one| one.address.clone());
             match parts.iter_mut().find(|part| part.0 == address) {
@@ -340,6 +352,7 @@ fn was_not_run(code: &str) -> bool {
         "LOADING",
         "READONLY",
         "MASTERDOWN",
+        "NOREPLICAS",
     ];
     codes.contains(&code)
 }
@@ -349,7 +362,7 @@ pub(super) async fn find(cluster: &Arc<Cluster>, route: Route) -> RedisResult<Ar
     let map = cluster.known().await?;
     let found = match route {
         Route::Slot(slot) => map.of(slot),
-        Route::Any | Route::There => cluster.soundest(&map),
+        Route::Any | Route::Question | Route::There => cluster.soundest(&map),
     };
     found.map(|one| Arc::clone(&one.lanes)).ok_or_else(|| {
         cluster.refresh_soon();

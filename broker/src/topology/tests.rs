@@ -1,6 +1,7 @@
 //! Commands to one real server that comes and goes.
 
 mod cluster;
+mod sentinel;
 
 use super::lane::LANES;
 use super::*;

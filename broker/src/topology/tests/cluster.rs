@@ -158,20 +158,29 @@ async fn a_primary_that_hangs_holds_up_nobody_else_s_commands() {
         slowest = slowest.max(each.elapsed());
         rounds += 1;
     }
-    assert!(
-        slowest < Duration::from_millis(500),
-        "{slowest:?} of {rounds}"
-    );
+    assert!(slowest < Duration::from_secs(1), "{slowest:?} of {rounds}");
     assert!(100 < rounds, "{rounds}");
     // Whether it was heard nobody knows, so it was not said again.
     assert!(stuck.await.unwrap().is_err());
     let away = back(&redis, hung).await;
     assert!(away < Duration::from_secs(5), "{away:?}");
+    // It does not know yet that it was replaced, and would lose what it is told.
     cluster.thaw(at);
     redis
-        .query::<()>(cmd("SET").arg(hung).arg(3))
+        .query::<()>(cmd("SET").arg(hung).arg(0))
         .await
         .unwrap();
+    let began = Instant::now();
+    let mut count = 0;
+    while began.elapsed() < Duration::from_secs(2) {
+        count += 1;
+        redis
+            .on_every_primary::<(u64,)>(pipe().cmd("DBSIZE"))
+            .await
+            .unwrap();
+        let now: u64 = redis.query(cmd("INCR").arg(hung)).await.unwrap();
+        assert_eq!(now, count);
+    }
 }
 
 #[tokio::test]
