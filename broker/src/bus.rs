@@ -4,16 +4,26 @@ use std::time::Duration;
 
 use redis::cmd;
 use serde::Serialize;
+use tracing::debug;
 
 use crate::control::{Control, Reply};
 use crate::error::Error;
 use crate::keys::Keys;
+use crate::link::course::Published;
 use crate::topology::Redis;
 
 /// A gateway says this often that it is there.
 pub const ANNOUNCE_INTERVAL: Duration = Duration::from_secs(5);
 /// A gateway not heard of for this long does not count as there.
 const PRESENT: Duration = Duration::from_secs(15);
+
+/// Publishes a probe. The name of a primary is that within its Cluster, if there is one.
+const PROBE: &str = "local time = redis.call('TIME')
+local name = redis.pcall('CLUSTER', 'MYID')
+name = type(name) == 'string' and name or ''
+local now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
+redis.call('PUBLISH', ARGV[1], ARGV[2] .. ' ' .. now .. ' ' .. name)
+return name";
 
 /// Publishes to nodes. Cheap to clone.
 #[derive(Clone)]
@@ -44,12 +54,39 @@ impl Bus {
         self.publish(&self.keys.reply_channel(node), reply).await
     }
 
-    /// Publishes `nonce` to the probe channel of `node`, whose link should hear it.
+    /// Publishes `nonce` through every primary to the probe channel of `node`, whose
+    /// link should hear it, with the primary's time and what it calls itself.
     ///
     /// # Errors
     /// If Redis cannot be reached.
-    pub(crate) async fn probe(&self, node: &str, nonce: u64) -> Result<(), Error> {
-        self.publish(&self.keys.probe_channel(node), &nonce).await
+    pub(crate) async fn probe(&self, node: &str, nonce: u64) -> Result<Vec<Published>, Error> {
+        let mut call = redis::pipe();
+        call.cmd("EVAL").arg(PROBE).arg(0);
+        call.arg(self.keys.probe_channel(node)).arg(nonce);
+        let all = self.redis.on_every_primary::<(String,)>(&call).await?;
+        // Among several, one that may not say who it is cannot be told from others.
+        let several = 1 < all.len();
+        let published = all.into_iter().map(|primary| match primary.answer {
+            Ok((name,)) if !several || !name.is_empty() => Published {
+                server: name.into(),
+                partitions: primary.partitions,
+                done: true,
+            },
+            answer => {
+                let error = answer.err().map(tracing::field::display);
+                debug!(
+                    error,
+                    server = &*primary.server,
+                    "a probe could not be published"
+                );
+                Published {
+                    server: (&*primary.server).into(),
+                    partitions: primary.partitions,
+                    done: false,
+                }
+            }
+        });
+        Ok(published.collect())
     }
 
     /// Says that the gateway `node` is there. To be repeated every [`ANNOUNCE_INTERVAL`].

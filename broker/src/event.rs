@@ -51,7 +51,7 @@ pub struct Event {
 }
 
 /// The id of an entry in a Redis stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EntryId {
     /// Unix milliseconds by Redis' clock.
     pub millis: u64,
@@ -98,6 +98,14 @@ impl Event {
             Some((entry, json)) => (Some(EntryId::parse(entry).ok_or(BadEvent::Entry)?), json),
             None => return Err(BadEvent::Entry),
         };
+        Self::read(entry, json)
+    }
+
+    /// Reads the JSON of a frame in front of which `entry` stood, or would have.
+    ///
+    /// # Errors
+    /// If it does not keep to the contract.
+    pub(crate) fn read(entry: Option<EntryId>, json: &str) -> Result<Self, BadEvent> {
         let wire: Wire<'_> = serde_json::from_str(json).map_err(|_| BadEvent::Json)?;
         if wire.v > VERSION {
             return Err(BadEvent::Version);

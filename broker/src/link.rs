@@ -22,6 +22,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use tokio::io::AsyncReadExt;
 use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
@@ -30,7 +32,7 @@ use tracing::{debug, info, warn};
 pub use self::cause::Cause;
 use self::connect::{Backoff, send, sign_in};
 pub use self::course::Aside;
-use self::course::{CHUNK, Course, Due};
+use self::course::{CHUNK, Course, Due, Published};
 pub use self::gathered::Gathered;
 pub use self::metrics::LinkMetrics;
 use self::outlets::Outlets;
@@ -40,11 +42,15 @@ pub use self::wants::{Taken, Want, Wants};
 use crate::bus::Bus;
 use crate::error::Error;
 use crate::keys::Keys;
+use crate::replay::{Page, Read};
+use crate::ring::Rings;
 use crate::topic::Topic;
 use crate::topology::{Address, Login, Redis};
 
 /// A probe that is being published.
-type Sending = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
+type Sending = Pin<Box<dyn Future<Output = (u64, Result<Vec<Published>, Error>)> + Send>>;
+/// A ring that is being read.
+type Reading = Pin<Box<dyn Future<Output = (Read, Result<Page, Error>)> + Send>>;
 
 /// How a link is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +67,7 @@ pub struct Link {
     /// Where the last connection led to.
     last: Option<Address>,
     bus: Bus,
+    rings: Rings,
     node: Box<str>,
     probe_interval: Duration,
     /// Channels beside the topics, always subscribed.
@@ -94,6 +101,7 @@ impl Link {
             redis: redis.clone(),
             last: None,
             bus: Bus::new(redis.clone(), keys.clone()),
+            rings: Rings::new(redis.clone(), keys.clone()),
             node: node.into(),
             probe_interval,
             aside_channels,
@@ -151,6 +159,11 @@ impl Link {
         self.course.lost();
         // Also while no connection can be made: wishes must not pile up.
         self.apply_wants();
+        if !self.course.has_begun() {
+            let time = self.redis.time().await.map_err(Cause::unknown_time)?;
+            let millis = u64::try_from(time.millis()).unwrap_or(0);
+            self.course.begin(millis, Instant::now());
+        }
         let server = self.redis.server(self.last.as_ref()).await;
         let server = server.map_err(Cause::Connect)?;
         self.last = Some(server.address.clone());
@@ -163,11 +176,15 @@ impl Link {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.course.connected(Instant::now());
         let mut sending = None;
+        let mut readings = FuturesUnordered::<Reading>::new();
         let wants = self.wants.clone();
         loop {
             if out.is_empty() {
                 let more = self.course.ask_for_more();
                 self.write_topics(&mut out, b"SUBSCRIBE", &more);
+            }
+            while let Some(read) = self.course.next_read(Instant::now()) {
+                readings.push(self.start_reading(read));
             }
             tokio::select! {
                 read = incoming.read_buf(reader.space()) => {
@@ -199,11 +216,18 @@ impl Link {
                     }
                     self.write_topics(&mut out, b"UNSUBSCRIBE", &abandoned);
                 }
-                sent = sent(&mut sending) => {
+                (nonce, published) = sent(&mut sending) => {
                     sending = None;
-                    if let Err(error) = sent {
+                    let published = published.unwrap_or_else(|error| {
                         debug!(%error, "a probe could not be sent");
-                    }
+                        Vec::new()
+                    });
+                    self.course.published(nonce, published, Instant::now());
+                }
+                Some((read, page)) = readings.next() => {
+                    let page = page.inspect_err(|error| debug!(%error, "a ring cannot be read"));
+                    self.course.read(&read, page.as_ref().ok(), Instant::now());
+                    self.outlets.hand_over(self.course.gathered()).await;
                 }
             }
         }
@@ -222,7 +246,15 @@ impl Link {
 
     fn send_probe(&self, nonce: u64) -> Sending {
         let (bus, node) = (self.bus.clone(), self.node.clone());
-        Box::pin(async move { bus.probe(&node, nonce).await })
+        Box::pin(async move { (nonce, bus.probe(&node, nonce).await) })
+    }
+
+    fn start_reading(&self, read: Read) -> Reading {
+        let rings = self.rings.clone();
+        Box::pin(async move {
+            let page = rings.read(&read).await;
+            (read, page)
+        })
     }
 
     fn write_topics(&self, out: &mut Vec<u8>, verb: &[u8], topics: &[Topic]) {
@@ -258,7 +290,7 @@ impl Link {
 }
 
 /// Resolves when the probe under way has been published; never if there is none.
-async fn sent(sending: &mut Option<Sending>) -> Result<(), Error> {
+async fn sent(sending: &mut Option<Sending>) -> (u64, Result<Vec<Published>, Error>) {
     match sending {
         Some(sending) => sending.await,
         None => std::future::pending().await,

@@ -136,6 +136,8 @@ type Rings<L> = Box<[Option<Box<State<L>>>]>;
 struct Proof {
     millis: u64,
     at: Instant,
+    /// Whether it is the clock by which events are dated now.
+    sure: bool,
 }
 
 #[derive(Debug)]
@@ -149,10 +151,12 @@ struct State<L> {
 }
 
 /// A topic that is listened to.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Held {
     /// By Redis' clock. What happened before concerns nobody.
     since: u64,
+    /// The newest event that was handed over.
+    newest: EntryId,
     /// Since when, by the count of epochs.
     epoch: u32,
     /// The second in which an event came that no ring keeps; 0 for none.
@@ -200,7 +204,11 @@ fn place_of(topic: &Topic) -> usize {
 impl<L> Replay<L> {
     /// Nothing is listened to yet, and nothing known of Redis' clock.
     pub fn new(now: Instant) -> Self {
-        let never = Proof { millis: 0, at: now };
+        let never = Proof {
+            millis: 0,
+            at: now,
+            sure: false,
+        };
         Self {
             tenants: HashMap::new(),
             proofs: [never; PARTITIONS as usize],
@@ -213,10 +221,19 @@ impl<L> Replay<L> {
         }
     }
 
-    /// Whether Redis' clock is known everywhere. Before that nothing should be
+    /// Whether anything is known of Redis' clock. Before that nothing should be
     /// listened to, as nobody could tell later what came before.
-    pub fn has_proof(&self) -> bool {
+    pub fn has_begun(&self) -> bool {
         self.proofs.iter().all(|proof| 0 < proof.millis)
+    }
+
+    /// By the clock of one server it is this late, and nothing was heard so far.
+    pub fn begin(&mut self, millis: u64, now: Instant) {
+        self.proofs = [Proof {
+            millis: millis.saturating_sub(OVERLAP_MILLIS),
+            at: now,
+            sure: true,
+        }; PARTITIONS as usize];
     }
 
     /// What Redis published in these partitions before it was this late, in Unix
@@ -228,7 +245,11 @@ impl<L> Replay<L> {
         now: Instant,
     ) {
         for partition in partitions {
-            self.proofs[usize::from(partition.index())] = Proof { millis, at: now };
+            self.proofs[usize::from(partition.index())] = Proof {
+                millis,
+                at: now,
+                sure: true,
+            };
         }
         let proofs = self.proofs;
         for (_, _, state) in self.states().filter(|(_, _, state)| state.behind.is_none()) {
@@ -244,10 +265,10 @@ impl<L> Replay<L> {
         }
         let partition = topic.partition();
         let proof = self.proofs[usize::from(partition.index())];
-        let since = match proof.millis {
-            0 => 0,
-            millis => millis + millis_between(proof.at, now),
-        };
+        let mut since = proof.millis + millis_between(proof.at, now);
+        if !proof.sure {
+            since = since.saturating_sub(OVERLAP_MILLIS);
+        }
         let epoch = self.epoch;
         let rings = self.tenants.entry(topic.tenant());
         let rings = rings.or_insert_with(|| (0..=PARTITIONS).map(|_| None).collect());
@@ -262,6 +283,7 @@ impl<L> Replay<L> {
         });
         let held = Held {
             since,
+            newest: EntryId::NOWHERE,
             epoch,
             raw: 0,
         };
@@ -305,9 +327,9 @@ impl<L> Replay<L> {
         let Some(state) = self.state(topic.owner(), place_of(topic)) else {
             return Heard::Now(event);
         };
-        if entry.is_none()
-            && let Some(held) = state.topics.get_mut(topic)
-        {
+        let mut unheld = Held::default();
+        let held = state.topics.get_mut(topic).unwrap_or(&mut unheld);
+        if entry.is_none() {
             held.raw = second;
         }
         let id = entry.filter(|id| *id != EntryId::NOWHERE);
@@ -317,6 +339,7 @@ impl<L> Replay<L> {
         let Some(behind) = &mut state.behind else {
             if let Some(id) = id {
                 state.seen.add(id);
+                held.newest = held.newest.max(id);
             }
             return Heard::Now(event);
         };
@@ -342,6 +365,7 @@ impl<L> Replay<L> {
         self.queue.clear();
         self.reading = 0;
         self.parked = 0;
+        self.proofs.iter_mut().for_each(|proof| proof.sure = false);
         let proofs = self.proofs;
         for (_, _, state) in self.states() {
             let behind = state.behind.take();
@@ -356,6 +380,9 @@ impl<L> Replay<L> {
     pub fn doubt(&mut self, partitions: impl IntoIterator<Item = Partition>, now: Instant) {
         self.epoch = self.epoch.wrapping_add(1);
         let doubted: Vec<_> = partitions.into_iter().collect();
+        for partition in &doubted {
+            self.proofs[usize::from(partition.index())].sure = false;
+        }
         let proofs = self.proofs;
         let mut queue = std::mem::take(&mut self.queue);
         for (tenant, annotations, state) in self.states() {
@@ -459,12 +486,16 @@ impl<L> Replay<L> {
             held.epoch != epoch && (verdict != Verdict::Whole || raw)
         };
         let gaps = state.topics.iter().filter(|(_, held)| missed(held));
-        let gaps = gaps.map(|(topic, _)| topic.clone()).collect();
+        let mut gaps: Vec<_> = gaps.map(|(topic, _)| topic.clone()).collect();
         if verdict != Verdict::Whole {
             // What stood there is not what stands there now.
             state.seen.forget_newest();
         }
-        let events = merge::merge(&ring.tenant, state, page, behind.parked);
+        let merged = merge::merge(&ring.tenant, state, page, behind.position, behind.parked);
+        let (holes, events) = merged;
+        if verdict == Verdict::Whole {
+            gaps.extend(holes);
+        }
         state.read = state.read.max(page.time);
         state.seen.reach(page.newest);
         Some(Recovered {
@@ -525,6 +556,7 @@ impl<L> State<L> {
             proved,
             known: newest.map_or(proved_id, |newest| newest.max(proved_id)),
             newest,
+            in_order: true,
         }
     }
 }
@@ -546,8 +578,9 @@ fn millis_between(from: Instant, to: Instant) -> u64 {
     u64::try_from(millis).unwrap_or(u64::MAX)
 }
 
-/// A ring's life, in milliseconds.
+/// The same in milliseconds.
 const LIFE_MILLIS: u64 = LIFE.as_millis() as u64;
+const OVERLAP_MILLIS: u64 = OVERLAP.as_millis() as u64;
 
 #[cfg(test)]
 mod tests;

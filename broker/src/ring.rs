@@ -4,8 +4,11 @@
 //! The script that publishes an event puts it into the ring of its tenant and
 //! partition (`ring.lua`), so that whatever was told can be read again for a while.
 
+mod read;
+
 use std::time::Duration;
 
+pub(crate) use self::read::Rings;
 use crate::annotation;
 use crate::keys::Partition;
 use crate::topic::{Tenant, Topic};

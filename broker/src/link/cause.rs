@@ -3,6 +3,7 @@
 use std::io;
 
 use super::resp::BadReply;
+use crate::error::Error;
 
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +17,9 @@ pub enum Cause {
     /// Redis ended it.
     #[error("redis closed the connection")]
     Closed,
+    /// It did not bring what we published ourselves, though other things.
+    #[error("what we published was not heard")]
+    Deaf,
     /// It brought nothing, not even what we published ourselves.
     #[error("nothing heard for two probe intervals")]
     Silent,
@@ -28,6 +32,11 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// Redis did not tell the time.
+    pub(crate) fn unknown_time(error: Error) -> Self {
+        Self::Connect(io::Error::other(error))
+    }
+
     /// Redis said this to a command.
     pub(crate) fn refused(why: &[u8]) -> Self {
         let code: Vec<u8> = why
@@ -43,6 +52,7 @@ impl Cause {
             Self::Connect(_) => "connect",
             Self::Lost(_) => "lost",
             Self::Closed => "closed",
+            Self::Deaf => "deaf",
             Self::Silent => "silent",
             Self::Refused(_) => "refused",
             Self::Garbled(_) => "garbled",
@@ -53,6 +63,7 @@ impl Cause {
         match self {
             Self::Connect(_) => "redis cannot be reached",
             Self::Lost(_) | Self::Closed => "the connection to redis was lost",
+            Self::Deaf => "redis does not bring all that is published",
             Self::Silent => "redis is silent",
             Self::Refused(_) => "redis refuses to subscribe",
             Self::Garbled(_) => "redis sent nonsense",

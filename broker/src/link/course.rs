@@ -5,6 +5,8 @@
 //! no connection and no clock, so that whatever a Redis may do to a link can be
 //! tried without one.
 
+mod recovering;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,12 +14,14 @@ use super::cause::Cause;
 use super::gathered::Gathered;
 use super::metrics::LinkMetrics;
 use super::outlets::Arrival;
-use super::probe::{Beat, Probe};
+pub use super::probe::Published;
+use super::probe::{Beat, Probe, Proof};
 use super::resp::Push;
 use super::wanted::Wanted;
 use super::wants::Want;
 use crate::event::{BadEvent, Event};
-use crate::keys::Keys;
+use crate::keys::{Keys, PARTITIONS};
+use crate::replay::{Heard, Replay};
 use crate::topic::{Topic, TopicKind};
 
 /// Topics asked for per command when resubscribing: large enough that 100,000
@@ -36,11 +40,15 @@ pub struct Aside {
 /// What a link is to do as time passes.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Due {
-    /// Publish this on the probe's channel, by another connection.
+    /// Publish this on the probe's channel by another connection, through every
+    /// primary: `<this> <its time in Unix milliseconds> <what it calls itself>`.
     pub probe: Option<u64>,
     /// Topics to unsubscribe from.
     pub abandoned: Vec<Topic>,
 }
+
+/// An event as it was heard, and its bytes.
+type Live = (Arc<Event>, usize);
 
 /// The decisions of one link, through all its connections.
 #[derive(Debug)]
@@ -50,6 +58,13 @@ pub struct Course {
     probe_channel: Box<str>,
     wanted: Wanted,
     probe: Probe,
+    /// Which primary proved last what was heard of each partition.
+    provers: [Option<Box<str>>; PARTITIONS as usize],
+    /// Which partitions' primaries did not come back lately.
+    missed: [bool; PARTITIONS as usize],
+    /// Whether there are primaries that call themselves something.
+    cluster: bool,
+    replay: Replay<Live>,
     gathered: Gathered,
     metrics: LinkMetrics,
 }
@@ -71,6 +86,10 @@ impl Course {
             probe_channel: keys.probe_channel(node).into(),
             wanted: Wanted::default(),
             probe: Probe::new(now),
+            provers: [const { None }; PARTITIONS as usize],
+            missed: [false; PARTITIONS as usize],
+            cluster: false,
+            replay: Replay::new(now),
             gathered: Gathered::new(listeners),
             metrics,
         }
@@ -103,12 +122,20 @@ impl Course {
 
     /// The connection is gone, or the first is to be made.
     pub fn lost(&mut self) {
-        self.wanted.lost();
+        self.replay.lose();
+        for topic in self.wanted.lost() {
+            self.replay.leave(&topic);
+        }
     }
 
     /// There is a connection, on which nothing has been asked for.
     pub fn connected(&mut self, now: Instant) {
         self.probe = Probe::new(now);
+        self.provers.fill(None);
+        self.missed.fill(false);
+        if self.wanted.resubscribed() {
+            self.replay.resume(now);
+        }
     }
 
     /// Listeners made wishes, in this order.
@@ -141,7 +168,7 @@ impl Course {
         match push {
             Push::Message { channel, payload } => return Ok(self.message(channel, payload, now)),
             Push::TooLong(_) => self.reject("size"),
-            Push::Subscribed(channel) => self.subscribed(channel),
+            Push::Subscribed(channel) => self.subscribed(channel, now),
             Push::Unsubscribed(_) | Push::Done => {}
             Push::Refused(why) => return Err(Cause::refused(why)),
         }
@@ -159,26 +186,40 @@ impl Course {
     /// # Errors
     /// If nothing was heard for too long.
     pub fn tick(&mut self, now: Instant) -> Result<Due, Cause> {
-        let probe = match self.probe.tick(now, self.probe_interval) {
+        let mut missed = Vec::new();
+        let beat = self.probe.tick(now, self.probe_interval, &mut missed);
+        self.missed(missed, now);
+        let probe = match beat {
             Beat::Wait => None,
             Beat::Probe(nonce) => Some(nonce),
             Beat::GiveUp => return Err(Cause::Silent),
+            Beat::Deaf => return Err(Cause::Deaf),
         };
         let abandoned = self.wanted.abandoned(now);
+        for topic in &abandoned {
+            self.replay.leave(topic);
+        }
         self.metrics
             .topics
             .set(i64::try_from(self.wanted.len()).unwrap_or(i64::MAX));
         Ok(Due { probe, abandoned })
     }
 
-    fn subscribed(&mut self, channel: &[u8]) {
+    fn subscribed(&mut self, channel: &[u8], now: Instant) {
+        if channel == self.probe_channel.as_bytes() {
+            self.probe.listens();
+        }
         let Some(topic) = topic_name(&self.channel_prefix, channel) else {
             return;
         };
-        let Some(confirmed) = self.wanted.confirmed(topic) else {
-            return;
-        };
+        let again = !self.wanted.resubscribed();
+        let confirmed = self.wanted.confirmed(topic);
+        if again && self.wanted.resubscribed() {
+            self.replay.resume(now);
+        }
+        let Some(confirmed) = confirmed else { return };
         let topic = confirmed.topic;
+        self.replay.listen(&topic, now);
         self.metrics.resumed.inc_by(u64::from(confirmed.again != 0));
         self.gathered
             .collect(confirmed.first, 0, || Arrival::Subscribed(topic.clone()));
@@ -189,12 +230,13 @@ impl Course {
     fn message(&mut self, channel: &[u8], payload: &[u8], now: Instant) -> Option<Aside> {
         if let Some(name) = topic_name(&self.channel_prefix, channel) {
             self.metrics.events.inc();
-            self.event(name, payload);
+            self.event(name, payload, now);
             None
         } else if channel == self.probe_channel.as_bytes() {
             self.metrics.probes.inc();
-            if let Some(took) = self.probe.answered(payload, now) {
+            if let Some((took, proofs)) = self.probe.answered(payload, now) {
                 self.metrics.probe_seconds.observe(took.as_secs_f64());
+                self.proved(proofs, now);
             }
             None
         } else {
@@ -205,7 +247,7 @@ impl Course {
         }
     }
 
-    fn event(&mut self, name: &str, payload: &[u8]) {
+    fn event(&mut self, name: &str, payload: &[u8], now: Instant) {
         let Some((topic, listeners)) = self.wanted.listeners(name) else {
             return;
         };
@@ -215,10 +257,16 @@ impl Course {
         match Event::parse(payload) {
             Ok(event) if event.entry.is_none() && scripts_only(topic) => self.reject("forged"),
             Ok(event) => {
-                let event = Arc::new(event);
-                self.gathered.collect(listeners, payload.len(), || {
-                    Arrival::Event(topic.clone(), Arc::clone(&event))
-                });
+                let (entry, bytes) = (event.entry, payload.len());
+                let live = (Arc::new(event), bytes);
+                match self.replay.hear(topic, entry, bytes, live, now) {
+                    Heard::Now((event, bytes)) => self.gathered.collect(listeners, bytes, || {
+                        Arrival::Event(topic.clone(), Arc::clone(&event))
+                    }),
+                    Heard::Parked => {}
+                    Heard::Repeated => self.metrics.repeated.inc(),
+                    Heard::Overflow(recovered) => self.recovered(recovered),
+                }
             }
             Err(BadEvent::Version) => self.reject("version"),
             Err(BadEvent::Json | BadEvent::Entry) => self.reject("json"),

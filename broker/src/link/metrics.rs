@@ -2,6 +2,8 @@
 
 use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge, Registry};
 
+use crate::replay::Verdict;
+
 /// What is measured of a link.
 #[derive(Clone, Debug)]
 pub struct LinkMetrics {
@@ -16,6 +18,14 @@ pub struct LinkMetrics {
     pub(super) controls: IntCounter,
     pub(super) bytes: IntCounter,
     pub(super) rejected: IntCounterVec,
+    /// Rings that were read again, by what came of it.
+    gaps: IntCounterVec,
+    /// Topics of which events are lost, or may be.
+    pub(super) missed: IntCounter,
+    pub(super) replayed: IntCounter,
+    pub(super) repeated: IntCounter,
+    /// Probes of primaries that did not come back.
+    pub(super) unheard: IntCounter,
 }
 
 impl LinkMetrics {
@@ -83,14 +93,45 @@ impl LinkMetrics {
                 "Frames from Redis that were dropped, by reason.",
                 "why",
             )?,
+            gaps: counters(
+                "gap_total",
+                "Rings of which events may have been missed, by what came of it.",
+                "outcome",
+            )?,
+            missed: counter(
+                "topics_missed_total",
+                "Topics whose listeners were told that events are lost, or may be.",
+            )?,
+            replayed: counter(
+                "replayed_total",
+                "Events that were missed and found in a ring.",
+            )?,
+            repeated: counter(
+                "repeated_total",
+                "Events that came again after a ring had told of them, and were dropped.",
+            )?,
+            unheard: counter(
+                "probes_unheard_total",
+                "Probes through a primary of a Cluster that did not come back in time.",
+            )?,
         };
         // From zero on: a series that begins with its first count hides that one.
-        for cause in ["connect", "lost", "closed", "silent", "refused", "garbled"] {
+        for cause in [
+            "connect", "lost", "closed", "silent", "deaf", "refused", "garbled",
+        ] {
             metrics.epochs.with_label_values(&[cause]);
         }
         for why in ["forged", "version", "json", "size", "overflow"] {
             metrics.rejected.with_label_values(&[why]);
         }
+        for verdict in Verdict::EVERY {
+            metrics.gaps(verdict);
+        }
         Ok(metrics)
+    }
+
+    /// Rings of which this came.
+    pub(super) fn gaps(&self, verdict: Verdict) -> IntCounter {
+        self.gaps.with_label_values(&[verdict.label()])
     }
 }

@@ -1,5 +1,7 @@
 //! A link between a real Redis and listeners of all kinds.
 
+mod missing;
+
 use std::sync::Arc;
 
 use prometheus::Registry;

@@ -27,6 +27,9 @@ pub(super) struct Wanted {
     left: VecDeque<(Instant, Topic)>,
     /// Asked of Redis and not confirmed.
     unconfirmed: usize,
+    /// So many confirmations are still to come until all that was subscribed before
+    /// the connection was made is so again.
+    again: usize,
 }
 
 #[derive(Debug, Default)]
@@ -56,6 +59,11 @@ impl Wanted {
     /// Whether everything wanted is subscribed.
     pub(super) fn settled(&self) -> bool {
         self.queue.is_empty() && self.unconfirmed == 0
+    }
+
+    /// Whether all that was wanted when the connection was made is subscribed.
+    pub(super) fn resubscribed(&self) -> bool {
+        self.again == 0
     }
 
     /// A listener wants a topic; true if it is subscribed already.
@@ -118,6 +126,8 @@ impl Wanted {
     /// Redis says that the topic is subscribed.
     pub(super) fn confirmed(&mut self, topic: &str) -> Option<Confirmed> {
         self.unconfirmed = self.unconfirmed.saturating_sub(1);
+        // Redis confirms in the order in which it was asked.
+        self.again = self.again.saturating_sub(1);
         let topic = self.topics.get_key_value(topic)?.0.clone();
         let entry = self.topics.get_mut(&topic)?;
         entry.live = true;
@@ -132,15 +142,18 @@ impl Wanted {
     }
 
     /// The connection is gone: nothing is subscribed, all that is still wanted
-    /// must be asked for again.
-    pub(super) fn lost(&mut self) {
+    /// must be asked for again. What nobody wants is forgotten, and comes back.
+    pub(super) fn lost(&mut self) -> Vec<Topic> {
         self.left.clear();
         self.unconfirmed = 0;
-        self.topics.retain(|_, entry| entry.listeners != 0);
+        let forgotten = self.topics.extract_if(|_, entry| entry.listeners == 0);
+        let forgotten = forgotten.map(|(topic, _)| topic).collect();
         self.topics
             .values_mut()
             .for_each(|entry| entry.live = false);
         self.queue = self.topics.keys().cloned().collect();
+        self.again = self.queue.len();
+        forgotten
     }
 
     /// Topics that nobody has wanted for a while: to be unsubscribed now.
@@ -211,13 +224,15 @@ mod tests {
         wanted.want(topic("a"), 0);
         wanted.next_chunk(10);
         wanted.confirmed(topic("a").as_str());
-        wanted.lost();
+        assert_eq!(wanted.lost(), []);
         assert!(!wanted.want(topic("a"), 1));
         assert_eq!(wanted.next_chunk(10), [topic("a")]);
+        assert!(!wanted.resubscribed());
         assert_eq!(
             wanted.confirmed(topic("a").as_str()),
             confirmed(topic("a"), 0b10, 0b01)
         );
+        assert!(wanted.resubscribed());
     }
 
     #[test]
@@ -256,7 +271,8 @@ mod tests {
         let mut wanted = Wanted::default();
         wanted.want(topic("a"), 0);
         wanted.leave(&topic("a"), 0, Instant::now());
-        wanted.lost();
+        assert_eq!(wanted.lost(), [topic("a")]);
+        assert!(wanted.resubscribed());
         assert_eq!(wanted.next_chunk(10), []);
         assert_eq!(wanted.len(), 0);
     }

@@ -6,6 +6,7 @@
 //! channel concerns topics of the host's own tenant alone.
 
 mod metrics;
+mod silence;
 mod talk;
 
 use std::collections::HashMap;
@@ -20,6 +21,7 @@ use tracing::{info, warn};
 
 pub use self::metrics::FeedMetrics;
 use self::metrics::OfHost;
+use self::silence::{Beat, Silence};
 use self::talk::Talk;
 pub use self::talk::Told;
 use super::hosts::Host;
@@ -31,7 +33,6 @@ use crate::link::cause::Cause;
 use crate::link::connect::{Backoff, send, sign_in};
 use crate::link::gathered::Gathered;
 use crate::link::outlets::Outlets;
-use crate::link::probe::{Beat, Probe};
 use crate::link::resp::{Push, Reader, command};
 use crate::link::wanted::Listeners;
 use crate::link::{Arrival, LinkState, Outlet, Taken, Want, Wants};
@@ -156,7 +157,7 @@ impl Feed {
         let mut reader = Reader::up_to(MAX_MESSAGE);
         let mut ticks = tokio::time::interval(self.probe_interval / 4);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut probe = Probe::new(Instant::now());
+        let mut silence = Silence::new(Instant::now());
         loop {
             tokio::select! {
                 read = incoming.read_buf(reader.space()) => {
@@ -172,7 +173,7 @@ impl Feed {
                     }
                     self.outlets.hand_over(&mut self.gathered).await;
                     // Nothing is read while listeners have no room; that is not Redis' silence.
-                    probe.heard_at = Instant::now();
+                    silence.heard_at = Instant::now();
                 }
                 sent = send(&mut outgoing, &out), if unsent || !out.is_empty() => {
                     unsent = !out.is_empty();
@@ -180,9 +181,9 @@ impl Feed {
                 }
                 () = self.wants.changed() => self.apply_wants(),
                 now = ticks.tick() => {
-                    match probe.tick(now.into_std(), self.probe_interval) {
+                    match silence.tick(now.into_std(), self.probe_interval) {
                         Beat::Wait => {}
-                        Beat::Probe(_) => command(&mut out, [b"PING".as_slice()].into_iter()),
+                        Beat::Ask => command(&mut out, [b"PING".as_slice()].into_iter()),
                         Beat::GiveUp => return Err(Cause::Silent),
                     }
                     self.talk.go_on();

@@ -1,48 +1,68 @@
 //! What was read of a ring and what was parked, in one order and nothing twice.
 
+use super::verdict::Position;
 use super::{Event, Page, Parked, State};
 use crate::topic::{Tenant, Topic};
 
-/// In the order of the ring; what has no place there stays behind what it was
-/// heard behind.
+/// What is to be handed over, in the order of the ring; what has no place there
+/// stays behind what it was heard behind. Also the topics of which something was
+/// missed that is older than what was handed over: it comes too late.
 pub(super) fn merge<L>(
     tenant: &Tenant,
     state: &mut State<L>,
     page: &Page,
+    position: Position,
     parked: Vec<Parked<L>>,
-) -> Vec<(Topic, Event<L>)> {
+) -> (Vec<Topic>, Vec<(Topic, Event<L>)>) {
     let State { topics, seen, .. } = state;
+    // Ids of a ring only grow, whatever clocks do: what is older than what was heard
+    // in order, nobody listened to.
+    let known = position.newest.filter(|_| position.in_order);
+    let mut holes = Vec::new();
     let mut name = String::new();
-    let mut read = page
-        .entries
-        .iter()
-        .filter_map(|entry| {
-            name.clear();
-            name.extend([tenant.as_str(), ":", &entry.topic]);
-            let (topic, held) = topics.get_key_value(name.as_str())?;
-            let missed = held.since <= entry.id.millis && !seen.has(entry.id);
-            missed.then(|| (topic.clone(), entry))
-        })
-        .collect::<Vec<_>>()
-        .into_iter()
-        .peekable();
+    let mut read = Vec::new();
+    for entry in &page.entries {
+        name.clear();
+        name.extend([tenant.as_str(), ":", &entry.topic]);
+        let Some((topic, held)) = topics.get_key_value(name.as_str()) else {
+            continue;
+        };
+        let concerns = known < Some(entry.id) && held.since <= entry.id.millis;
+        if !concerns || seen.has(entry.id) {
+            continue;
+        }
+        if held.newest < entry.id {
+            read.push((topic.clone(), entry));
+        } else if !position.in_order && !holes.contains(topic) {
+            holes.push(topic.clone());
+        }
+    }
+    let mut read = read.into_iter().peekable();
     let mut events = Vec::with_capacity(read.len() + parked.len());
     for Parked { topic, id, event } in parked {
         if let Some(id) = id {
             while let Some((topic, entry)) = read.next_if(|(_, entry)| entry.id < id) {
-                seen.add(entry.id);
                 events.push((topic, Event::Replayed(entry.id, entry.json.clone())));
             }
             read.next_if(|(_, entry)| entry.id == id);
             if !seen.add(id) {
                 continue;
             }
+            if let Some(held) = topics.get_mut(&topic) {
+                held.newest = held.newest.max(id);
+            }
         }
         events.push((topic, Event::Parked(event)));
     }
-    for (topic, entry) in read {
-        seen.add(entry.id);
-        events.push((topic, Event::Replayed(entry.id, entry.json.clone())));
+    let rest = read.map(|(topic, entry)| (topic, Event::Replayed(entry.id, entry.json.clone())));
+    events.extend(rest);
+    for (topic, event) in &events {
+        if let Event::Replayed(id, _) = event {
+            seen.add(*id);
+            if let Some(held) = topics.get_mut(topic) {
+                held.newest = held.newest.max(*id);
+            }
+        }
     }
-    events
+    (holes, events)
 }

@@ -84,7 +84,7 @@ impl Node {
             start,
             now: start,
         };
-        assert!(!node.replay.has_proof());
+        assert!(!node.replay.has_begun());
         node.proved(1_000_000);
         node.replay.listen(&topic("a"), node.now);
         node.replay.listen(&topic("b"), node.now);
@@ -257,7 +257,7 @@ fn events_that_no_ring_keeps_may_have_been_missed() {
 fn who_listens_since_later_gets_nothing_of_before_and_has_missed_nothing() {
     let mut node = Node::new();
     node.replay.lose();
-    node.at(1_002_000);
+    node.proved(1_002_000);
     node.replay.listen(&topic("c"), node.now);
     node.replay.resume(node.now);
     let read = node.replay.next_read(node.now).unwrap();
@@ -304,11 +304,13 @@ fn what_a_primary_did_not_bring_is_read_though_later_events_came() {
     assert_eq!(node.hears("a", "1000400-0", "four"), "parked");
     let kept = [
         "1000100-0 a one",
-        "1000200-0 a two",
+        "1000150-0 a two",
+        "1000200-0 b two",
         "1000300-0 a three",
         "1000400-0 a four",
     ];
-    let expected = ["recovered", "a 1000200-0 two", "a parked four"];
+    // What was handed over after it cannot be taken back.
+    let expected = ["recovered", "gap a", "b 1000200-0 two", "a parked four"];
     assert_eq!(node.reads(&read, &page(1_000_500, 1, &kept)), expected);
     // Of what the ring had before the newest that was heard, some may be missed.
     node.replay.doubt(Partition::every(), node.now);

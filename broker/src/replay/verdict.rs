@@ -1,6 +1,6 @@
 //! Whether a ring still holds all that may have been missed.
 
-use super::{LIFE_MILLIS, OVERLAP, Page};
+use super::{LIFE_MILLIS, OVERLAP_MILLIS, Page};
 use crate::event::EntryId;
 
 /// Redis may let a ring go a little late.
@@ -65,6 +65,8 @@ pub(super) struct Position {
     pub(super) known: EntryId,
     /// The newest event that is known.
     pub(super) newest: Option<EntryId>,
+    /// Whether all that is older than that is known, too.
+    pub(super) in_order: bool,
 }
 
 impl Position {
@@ -72,7 +74,7 @@ impl Position {
     pub(super) fn from(&self) -> EntryId {
         let known = self.proved.min(self.known.millis);
         EntryId {
-            millis: known.saturating_sub(OVERLAP.as_millis() as u64),
+            millis: known.saturating_sub(OVERLAP_MILLIS),
             sequence: 0,
         }
     }
@@ -83,7 +85,11 @@ impl Position {
             millis: self.proved,
             sequence: 0,
         };
-        Self { known, ..self }
+        Self {
+            known,
+            in_order: false,
+            ..self
+        }
     }
 }
 

@@ -8,8 +8,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use broker::Timestamp;
-use broker::keys::{Keys, PARTITIONS};
+use broker::event::EntryId;
+use broker::keys::{Keys, PARTITIONS, Partition};
 use broker::message::{Message, MessageId, Status};
+use broker::replay::{self, Oldest, Page};
+use broker::ring::Ring as Named;
 use broker::topic::{Topic, TopicKind};
 
 /// Milliseconds since the beginning of the world.
@@ -57,6 +60,8 @@ pub(super) struct Server {
 #[derive(Debug, Default)]
 pub(super) struct Ring {
     pub(super) entries: VecDeque<Entry>,
+    /// Those that had to make room for others.
+    trimmed: Vec<Entry>,
     pub(super) last: (u64, u64),
     dies_at: Time,
 }
@@ -65,6 +70,8 @@ pub(super) struct Ring {
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub(super) id: (u64, u64),
+    /// Without its tenant.
+    topic: Rc<str>,
     pub(super) json: Rc<str>,
     pub(super) ordinal: u64,
     pub(super) bytes: u64,
@@ -126,8 +133,62 @@ impl Redis {
 
     /// The primary of a topic's partition.
     pub(super) fn server_of(&self, topic: &Topic) -> usize {
+        self.primary(topic.partition())
+    }
+
+    fn primary(&self, partition: Partition) -> usize {
         // As an even division of the slots has it.
-        usize::from(topic.partition().index()) * self.servers.len() / usize::from(PARTITIONS)
+        usize::from(partition.index()) * self.servers.len() / usize::from(PARTITIONS)
+    }
+
+    /// The partitions of a server.
+    pub(super) fn partitions(&self, server: usize) -> Vec<Partition> {
+        let has = |partition: &Partition| self.primary(*partition) == server;
+        Partition::every().filter(has).collect()
+    }
+
+    /// What a server calls itself.
+    pub(super) fn name(&self, server: usize) -> String {
+        match self.servers.len() {
+            1 => String::new(),
+            _ => format!("{server}.{}", self.servers[server].term),
+        }
+    }
+
+    /// What a ring holds, as `read.lua` reads it.
+    pub(super) fn ring(&mut self, read: &replay::Read, now: Time) -> Result<Page, Away> {
+        let at = self.primary(read.ring.partition);
+        let time = self.clock(at, now).millis();
+        let server = &mut self.servers[at];
+        if !server.up {
+            return Err(Away);
+        }
+        server.rings.retain(|_, ring| now < ring.dies_at);
+        let mut page = Page {
+            time: u64::try_from(time).expect("it is after 1970"),
+            ..Page::default()
+        };
+        let key = self.keys.ring_of(&read.ring);
+        let Some(ring) = server.rings.get(&*key) else {
+            return Ok(page);
+        };
+        let id = |entry: &Entry| EntryId {
+            millis: entry.id.0,
+            sequence: entry.id.1,
+        };
+        page.oldest = ring.entries.front().map(|entry| Oldest {
+            id: id(entry),
+            number: entry.ordinal,
+        });
+        page.newest = ring.entries.back().map(id);
+        let wanted = ring.entries.iter().filter(|entry| read.from <= id(entry));
+        let entry = |entry: &Entry| replay::Entry {
+            id: id(entry),
+            topic: (&*entry.topic).into(),
+            json: (&*entry.json).into(),
+        };
+        page.entries = wanted.map(entry).collect();
+        Ok(page)
     }
 
     /// Whether commands on this topic are run.
@@ -140,7 +201,7 @@ impl Redis {
         self.clock(self.server_of(topic), now)
     }
 
-    fn clock(&self, server: usize, now: Time) -> Timestamp {
+    pub(super) fn clock(&self, server: usize, now: Time) -> Timestamp {
         Timestamp::from_millis(EPOCH + now as i64 + self.servers[server].clock)
     }
 
@@ -222,10 +283,11 @@ impl Redis {
         if !server.up {
             return Err(Away);
         }
-        let key: Rc<str> = format!("{}:{}", topic.partition().tag(), topic.tenant()).into();
+        let key: Rc<str> = self.keys.ring_of(&Named::of(topic)).into();
+        let name = &topic.as_str()[topic.owner().len() + 1..];
         server.rings.retain(|_, ring| now < ring.dies_at);
         let ring = server.rings.entry(key).or_default();
-        let id = ring.append(json, now, clock, self.ring_entries);
+        let id = ring.append(name, json, now, clock, self.ring_entries);
         let payload = format!("{}-{} {json}", id.0, id.1);
         let channel = self.keys.channel(topic);
         self.publish(at, &channel, payload.as_bytes(), due)
@@ -356,7 +418,8 @@ impl Redis {
         server.term += 1;
         let rings = std::mem::take(&mut server.rings);
         let logs = std::mem::take(&mut server.logs);
-        let events = rings.into_values().flat_map(|ring| ring.entries);
+        let events = rings.into_values();
+        let events = events.flat_map(|ring| ring.trimmed.into_iter().chain(ring.entries));
         let messages = logs.into_values().flatten();
         let events = events.map(|entry| entry.json);
         events.chain(messages.map(|message| message.text)).collect()
@@ -371,6 +434,8 @@ impl Redis {
             while ring.entries.back().is_some_and(|entry| until < entry.at) {
                 lost.extend(ring.entries.pop_back().map(|entry| entry.json));
             }
+            let late = ring.trimmed.iter().filter(|entry| until < entry.at);
+            lost.extend(late.map(|entry| Rc::clone(&entry.json)));
             ring.last = ring.entries.back().map_or((0, 0), |entry| entry.id);
         }
         server.rings.retain(|_, ring| !ring.entries.is_empty());
@@ -390,7 +455,14 @@ impl Redis {
 }
 
 impl Ring {
-    fn append(&mut self, json: &str, now: Time, clock: Timestamp, most: usize) -> (u64, u64) {
+    fn append(
+        &mut self,
+        topic: &str,
+        json: &str,
+        now: Time,
+        clock: Timestamp,
+        most: usize,
+    ) -> (u64, u64) {
         let millis = clock.millis().max(0) as u64;
         self.last = if self.last.0 < millis {
             (millis, 0)
@@ -402,13 +474,14 @@ impl Ring {
         let bytes = before.map_or(0, |entry| entry.bytes) + json.len() as u64;
         self.entries.push_back(Entry {
             id: self.last,
+            topic: topic.into(),
             json: json.into(),
             ordinal,
             bytes,
             at: now,
         });
         if most < self.entries.len() {
-            self.entries.pop_front();
+            self.trimmed.extend(self.entries.pop_front());
         }
         self.dies_at = now + RING_LIFE;
         self.last

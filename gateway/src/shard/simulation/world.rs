@@ -25,7 +25,7 @@ use self::happening::Happening;
 use super::super::Shard;
 use super::super::inbox::Inbox;
 use super::super::stream::Ready;
-use super::client::{Client, Kind};
+use super::client::Client;
 use super::redis::{EPOCH, Redis, Time};
 use super::schedule::{Climate, Schedule};
 use super::setting::Setting;
@@ -223,19 +223,6 @@ impl World {
             });
         }
         self.look_at_links();
-    }
-
-    /// Until rings are read again, what was published while a link was away is missed
-    /// by all but recipients, who have their store.
-    fn missed_by(&mut self, node: usize) {
-        for client in self.clients.iter_mut().filter(|client| client.node == node) {
-            if !matches!(client.kind, Kind::Push { .. }) {
-                client
-                    .hears
-                    .values_mut()
-                    .for_each(|hearing| hearing.from = None);
-            }
-        }
     }
 
     /// What links got is read when it is due.

@@ -2,6 +2,9 @@
 
 use std::rc::Rc;
 
+use broker::link::course::Published;
+use broker::replay::{self, Page};
+
 use super::super::redis::Time;
 use super::{World, subject};
 use crate::dialect::misskey::Reply;
@@ -43,6 +46,26 @@ pub(super) enum Happening {
     Probe {
         node: usize,
         nonce: u64,
+    },
+    /// The link knows where it was published.
+    Published {
+        node: usize,
+        epoch: u32,
+        nonce: u64,
+        published: Vec<Published>,
+    },
+    /// A link's wish to read a ring reaches Redis.
+    ReadRing {
+        node: usize,
+        epoch: u32,
+        read: replay::Read,
+    },
+    /// What was in it is back.
+    RingRead {
+        node: usize,
+        epoch: u32,
+        read: replay::Read,
+        page: Option<Page>,
     },
     /// A shard's turn.
     Turn {
@@ -115,6 +138,38 @@ impl World {
             Happening::Tick { node, epoch } if epoch == self.nodes[node].epoch => self.tick(node),
             Happening::LinkReads { .. } | Happening::Tick { .. } => {}
             Happening::Probe { node, nonce } => self.probe(node, nonce),
+            Happening::Published {
+                node,
+                epoch,
+                nonce,
+                published,
+            } => {
+                let at = self.steady();
+                if epoch == self.nodes[node].epoch {
+                    self.nodes[node].course.published(nonce, published, at);
+                    self.read_rings(node);
+                }
+            }
+            Happening::ReadRing { node, epoch, read } => {
+                let page = match self.is_isolated(node) {
+                    true => None,
+                    false => self.redis.ring(&read, self.now).ok(),
+                };
+                let delay = self.command_delay();
+                let back = Happening::RingRead {
+                    node,
+                    epoch,
+                    read,
+                    page,
+                };
+                self.enter(delay, back);
+            }
+            Happening::RingRead {
+                node,
+                epoch,
+                read,
+                page,
+            } => self.ring_read(node, epoch, read, page),
             Happening::Turn { node, shard } => self.turn(node, shard),
             Happening::Run { node, asked } => self.run(node, asked),
             Happening::Answer {

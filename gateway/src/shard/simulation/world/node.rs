@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use broker::link::course::Due;
+use broker::link::course::{Due, Published};
 use broker::link::resp::Push;
 use broker::link::{Batch, Cause, Wants};
+use broker::replay::{self, Page};
 use rand::RngExt;
 use rand::rngs::SmallRng;
 use tokio::sync::Semaphore;
@@ -81,6 +82,11 @@ impl World {
         } else {
             self.redis.connect(server).ok()
         };
+        if connected.is_some() && !self.nodes[node].course.has_begun() {
+            let time = self.redis.clock(server, self.now).millis();
+            let millis = u64::try_from(time).expect("it is after 1970");
+            self.nodes[node].course.begin(millis, now);
+        }
         let Some(connection) = connected else {
             let pause = self.random.random_range(100..1000);
             return self.enter(pause, Happening::Connect { node });
@@ -111,7 +117,6 @@ impl World {
         of.epoch += 1;
         of.late_tick = false;
         of.read = false;
-        self.missed_by(node);
         let pause = self.random.random_range(100..1000);
         self.enter(pause, Happening::Connect { node });
     }
@@ -205,6 +210,7 @@ impl World {
         if 0 < read {
             of.read = true;
             self.hand_over(node);
+            self.read_rings(node);
         }
     }
 
@@ -285,22 +291,82 @@ impl World {
                 }
             }
         }
+        self.read_rings(node);
         let quarter = PROBE_INTERVAL.as_millis() as Time / 4;
         self.enter(quarter, Happening::Tick { node, epoch });
     }
 
     pub(super) fn probe(&mut self, node: usize, nonce: u64) {
-        if self.is_isolated(node) {
+        let (epoch, isolated) = (self.nodes[node].epoch, self.is_isolated(node));
+        let channel = self.nodes[node].course.probe_channel().to_owned();
+        let mut published = Vec::new();
+        for server in 0..self.redis.servers.len() {
+            let due = self.now + self.delay();
+            let name = self.redis.name(server);
+            let time = self.redis.clock(server, self.now).millis();
+            let probe = format!("{nonce} {time} {name}");
+            let due = || due;
+            let done = !isolated
+                && self
+                    .redis
+                    .publish(server, &channel, probe.as_bytes(), due)
+                    .is_ok();
+            published.push(Published {
+                server: name.into(),
+                partitions: self.redis.partitions(server),
+                done,
+            });
+        }
+        self.look_at_links();
+        let delay = self.command_delay();
+        let back = Happening::Published {
+            node,
+            epoch,
+            nonce,
+            published,
+        };
+        self.enter(delay, back);
+    }
+
+    /// Reads the rings that the link wants to be read.
+    pub(super) fn read_rings(&mut self, node: usize) {
+        let at = self.steady();
+        while self.nodes[node].connection.is_some()
+            && self.nodes[node].handing.is_empty()
+            && let Some(read) = self.nodes[node].course.next_read(at)
+        {
+            let (delay, epoch) = (self.delay(), self.nodes[node].epoch);
+            self.enter(delay, Happening::ReadRing { node, epoch, read });
+        }
+    }
+
+    pub(super) fn ring_read(
+        &mut self,
+        node: usize,
+        epoch: u32,
+        read: replay::Read,
+        page: Option<Page>,
+    ) {
+        let at = self.steady();
+        let of = &mut self.nodes[node];
+        if of.epoch != epoch {
             return;
         }
-        let server = self.random.random_range(0..self.redis.servers.len());
-        let channel = self.nodes[node].course.probe_channel().to_owned();
-        let due = self.now + self.delay();
-        // Whether it was published is seen by whether it comes back.
-        let _ = self
-            .redis
-            .publish(server, &channel, nonce.to_string().as_bytes(), || due);
-        self.look_at_links();
+        if !of.handing.is_empty() {
+            // The link does one thing after the other.
+            return self.enter(
+                1,
+                Happening::RingRead {
+                    node,
+                    epoch,
+                    read,
+                    page,
+                },
+            );
+        }
+        of.course.read(&read, page.as_ref(), at);
+        self.hand_over(node);
+        self.read_rings(node);
     }
 
     /// A shard has something to do then, or before.

@@ -144,7 +144,10 @@ impl World {
         let Some(key) = client.key else { return };
         let node = &self.nodes[client.node];
         let hub = &node.shards[client.shard].shard.hub;
-        let resumed = node.connection.is_some() && node.course.settled() && node.handing.is_empty();
+        let resumed = node.connection.is_some()
+            && node.course.settled()
+            && node.course.caught_up()
+            && node.handing.is_empty();
         for (subject, hearing) in &mut client.hears {
             let subject = &self.subjects[*subject];
             // Others say themselves when they are heard.

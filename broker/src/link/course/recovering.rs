@@ -1,0 +1,147 @@
+//! What a link does about what it may have missed.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::{Course, Live, Proof, Published};
+use crate::event::{BadEvent, Event};
+use crate::keys::Partition;
+use crate::link::outlets::Arrival;
+use crate::replay::{self, Page, Read, Recovered, Verdict};
+
+impl Course {
+    /// Whether it is known how late it is by Redis' clock. If not, that is to be
+    /// [told](Self::begin) before the first connection.
+    pub fn has_begun(&self) -> bool {
+        self.replay.has_begun()
+    }
+
+    /// By the clock of some server it is so late, in Unix milliseconds.
+    pub fn begin(&mut self, millis: u64, now: Instant) {
+        self.replay.begin(millis, now);
+    }
+
+    /// The probe that was [due](super::Due) was published there. None of them, if
+    /// that failed everywhere.
+    pub fn published(&mut self, nonce: u64, mut published: Vec<Published>, now: Instant) {
+        self.cluster |= published.iter().any(|one| !one.server.is_empty());
+        if self.cluster {
+            let has = |p: &Partition| published.iter().any(|one| one.partitions.contains(p));
+            let partitions = Partition::every().filter(|p| !has(p)).collect::<Vec<_>>();
+            if !partitions.is_empty() {
+                published.push(Published {
+                    server: "".into(),
+                    partitions,
+                    done: false,
+                });
+            }
+        }
+        let proofs = self.probe.published(nonce, published);
+        self.proved(proofs, now);
+    }
+
+    /// A ring to read now, if there is one. To be asked after all else.
+    pub fn next_read(&mut self, now: Instant) -> Option<Read> {
+        self.replay.next_read(now)
+    }
+
+    /// This was found in the ring; nothing if it could not be read.
+    pub fn read(&mut self, read: &Read, page: Option<&Page>, now: Instant) {
+        let recovered = match page {
+            Some(page) => self.replay.page(read, page, now),
+            None => self.replay.failed(read, now),
+        };
+        if let Some(recovered) = recovered {
+            self.recovered(recovered);
+        }
+    }
+
+    /// Whether everything that may have been missed has been found, or is known to
+    /// be lost.
+    pub fn caught_up(&self) -> bool {
+        self.wanted.resubscribed() && self.replay.settled()
+    }
+
+    /// What was published through these primaries may not have been heard.
+    pub(super) fn missed(&mut self, missed: Vec<Published>, now: Instant) {
+        // One server that is not heard loses nothing on the way but everything.
+        if !self.cluster {
+            return;
+        }
+        for Published { partitions, .. } in missed {
+            self.metrics.unheard.inc();
+            for partition in &partitions {
+                self.missed[usize::from(partition.index())] = true;
+            }
+            self.replay.doubt(partitions, now);
+        }
+    }
+
+    pub(super) fn proved(&mut self, proofs: Vec<Proof>, now: Instant) {
+        for Proof {
+            server,
+            partitions,
+            millis,
+        } in proofs
+        {
+            let mut doubted = Vec::new();
+            for &partition in &partitions {
+                let index = usize::from(partition.index());
+                let prover = self.provers[index].replace(server.clone());
+                let another = prover.is_some_and(|prover| prover != server);
+                // Between what was read last and this, something may be missing still.
+                if std::mem::take(&mut self.missed[index]) || another {
+                    doubted.push(partition);
+                }
+            }
+            if !doubted.is_empty() {
+                self.replay.doubt(doubted, now);
+            }
+            self.replay.proved(partitions, millis, now);
+        }
+    }
+
+    /// Hands over what was missed of a ring, or says that it is lost.
+    pub(super) fn recovered(&mut self, recovered: Recovered<Live>) {
+        let Recovered {
+            verdict,
+            gaps,
+            events,
+        } = recovered;
+        self.metrics.gaps(verdict).inc();
+        for topic in gaps {
+            let listeners = self.wanted.listeners(topic.as_str());
+            if let Some((topic, listeners)) = listeners.filter(|(_, all)| *all != 0) {
+                self.metrics.missed.inc();
+                let gap = || Arrival::Gap(topic.clone());
+                self.gathered.collect(listeners, 0, gap);
+            }
+        }
+        for (topic, event) in events {
+            let (event, bytes) = match event {
+                replay::Event::Parked(live) => live,
+                replay::Event::Replayed(id, json) => match Event::read(Some(id), &json) {
+                    Ok(event) => {
+                        self.metrics.replayed.inc();
+                        (Arc::new(event), json.len())
+                    }
+                    Err(BadEvent::Version) => {
+                        self.reject("version");
+                        continue;
+                    }
+                    Err(BadEvent::Json | BadEvent::Entry) => {
+                        self.reject("json");
+                        continue;
+                    }
+                },
+            };
+            if let Some((topic, listeners)) = self.wanted.listeners(topic.as_str()) {
+                let arrival = || Arrival::Event(topic.clone(), Arc::clone(&event));
+                self.gathered.collect(listeners, bytes, arrival);
+            }
+        }
+        if verdict != Verdict::Whole {
+            tracing::warn!(verdict = verdict.label(), "events of a ring are lost");
+        }
+    }
+}
