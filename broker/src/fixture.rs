@@ -14,11 +14,13 @@ use tokio::task::{JoinHandle, JoinSet};
 
 pub(crate) use self::cluster::Cluster;
 pub(crate) use self::sentinel::Watched;
+pub(crate) use self::tls::Guarded;
 use crate::keys::Keys;
 use crate::topology::{Redis, RedisSettings};
 
 mod cluster;
 mod sentinel;
+mod tls;
 
 /// Ports that the system does not give to outgoing connections.
 const PORTS: std::ops::Range<u16> = 6500..9500;

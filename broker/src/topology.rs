@@ -15,7 +15,7 @@ use futures_util::future::join_all;
 use prometheus::Registry;
 use redis::{Cmd, FromRedisValue, Pipeline, RedisError, ScriptInvocation};
 
-use self::cluster::Cluster;
+use self::cluster::{Cluster, Primary};
 use self::connector::Place;
 use self::dial::Access;
 pub(crate) use self::dial::Server;
@@ -191,6 +191,24 @@ impl Redis {
         })
     }
 
+    /// Which partitions share a server, as far as is known.
+    pub async fn shards(&self) -> Vec<Vec<Partition>> {
+        let all = || vec![Partition::every().collect()];
+        let Servers::Many(cluster) = &self.inner.servers else {
+            return all();
+        };
+        // Who asks for any of them is told that nobody knows.
+        let Ok(map) = cluster.known().await else {
+            return all();
+        };
+        let of = |one: &Primary| map.partitions(&one.address);
+        let mut shards: Vec<_> = map.primaries.iter().map(of).collect();
+        let known = |partition: &Partition| map.of(partition.slot()).is_some();
+        shards.push(Partition::every().filter(|one| !known(one)).collect());
+        shards.retain(|shard| !shard.is_empty());
+        shards
+    }
+
     /// Runs commands on each server that has keys, all at once, and says what
     /// became of them on each. They name no keys. A server that hangs keeps the
     /// answers of the others waiting for its own for two seconds.
@@ -207,19 +225,17 @@ impl Redis {
                 vec![("redis".into(), all, Arc::clone(lanes))]
             }
             Servers::Many(cluster) => {
-                cluster.refresh(MAP_AGE).await.map_err(RedisError::from)?;
+                // What was known may do; nothing known will not.
+                if let Err(error) = cluster.refresh(MAP_AGE).await
+                    && cluster.map().primaries.is_empty()
+                {
+                    return Err(RedisError::from(error).into());
+                }
                 let map = cluster.map();
-                let of = |address: &Address| {
-                    let has = |partition: &Partition| {
-                        let one = map.of(partition.slot());
-                        one.is_some_and(|one| one.address == *address)
-                    };
-                    Partition::every().filter(has).collect::<Vec<_>>()
-                };
                 let each = map.primaries.iter();
                 each.map(|one| {
                     let name: Arc<str> = one.address.to_string().into();
-                    (name, of(&one.address), Arc::clone(&one.lanes))
+                    (name, map.partitions(&one.address), Arc::clone(&one.lanes))
                 })
                 .collect()
             }

@@ -21,6 +21,7 @@ use tokio::time::sleep;
 pub mod config;
 mod ingest;
 mod metrics;
+mod partitions;
 mod release;
 mod sweep;
 mod trim;
@@ -73,7 +74,7 @@ pub fn start(config: &Config, node: &Node, registry: &Registry) -> Result<(), Er
         own.running();
         let sweep = sweep::run(&messages, &redis, &config, &metrics, &condition, &own);
         let release = release::run(&messages, &redis, &config, &metrics, &own);
-        let trim = trim::run(&messages, &config, &metrics, &own);
+        let trim = trim::run(&messages, &redis, &config, &metrics, &own);
         let ingest = ingest::run(intake, &config, &metrics, &own);
         tokio::join!(sweep, release, trim, ingest);
     });

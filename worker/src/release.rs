@@ -7,18 +7,15 @@ use broker::messages::Messages;
 use broker::node::Node;
 use broker::topology::Redis;
 use broker::{Error, Timestamp};
-use futures_util::stream::{self, StreamExt};
-use rand::seq::SliceRandom;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 
 use crate::config::Config;
 use crate::metrics::Metrics;
+use crate::partitions::each;
 
 /// Messages per script: a few milliseconds of Redis' time, as each is published.
 const BATCH: usize = 100;
-/// Partitions looked at at the same time.
-const AT_ONCE: usize = 16;
 
 /// Releases at every interval, until the node drains.
 pub(crate) async fn run(
@@ -54,19 +51,11 @@ pub(crate) async fn run(
 }
 
 /// Releases all that is due and says how late the most overdue of it was.
-/// Workers that do this at once take the partitions in different orders. One
-/// partition that fails keeps no other waiting.
 async fn release(messages: &Messages, redis: &Redis, metrics: &Metrics) -> Result<Duration, Error> {
     let now = redis.time().await?;
-    let mut partitions: Vec<Partition> = Partition::every().collect();
-    partitions.shuffle(&mut rand::rng());
-    let lags: Vec<Result<Duration, Error>> = stream::iter(partitions)
-        .map(|partition| release_in(partition, now, messages, metrics))
-        .buffer_unordered(AT_ONCE)
-        .collect()
-        .await;
-    lags.into_iter()
-        .try_fold(Duration::ZERO, |lag, other| Ok(lag.max(other?)))
+    let release = |partition| release_in(partition, now, messages, metrics);
+    let (lags, failed) = each(redis, release).await;
+    failed.map_or(Ok(lags.into_iter().max().unwrap_or_default()), Err)
 }
 
 async fn release_in(

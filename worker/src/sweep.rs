@@ -7,11 +7,11 @@ use broker::messages::Messages;
 use broker::node::{Condition, Node};
 use broker::topology::Redis;
 use broker::{Error, Timestamp};
-use rand::seq::SliceRandom;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::config::Config;
 use crate::metrics::Metrics;
+use crate::partitions::each;
 
 /// Messages per script: about a millisecond of Redis' time.
 const BATCH: usize = 200;
@@ -34,7 +34,7 @@ pub(crate) async fn run(
         match node
             .until_drain(async {
                 note_skew(redis, metrics).await?;
-                sweep(messages, config.sweep_grace, metrics).await
+                sweep(messages, redis, config.sweep_grace, metrics).await
             })
             .await
         {
@@ -63,24 +63,34 @@ async fn note_skew(redis: &Redis, metrics: &Metrics) -> Result<(), Error> {
     Ok(())
 }
 
-/// Cancels all that is due and says how late the most overdue of it was. Workers
-/// that sweep at once take the partitions in different orders.
-async fn sweep(messages: &Messages, grace: Duration, metrics: &Metrics) -> Result<Duration, Error> {
-    let mut partitions: Vec<Partition> = Partition::every().collect();
-    partitions.shuffle(&mut rand::rng());
+/// Cancels all that is due and says how late the most overdue of it was.
+async fn sweep(
+    messages: &Messages,
+    redis: &Redis,
+    grace: Duration,
+    metrics: &Metrics,
+) -> Result<Duration, Error> {
+    let sweep = |partition| sweep_in(partition, messages, grace, metrics);
+    let (lags, failed) = each(redis, sweep).await;
+    failed.map_or(Ok(lags.into_iter().max().unwrap_or_default()), Err)
+}
+
+async fn sweep_in(
+    partition: Partition,
+    messages: &Messages,
+    grace: Duration,
+    metrics: &Metrics,
+) -> Result<Duration, Error> {
     let mut lag = Duration::ZERO;
-    for partition in partitions {
-        loop {
-            let swept = messages.sweep(partition, grace, BATCH).await?;
-            metrics.cancelled.inc_by(swept.cancelled);
-            metrics.gone.inc_by(swept.seen - swept.cancelled);
-            if let Some(due) = swept.oldest_due {
-                lag = lag.max(Timestamp::now().since(due + grace));
-            }
-            if swept.seen < BATCH as u64 {
-                break;
-            }
+    loop {
+        let swept = messages.sweep(partition, grace, BATCH).await?;
+        metrics.cancelled.inc_by(swept.cancelled);
+        metrics.gone.inc_by(swept.seen - swept.cancelled);
+        if let Some(due) = swept.oldest_due {
+            lag = lag.max(Timestamp::now().since(due + grace));
+        }
+        if swept.seen < BATCH as u64 {
+            return Ok(lag);
         }
     }
-    Ok(lag)
 }

@@ -1,23 +1,29 @@
 //! Forgetting what is past its retention.
 
 use broker::Error;
-use broker::keys::Partition;
 use broker::messages::Messages;
 use broker::node::Node;
-use rand::seq::SliceRandom;
+use broker::topology::Redis;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 
 use crate::config::Config;
 use crate::metrics::Metrics;
+use crate::partitions::each;
 
 /// Trims all partitions at every interval, until the node drains.
-pub(crate) async fn run(messages: &Messages, config: &Config, metrics: &Metrics, node: &Node) {
+pub(crate) async fn run(
+    messages: &Messages,
+    redis: &Redis,
+    config: &Config,
+    metrics: &Metrics,
+    node: &Node,
+) {
     let mut ticks = interval(config.trim_interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut failing = false;
     while node.until_drain(ticks.tick()).await.is_some() {
-        match node.until_drain(trim(messages, metrics)).await {
+        match node.until_drain(trim(messages, redis, metrics)).await {
             None => return,
             Some(Ok(())) => {
                 if failing {
@@ -36,13 +42,11 @@ pub(crate) async fn run(messages: &Messages, config: &Config, metrics: &Metrics,
     }
 }
 
-async fn trim(messages: &Messages, metrics: &Metrics) -> Result<(), Error> {
-    let mut partitions: Vec<Partition> = Partition::every().collect();
-    partitions.shuffle(&mut rand::rng());
-    for partition in partitions {
-        let trimmed = messages.trim(partition).await?;
+async fn trim(messages: &Messages, redis: &Redis, metrics: &Metrics) -> Result<(), Error> {
+    let (trimmed, failed) = each(redis, |partition| messages.trim(partition)).await;
+    for trimmed in trimmed {
         metrics.trimmed_messages.inc_by(trimmed.messages);
         metrics.trimmed_globals.inc_by(trimmed.globals);
     }
-    Ok(())
+    failed.map_or(Ok(()), Err)
 }

@@ -22,7 +22,7 @@ use super::dial::{Access, Server};
 use super::lane::Lanes;
 use super::metrics::Metrics;
 use super::settings::Address;
-use crate::keys::SLOTS;
+use crate::keys::{Partition, SLOTS};
 
 /// How long one node may take to say how the slots are spread.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -87,6 +87,15 @@ impl Map {
     pub(super) fn of(&self, slot: u16) -> Option<&Primary> {
         self.primaries
             .get(usize::from(self.slots[usize::from(slot)]))
+    }
+
+    /// Those that are at this address.
+    pub(super) fn partitions(&self, address: &Address) -> Vec<Partition> {
+        let there = |partition: &Partition| {
+            let one = self.of(partition.slot());
+            one.is_some_and(|one| one.address == *address)
+        };
+        Partition::every().filter(there).collect()
     }
 
     fn covered(&self) -> usize {

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod sentinel;
+mod tls;
 
 use super::lane::LANES;
 use super::*;
