@@ -42,6 +42,10 @@ pub struct Config {
     /// `CARILLON_SHUTDOWN_DELAY`, default `5s`: how long a draining process
     /// still accepts, so that load balancers can notice that it leaves.
     pub shutdown_delay: Duration,
+    /// `CARILLON_API_REPLICATION_TIMEOUT`, default `1s`: how long a push with
+    /// `durability: REPLICATED` waits for a replica before it says that none has
+    /// confirmed.
+    pub replication_timeout: Duration,
     /// What a request may ask for.
     pub limits: Limits,
 }
@@ -95,6 +99,7 @@ impl Config {
                 .get::<std::num::NonZeroUsize>("CARILLON_API_MAX_CONNECTIONS", "4096")
                 .get(),
             shutdown_delay: period(env, "CARILLON_SHUTDOWN_DELAY", "5s"),
+            replication_timeout: interval(env, "CARILLON_API_REPLICATION_TIMEOUT", "1s"),
             limits: Limits {
                 message_bytes: bytes(env, "CARILLON_MAX_MESSAGE_BYTES", "64KiB"),
                 recipients: env.get("CARILLON_MAX_RECIPIENTS", "1000"),

@@ -33,6 +33,7 @@ use broker::census::Census;
 use broker::identity::AccessTokens;
 use broker::messages::Messages;
 use broker::people::People;
+use broker::replicas::Replicas;
 use broker::sites::Sites;
 use broker::token::Keyring;
 
@@ -43,6 +44,8 @@ use crate::metrics::Metrics;
 pub struct Api {
     /// Where messages are kept and pushed from.
     pub messages: Messages,
+    /// Knows what replicas have.
+    pub replicas: Replicas,
     /// Asks gateways who is connected.
     pub census: Census,
     /// What producers added and could not be published.

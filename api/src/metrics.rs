@@ -11,6 +11,7 @@ use prometheus::{
 };
 
 use crate::failure::Code;
+use crate::schema::Durability;
 
 /// Upper bounds of a request's duration, in seconds.
 const REQUEST_SECONDS: [f64; 11] = [
@@ -107,7 +108,9 @@ pub struct Metrics {
     request_seconds: HistogramVec,
     auth: IntCounterVec,
     ingested: [IntCounter; 4],
-    pushed: [IntCounter; 2],
+    pushed: [[IntCounter; 2]; 2],
+    replication_seconds: Histogram,
+    unreplicated: IntCounter,
     publish_seconds: [Histogram; 2],
     /// Open connections of callers.
     pub connections: IntGauge,
@@ -156,8 +159,8 @@ impl Metrics {
         );
         let pushed = counters(
             "messages_pushed_total",
-            "Messages stored and published, by kind. Repeats under an idempotency key are counted again.",
-            &["kind"],
+            "Messages stored and published, by kind and by the durability asked for. Repeats under an idempotency key are counted again.",
+            &["kind", "durability"],
         );
         let publish_seconds = HistogramVec::new(
             HistogramOpts::new(
@@ -169,6 +172,22 @@ impl Metrics {
                     .expect("the bounds are constants"),
             ),
             &["kind"],
+        )
+        .expect("the options are constants");
+        let replication_seconds = Histogram::with_opts(
+            HistogramOpts::new(
+                "carillon_api_replication_seconds",
+                "Time until replicas had what was to be replicated of a request, or none had confirmed.",
+            )
+            .buckets(
+                prometheus::exponential_buckets(PUBLISH_START, 2.0, PUBLISH_STEPS)
+                    .expect("the bounds are constants"),
+            ),
+        )
+        .expect("the options are constants");
+        let unreplicated = IntCounter::new(
+            "carillon_api_messages_unreplicated_total",
+            "Messages that were to be replicated and that no replica had confirmed in time.",
         )
         .expect("the options are constants");
         let connections = IntGauge::new("carillon_api_connections", "Open connections of callers.")
@@ -193,13 +212,15 @@ impl Metrics {
             "Servers on which the function carillon_publish_v1 was missing and has been loaded.",
         )
         .expect("the options are constants");
-        let all: [Box<dyn Collector>; 11] = [
+        let all: [Box<dyn Collector>; 13] = [
             Box::new(requests.clone()),
             Box::new(request_seconds.clone()),
             Box::new(auth.clone()),
             Box::new(ingested.clone()),
             Box::new(pushed.clone()),
             Box::new(publish_seconds.clone()),
+            Box::new(replication_seconds.clone()),
+            Box::new(unreplicated.clone()),
             Box::new(connections.clone()),
             Box::new(accepted.clone()),
             Box::new(crowded_out.clone()),
@@ -218,7 +239,12 @@ impl Metrics {
             auth,
             ingested: Ingested::EVERY
                 .map(|outcome| ingested.with_label_values(&["http", outcome.as_str()])),
-            pushed: kinds.map(|kind| pushed.with_label_values(&[kind])),
+            pushed: kinds.map(|kind| {
+                ["stored", "replicated"]
+                    .map(|durability| pushed.with_label_values(&[kind, durability]))
+            }),
+            replication_seconds,
+            unreplicated,
             publish_seconds: kinds.map(|kind| publish_seconds.with_label_values(&[kind])),
             connections,
             accepted,
@@ -259,11 +285,20 @@ impl Metrics {
             .observe(since.elapsed().as_secs_f64());
     }
 
+    /// Replicas are waited for.
+    pub fn replicating(&self) -> Replicating<'_> {
+        Replicating {
+            metrics: self,
+            since: Instant::now(),
+        }
+    }
+
     /// A push begins.
-    pub fn publishing(&self, kind: Kind) -> Publishing<'_> {
+    pub fn publishing(&self, kind: Kind, durability: Durability) -> Publishing<'_> {
         Publishing {
             metrics: self,
             kind,
+            durability,
             since: Instant::now(),
         }
     }
@@ -274,10 +309,26 @@ fn counters(name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
         .expect("the options are constants")
 }
 
+/// A wait for replicas.
+pub struct Replicating<'a> {
+    metrics: &'a Metrics,
+    since: Instant,
+}
+
+impl Replicating<'_> {
+    /// It ended; so many messages no replica is known to have.
+    pub fn done(self, unconfirmed: usize) {
+        let seconds = self.since.elapsed().as_secs_f64();
+        self.metrics.replication_seconds.observe(seconds);
+        self.metrics.unreplicated.inc_by(unconfirmed as u64);
+    }
+}
+
 /// A push under way.
 pub struct Publishing<'a> {
     metrics: &'a Metrics,
     kind: Kind,
+    durability: Durability,
     since: Instant,
 }
 
@@ -286,6 +337,6 @@ impl Publishing<'_> {
     pub fn done(self, messages: usize) {
         let kind = self.kind as usize;
         self.metrics.publish_seconds[kind].observe(self.since.elapsed().as_secs_f64());
-        self.metrics.pushed[kind].inc_by(messages as u64);
+        self.metrics.pushed[kind][self.durability as usize].inc_by(messages as u64);
     }
 }

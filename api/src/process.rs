@@ -15,6 +15,7 @@ use broker::messages::Messages;
 use broker::node::memory::Memory;
 use broker::node::{Condition, Node, admin, log};
 use broker::people::People;
+use broker::replicas::Replicas;
 use broker::topology::Redis;
 use prometheus::Registry;
 use tokio::net::TcpListener;
@@ -105,9 +106,15 @@ pub async fn run(config: Config) -> Result<ExitCode, NotStarted> {
         config.limits.of_messages(),
     )
     .counting(metrics.crowded_out.clone());
+    let replicas = Replicas::new(
+        redis.clone(),
+        settings.keys.clone(),
+        config.replication_timeout,
+    );
     let surface = surface(&config, &redis, &registry);
     let schema = schema::build(Api {
         messages,
+        replicas,
         census,
         dead_letters: DeadLetters::new(redis.clone(), settings.keys.clone()),
         people: surface.people.clone(),

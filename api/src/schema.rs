@@ -21,6 +21,7 @@ use crate::Api;
 use crate::access::{Caller, Gate};
 
 use self::dead::{DeadMutation, DeadQuery};
+pub use self::input::Durability;
 use self::mutation::PushMutation;
 use self::people::{PeopleMutation, PeopleQuery};
 use self::query::PushQuery;

@@ -220,6 +220,11 @@ impl Keys {
         format!("{}:ex", self.tagged(partition))
     }
 
+    /// String: what was written here last to ask replicas for it.
+    pub(crate) fn replicated(&self, partition: Partition) -> String {
+        format!("{}:replicated", self.tagged(partition))
+    }
+
     /// Sorted set: what is scheduled in this partition, by when it is due.
     pub fn scheduled(&self, partition: Partition) -> String {
         format!("{}:sc", self.tagged(partition))

@@ -18,6 +18,7 @@ pub mod ring;
 pub mod function;
 pub mod message;
 pub mod messages;
+pub mod replicas;
 pub mod bus;
 pub mod link;
 pub mod replay;

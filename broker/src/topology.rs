@@ -160,6 +160,11 @@ impl Redis {
         }
     }
 
+    /// Whether keys of different slots may be on different servers.
+    pub(crate) fn is_cluster(&self) -> bool {
+        matches!(self.inner.servers, Servers::Many(_))
+    }
+
     /// A connection of one's own to the server that has this key, for a command
     /// that waits in Redis: on a lane it would hold up everybody's. It is given
     /// up if Redis says nothing for `patience`.

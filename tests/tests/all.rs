@@ -54,6 +54,8 @@ mod sockets;
 mod misskey_page;
 #[path = "all/model.rs"]
 mod model;
+#[path = "all/replicated.rs"]
+mod replicated;
 #[path = "all/scheduled.rs"]
 mod scheduled;
 #[path = "all/sources.rs"]

@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use async_graphql::{ID, InputObject};
+use async_graphql::{Enum, ID, InputObject};
 use broker::Timestamp;
 use broker::message::rules::{self, Broken};
 use broker::message::{Draft, MessageId};
@@ -59,6 +59,19 @@ pub(super) struct MessagesFilterInput {
     topic: Option<String>,
 }
 
+/// How safe a message is when its push answers.
+#[derive(Clone, Copy, Debug, Default, Enum, PartialEq, Eq)]
+pub enum Durability {
+    /// Redis has stored it: it outlives our processes and that of Redis, but the
+    /// last of it may go with the server.
+    #[default]
+    Stored,
+    /// A replica has it too: it outlives the server that stored it, if a replica
+    /// that has it takes over. If none says so in time, there is an error, and the
+    /// message stays stored: repeat the call with the same `idempotencyKey`.
+    Replicated,
+}
+
 /// A message to be pushed to some recipients.
 #[derive(InputObject)]
 pub(super) struct MessageInput {
@@ -73,6 +86,9 @@ pub(super) struct MessageInput {
     /// The message is not sent before this: until then it is PENDING and can be
     /// cancelled. A time that has passed means at once.
     deliver_at: Option<DateTime>,
+    /// What must be certain before the call answers.
+    #[graphql(default)]
+    durability: Durability,
     /// Makes it safe to repeat the call: for 24 hours the same key gives the
     /// same messages, and none is pushed again.
     idempotency_key: Option<String>,
@@ -90,6 +106,9 @@ pub(super) struct GlobalMessageInput {
     /// The message is not sent before this: until then it is PENDING and can be
     /// cancelled. A time that has passed means at once.
     deliver_at: Option<DateTime>,
+    /// What must be certain before the call answers.
+    #[graphql(default)]
+    durability: Durability,
     /// Makes it safe to repeat the call: for 24 hours the same key gives the
     /// same message, and it is not pushed again.
     idempotency_key: Option<String>,
@@ -117,6 +136,8 @@ pub(super) struct Push {
     pub(super) draft: Draft,
     /// The key that makes it safe to repeat.
     pub(super) idempotency_key: Option<String>,
+    /// What must be certain before the answer.
+    pub(super) durability: Durability,
 }
 
 /// A global push whose arguments hold.
@@ -125,6 +146,8 @@ pub(super) struct GlobalPush {
     pub(super) draft: Draft,
     /// The key that makes it safe to repeat.
     pub(super) idempotency_key: Option<String>,
+    /// What must be certain before the answer.
+    pub(super) durability: Durability,
 }
 
 /// A registration whose arguments hold.
@@ -157,6 +180,7 @@ impl MessageInput {
                 now,
             )?,
             idempotency_key: idempotency_key(at, self.idempotency_key)?,
+            durability: self.durability,
         })
     }
 
@@ -183,6 +207,7 @@ impl GlobalMessageInput {
                 now,
             )?,
             idempotency_key: idempotency_key(at, self.idempotency_key)?,
+            durability: self.durability,
         })
     }
 }
@@ -364,6 +389,7 @@ mod tests {
             topic: None,
             expires_at: None,
             deliver_at: None,
+            durability: Durability::Stored,
             idempotency_key: None,
         }
     }

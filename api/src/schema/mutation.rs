@@ -7,13 +7,14 @@ use async_graphql::{Context, ID, Object};
 use broker::Timestamp;
 use broker::message::MessageId;
 use broker::messages::CheckIn;
+use broker::replicas::Unconfirmed;
 use broker::token::RecipientToken;
 use broker::topic::{Tenant, Topic};
 use tracing::error;
 
 use super::input::{
-    GlobalMessageInput, MessageInput, Push, RegisterRecipientInput, Registration, check_name,
-    message_id,
+    Durability, GlobalMessageInput, MessageInput, Push, RegisterRecipientInput, Registration,
+    check_name, message_id,
 };
 use super::scalar::Token;
 use super::types::{
@@ -82,7 +83,9 @@ impl PushMutation {
         let api = api(ctx);
         api.check_recipients("input.recipients", input.len())?;
         let push = input.check("input", &api.limits, Timestamp::now())?;
-        Ok(Some(api.push(tenant(ctx), push).await))
+        let mut pushed = vec![api.push(tenant(ctx), push).await];
+        api.replicate(tenant(ctx), &mut pushed).await;
+        Ok(pushed.pop().map(Outcomes::into_list))
     }
 
     /// Several pushes, at most 100, as one request. Answers with one list for
@@ -104,12 +107,14 @@ impl PushMutation {
             .enumerate()
             .map(|(n, input)| input.check(&format!("input[{n}]"), &api.limits, now));
         let pushes = checked.collect::<Result<Vec<_>, _>>()?;
-        let mut outcomes = Vec::with_capacity(pushes.len());
+        let mut pushed = Vec::with_capacity(pushes.len());
         // One after the other: messages to one recipient keep the order given.
         for push in pushes {
-            outcomes.push(Some(api.push(tenant(ctx), push).await));
+            pushed.push(api.push(tenant(ctx), push).await);
         }
-        Ok(Some(outcomes))
+        api.replicate(tenant(ctx), &mut pushed).await;
+        let lists = pushed.into_iter().map(Outcomes::into_list);
+        Ok(Some(lists.map(Some).collect()))
     }
 
     /// Sends a message to all recipients: now to those that are connected, and
@@ -121,13 +126,19 @@ impl PushMutation {
     ) -> Result<Option<GlobalMessage>, Failure> {
         let api = api(ctx);
         let push = input.check("input", &api.limits, Timestamp::now())?;
-        let publishing = api.metrics.publishing(Kind::Global);
+        let publishing = api.metrics.publishing(Kind::Global, push.durability);
         let key = push.idempotency_key.as_deref();
         let pushed = api
             .messages
             .push_global(tenant(ctx), &push.draft, key)
             .await?;
         publishing.done(1);
+        if push.durability == Durability::Replicated {
+            let waiting = api.metrics.replicating();
+            let outcome = api.replicas.have_global(tenant(ctx), pushed.id).await;
+            waiting.done(usize::from(outcome.is_err()));
+            outcome.map_err(unconfirmed)?;
+        }
         Ok(Some(GlobalMessage(pushed)))
     }
 
@@ -183,14 +194,15 @@ impl Api {
     }
 
     /// Pushes to the names that are recipients', and answers for all of them.
-    async fn push(&self, tenant: &Tenant, push: Push) -> Vec<Option<PushMessageResult>> {
+    async fn push(&self, tenant: &Tenant, push: Push) -> Outcomes {
         let Push {
             recipients,
             draft,
             idempotency_key,
+            durability,
         } = push;
         let names: Vec<Arc<str>> = recipients.iter().flatten().cloned().collect();
-        let publishing = self.metrics.publishing(Kind::Recipient);
+        let publishing = self.metrics.publishing(Kind::Recipient, durability);
         let key = idempotency_key.as_deref();
         let pushed = self.messages.push(tenant, &names, &draft, key).await;
         let mut stored: Vec<_> = pushed.iter().flatten().map(|message| message.id).collect();
@@ -207,10 +219,57 @@ impl Api {
                 let outcome = pushed.next().expect("the broker answers for every name");
                 outcome.map_err(|reason| Failure::unlogged(&reason))
             });
-            Some(outcome.into())
+            outcome.into()
         });
-        answers.collect()
+        Outcomes {
+            durability,
+            each: answers.collect(),
+        }
     }
+
+    /// Waits until replicas have what was to be replicated of all these pushes.
+    /// What none is known to have gets an error, and stays what it is.
+    async fn replicate(&self, tenant: &Tenant, pushed: &mut [Outcomes]) {
+        let wanted = pushed
+            .iter_mut()
+            .filter(|push| push.durability == Durability::Replicated);
+        let results = wanted.flat_map(|push| &mut push.each);
+        let mut stored: Vec<(MessageId, &mut PushMessageResult)> = results
+            .filter_map(|result| Some((result.item.as_ref()?.0.id, result)))
+            .collect();
+        if stored.is_empty() {
+            return;
+        }
+        let ids: Vec<MessageId> = stored.iter().map(|(id, _)| *id).collect();
+        let waiting = self.metrics.replicating();
+        let outcomes = self.replicas.have(tenant, &ids).await;
+        waiting.done(outcomes.iter().filter(|outcome| outcome.is_err()).count());
+        for ((_, result), outcome) in stored.iter_mut().zip(outcomes) {
+            if let Err(why) = outcome {
+                if why == Unconfirmed::Lost {
+                    result.item = None;
+                }
+                result.error = Some(unconfirmed(why).into());
+            }
+        }
+    }
+}
+
+/// What became of one push.
+struct Outcomes {
+    durability: Durability,
+    each: Vec<PushMessageResult>,
+}
+
+impl Outcomes {
+    fn into_list(self) -> Vec<Option<PushMessageResult>> {
+        self.each.into_iter().map(Some).collect()
+    }
+}
+
+fn unconfirmed(why: Unconfirmed) -> Failure {
+    let advice = "repeat the push with the same idempotencyKey";
+    Failure::new(Code::Unavailable, format!("{why}; {advice}"))
 }
 
 fn too_many(at: &str, what: &str, given: usize, limit: usize) -> Failure {

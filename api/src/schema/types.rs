@@ -156,16 +156,17 @@ pub(super) struct RegisterRecipientResponse {
     pub(super) connection_uri: Option<String>,
 }
 
-/// What became of a push to one recipient: the message, or why there is none.
+/// What became of a push to one recipient: the message, or why there is none, or
+/// both if it is stored but not as durable as it was asked to be.
 #[derive(SimpleObject)]
 pub(super) struct PushMessageResult {
     /// The message, if it was stored.
     pub(super) item: Option<Message>,
-    /// Why it was not.
+    /// Why it was not, or is not known to be replicated.
     pub(super) error: Option<PushMessageError>,
 }
 
-/// Why a message could not be pushed to one recipient.
+/// Why a message could not be pushed to one recipient as it was asked for.
 #[derive(SimpleObject)]
 pub(super) struct PushMessageError {
     /// A sentence for people.
@@ -183,11 +184,17 @@ impl From<Result<message::Message, Failure>> for PushMessageResult {
             },
             Err(failure) => Self {
                 item: None,
-                error: Some(PushMessageError {
-                    code: Some(failure.code.as_str()),
-                    message: Some(failure.message),
-                }),
+                error: Some(failure.into()),
             },
+        }
+    }
+}
+
+impl From<Failure> for PushMessageError {
+    fn from(failure: Failure) -> Self {
+        Self {
+            code: Some(failure.code.as_str()),
+            message: Some(failure.message),
         }
     }
 }

@@ -11,12 +11,13 @@ const MOST_SERIES: usize = 600;
 
 /// Labels whose values come from closed sets. Nothing that a user, a message or
 /// an address could be told by is among them.
-const LABELS: [&str; 22] = [
+const LABELS: [&str; 23] = [
     "cause",
     "condition",
     "dialect",
     "endpoint",
     "errand",
+    "durability",
     "field",
     // Those that an operator has written into the settings.
     "host",
