@@ -86,6 +86,9 @@ pub enum Heard<L> {
     Now(L),
     /// Nothing: it was handed over before.
     Repeated,
+    /// Its listeners are to be told that events are lost: what was read of the ring
+    /// overtook it, and the ring did not have it any more.
+    Late,
     /// Nothing yet.
     Parked,
     /// There is no more room: this comes of its ring.
@@ -118,6 +121,9 @@ pub enum Event<L> {
 pub struct Replay<L> {
     tenants: HashMap<Tenant, Rings<L>>,
     proofs: [Proof; PARTITIONS as usize],
+    /// How far ahead of the time since the start Redis' clock was at most, in
+    /// milliseconds.
+    ahead: [u64; PARTITIONS as usize],
     /// How often something may have been missed.
     epoch: u32,
     tickets: u64,
@@ -212,6 +218,7 @@ impl<L> Replay<L> {
         Self {
             tenants: HashMap::new(),
             proofs: [never; PARTITIONS as usize],
+            ahead: [0; PARTITIONS as usize],
             epoch: 0,
             tickets: 0,
             queue: VecDeque::new(),
@@ -229,6 +236,8 @@ impl<L> Replay<L> {
 
     /// By the clock of one server it is this late, and nothing was heard so far.
     pub fn begin(&mut self, millis: u64, now: Instant) {
+        let ahead = millis.saturating_sub(millis_between(self.start, now));
+        self.ahead = [ahead; PARTITIONS as usize];
         self.proofs = [Proof {
             millis: millis.saturating_sub(OVERLAP_MILLIS),
             at: now,
@@ -244,8 +253,11 @@ impl<L> Replay<L> {
         millis: u64,
         now: Instant,
     ) {
+        let ahead = millis.saturating_sub(millis_between(self.start, now));
         for partition in partitions {
-            self.proofs[usize::from(partition.index())] = Proof {
+            let index = usize::from(partition.index());
+            self.ahead[index] = self.ahead[index].max(ahead);
+            self.proofs[index] = Proof {
                 millis,
                 at: now,
                 sure: true,
@@ -335,6 +347,9 @@ impl<L> Replay<L> {
         let id = entry.filter(|id| *id != EntryId::NOWHERE);
         if id.is_some_and(|id| state.seen.has(id)) {
             return Heard::Repeated;
+        }
+        if id.is_some_and(|id| id < held.newest) {
+            return Heard::Late;
         }
         let Some(behind) = &mut state.behind else {
             if let Some(id) = id {
@@ -476,6 +491,7 @@ impl<L> Replay<L> {
     ) -> Option<Recovered<L>> {
         let (epoch, second) = (self.epoch, self.second(now));
         let raw_since = second.saturating_sub(RAW.as_secs() as u32);
+        let back = self.back(ring.partition, page.time, now);
         let behind = self.state_of(ring)?.behind.take()?;
         self.reading -= usize::from(behind.reading.is_some());
         self.parked -= behind.cost;
@@ -491,7 +507,22 @@ impl<L> Replay<L> {
             // What stood there is not what stands there now.
             state.seen.forget_newest();
         }
-        let merged = merge::merge(&ring.tenant, state, page, behind.position, behind.parked);
+        if !matches!(
+            verdict,
+            Verdict::Whole | Verdict::Trimmed | Verdict::Overflow
+        ) {
+            // Ids may begin anew.
+            let held = state.topics.values_mut();
+            held.for_each(|held| held.newest = EntryId::NOWHERE);
+        }
+        let merged = merge::merge(
+            &ring.tenant,
+            state,
+            page,
+            back,
+            &behind.position,
+            behind.parked,
+        );
         let (holes, events) = merged;
         if verdict == Verdict::Whole {
             gaps.extend(holes);
@@ -503,6 +534,14 @@ impl<L> Replay<L> {
             gaps,
             events,
         })
+    }
+
+    /// How far Redis' clock may be behind what it was: another has taken its place,
+    /// or its answer was long on its way. Not more than what is read before a position.
+    fn back(&self, partition: Partition, millis: u64, now: Instant) -> u64 {
+        let ahead = millis.saturating_sub(millis_between(self.start, now));
+        let was = self.ahead[usize::from(partition.index())];
+        was.saturating_sub(ahead).min(OVERLAP_MILLIS)
     }
 
     fn state(&mut self, tenant: &str, place: usize) -> Option<&mut State<L>> {

@@ -265,6 +265,11 @@ impl Course {
                     }),
                     Heard::Parked => {}
                     Heard::Repeated => self.metrics.repeated.inc(),
+                    Heard::Late => {
+                        self.metrics.missed.inc();
+                        let gap = || Arrival::Gap(topic.clone());
+                        self.gathered.collect(listeners, 0, gap);
+                    }
                     Heard::Overflow(recovered) => self.recovered(recovered),
                 }
             }
@@ -288,3 +293,6 @@ fn topic_name<'a>(prefix: &str, channel: &'a [u8]) -> Option<&'a str> {
 fn scripts_only(topic: &Topic) -> bool {
     matches!(topic.kind(), TopicKind::Recipient | TopicKind::All)
 }
+
+#[cfg(test)]
+mod tests;

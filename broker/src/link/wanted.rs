@@ -113,6 +113,20 @@ impl Wanted {
             .map(|(topic, entry)| (topic, entry.listeners))
     }
 
+    /// The topics of this kind, in order, with those of their listeners who know
+    /// that they are subscribed.
+    pub(super) fn told(&self, of: impl Fn(&Topic) -> bool) -> Vec<(Topic, Listeners)> {
+        let told = self
+            .topics
+            .iter()
+            .filter(|(topic, entry)| entry.told != 0 && of(topic));
+        let mut told: Vec<_> = told
+            .map(|(topic, entry)| (topic.clone(), entry.told))
+            .collect();
+        told.sort_unstable();
+        told
+    }
+
     /// Up to `most` topics to ask Redis for now.
     pub(super) fn next_chunk(&mut self, most: usize) -> Vec<Topic> {
         let chunk: Vec<_> = self.queue.drain(..most.min(self.queue.len())).collect();

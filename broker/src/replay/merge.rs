@@ -6,12 +6,14 @@ use crate::topic::{Tenant, Topic};
 
 /// What is to be handed over, in the order of the ring; what has no place there
 /// stays behind what it was heard behind. Also the topics of which something was
-/// missed that is older than what was handed over: it comes too late.
+/// missed that is older than what was handed over: it comes too late. The clock
+/// that dates events may have gone back by so many milliseconds.
 pub(super) fn merge<L>(
     tenant: &Tenant,
     state: &mut State<L>,
     page: &Page,
-    position: Position,
+    back: u64,
+    position: &Position,
     parked: Vec<Parked<L>>,
 ) -> (Vec<Topic>, Vec<(Topic, Event<L>)>) {
     let State { topics, seen, .. } = state;
@@ -27,7 +29,7 @@ pub(super) fn merge<L>(
         let Some((topic, held)) = topics.get_key_value(name.as_str()) else {
             continue;
         };
-        let concerns = known < Some(entry.id) && held.since <= entry.id.millis;
+        let concerns = known < Some(entry.id) && held.since <= entry.id.millis + back;
         if !concerns || seen.has(entry.id) {
             continue;
         }

@@ -108,6 +108,7 @@ impl Node {
             Heard::Now(_) => "now",
             Heard::Repeated => "repeated",
             Heard::Parked => "parked",
+            Heard::Late => "late",
             Heard::Overflow(_) => "overflow",
         }
     }
@@ -441,4 +442,46 @@ fn annotations_come_from_their_own_ring_alone() {
     let told = node.replay.page(own, &held, node.now).unwrap();
     assert_eq!(told.events.len(), 1);
     assert_eq!(told.events[0].0, annotations);
+}
+
+#[test]
+fn what_a_reading_overtook_is_not_handed_over_behind_it() {
+    let mut node = Node::new();
+    let read = node.cut("990000-0");
+    // The ring holds the last of three, which are all on their way still.
+    let told = node.reads(&read, &page(1_000_500, 3, &["1000300-0 a three"]));
+    assert_eq!(told, ["trimmed", "gap a", "gap b", "a 1000300-0 three"]);
+    assert_eq!(node.hears("a", "1000100-0", "one"), "late");
+    assert_eq!(node.hears("b", "1000200-0", "two"), "now", "of its topic");
+    assert_eq!(node.hears("a", "1000300-0", "three"), "repeated");
+    assert_eq!(node.hears("a", "1000400-0", "four"), "now");
+}
+
+#[test]
+fn ids_may_begin_anew_where_data_was_lost() {
+    let mut node = Node::new();
+    node.hears("a", "1000500-0", "gone");
+    let read = node.cut("990000-0");
+    let told = node.reads(&read, &page(1_000_400, 1, &[]));
+    assert_eq!(told, ["lost", "gap a", "gap b"]);
+    assert_eq!(node.hears("a", "1000450-0", "one"), "now");
+    let read = node.cut("990400-0");
+    let kept = ["1000450-0 a one", "1000460-0 a two"];
+    let told = node.reads(&read, &page(1_000_470, 1, &kept));
+    assert_eq!(told, ["recovered", "a 1000460-0 two"]);
+}
+
+#[test]
+fn a_clock_that_went_back_hides_nothing_from_who_listens_since_lately() {
+    let mut node = Node::new();
+    node.proved(1_005_000);
+    node.replay.listen(&topic("c"), node.now);
+    node.at(1_006_000);
+    node.replay.lose();
+    node.replay.resume(node.now);
+    let read = node.replay.next_read(node.now).unwrap();
+    // Two seconds behind the one before.
+    let kept = ["1002900-0 c before", "1003500-0 c since"];
+    let told = node.reads(&read, &page(1_004_000, 1, &kept));
+    assert_eq!(told, ["recovered", "c 1003500-0 since"]);
 }

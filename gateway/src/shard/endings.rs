@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use rand::RngExt;
 use rand::seq::SliceRandom;
 
 use super::Shard;
@@ -119,7 +120,7 @@ impl Shard {
             return;
         };
         if !std::mem::replace(&mut conn.missed, true) {
-            let wait = window.mul_f64(rand::random::<f64>());
+            let wait = window.mul_f64(self.random.random::<f64>());
             self.timers.add(now.steady + wait, Due::Missed, key);
         }
     }

@@ -8,6 +8,7 @@ use crate::event::{BadEvent, Event};
 use crate::keys::Partition;
 use crate::link::outlets::Arrival;
 use crate::replay::{self, Page, Read, Recovered, Verdict};
+use crate::topic::Topic;
 
 impl Course {
     /// Whether it is known how late it is by Redis' clock. If not, that is to be
@@ -73,7 +74,20 @@ impl Course {
             for partition in &partitions {
                 self.missed[usize::from(partition.index())] = true;
             }
-            self.replay.doubt(partitions, now);
+            self.doubt(&partitions, now);
+        }
+    }
+
+    /// Events of these partitions may be missing, even if later ones came: of rings
+    /// they are read there, and who has a store reads that.
+    fn doubt(&mut self, partitions: &[Partition], now: Instant) {
+        self.replay.doubt(partitions.iter().copied(), now);
+        let stored = |topic: &Topic| {
+            !replay::has_ring(topic.kind()) && partitions.contains(&topic.partition())
+        };
+        for (topic, listeners) in self.wanted.told(stored) {
+            let resumed = || Arrival::Resumed(topic.clone());
+            self.gathered.collect(listeners, 0, resumed);
         }
     }
 
@@ -88,14 +102,16 @@ impl Course {
             for &partition in &partitions {
                 let index = usize::from(partition.index());
                 let prover = self.provers[index].replace(server.clone());
-                let another = prover.is_some_and(|prover| prover != server);
-                // Between what was read last and this, something may be missing still.
+                let another = prover.is_none_or(|prover| prover != server);
+                // Between what was read last and this, something may be missing still;
+                // also between a new connection's first reading and its first proof.
+                let another = self.cluster && another;
                 if std::mem::take(&mut self.missed[index]) || another {
                     doubted.push(partition);
                 }
             }
             if !doubted.is_empty() {
-                self.replay.doubt(doubted, now);
+                self.doubt(&doubted, now);
             }
             self.replay.proved(partitions, millis, now);
         }

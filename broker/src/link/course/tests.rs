@@ -1,0 +1,119 @@
+//! What a link makes of what it does not hear.
+
+use prometheus::Registry;
+
+use super::*;
+use crate::keys::Partition;
+
+/// A link in a Cluster of two, with one listener.
+struct Stage {
+    course: Course,
+    start: Instant,
+}
+
+const INTERVAL: Duration = Duration::from_secs(4);
+
+impl Stage {
+    fn new() -> Self {
+        let (keys, start) = (Keys::new("carillon"), Instant::now());
+        let metrics = LinkMetrics::register("test", &Registry::new()).unwrap();
+        let mut course = Course::new(&keys, "node", INTERVAL, 1, metrics, start);
+        course.begin(1_000_000, start);
+        course.lost();
+        course.connected(start);
+        let mut stage = Self { course, start };
+        let probes = stage.course.probe_channel().to_owned();
+        stage.says(&Push::Subscribed(probes.as_bytes()));
+        stage
+    }
+
+    fn says(&mut self, push: &Push<'_>) {
+        self.course.take(push, self.start).unwrap();
+    }
+
+    fn wants(&mut self, topic: &Topic) {
+        let want = vec![Want::Subscribe(0, topic.clone())];
+        self.course.want(want, self.start);
+        assert_eq!(self.course.ask_for_more(), [topic.clone()]);
+        let channel = self.course.channel(topic);
+        self.says(&Push::Subscribed(channel.as_bytes()));
+    }
+
+    /// A round of probes at this time, which come back from so many of the two.
+    fn probe(&mut self, seconds: u64, back: usize) {
+        let at = self.start + Duration::from_secs(seconds);
+        let nonce = self.course.tick(at).unwrap().probe.expect("one is due");
+        let half =
+            |one: usize| Partition::every().filter(move |p| usize::from(p.index() % 2) == one);
+        let servers = ["even", "odd"];
+        for server in &servers[..back] {
+            let payload = format!("{nonce} {} {server}", 1_000_000 + 1000 * seconds);
+            let channel = self.course.probe_channel().to_owned();
+            let push = Push::Message {
+                channel: channel.as_bytes(),
+                payload: payload.as_bytes(),
+            };
+            self.course.take(&push, at).unwrap();
+        }
+        let published = servers.iter().enumerate().map(|(one, server)| Published {
+            server: (*server).into(),
+            partitions: half(one).collect(),
+            done: true,
+        });
+        self.course.published(nonce, published.collect(), at);
+        self.course.heard(at + Duration::from_millis(1));
+    }
+
+    fn arrivals(&mut self) -> Vec<String> {
+        let (arrivals, _) = self.course.gathered().take(0);
+        let short = |arrival: &Arrival| match arrival {
+            Arrival::Subscribed(topic) => format!("subscribed {topic}"),
+            Arrival::Resumed(topic) => format!("resumed {topic}"),
+            Arrival::Gap(topic) => format!("gap {topic}"),
+            Arrival::Event(topic, _) => format!("event {topic}"),
+        };
+        arrivals.iter().map(short).collect()
+    }
+}
+
+/// A recipient whose messages the server `even` or `odd` publishes.
+fn recipient(one: u16) -> Topic {
+    let tenant = "acme".parse().unwrap();
+    let all = (0..).map(|n: u32| Topic::recipient(&tenant, &n.to_string()));
+    let mut of = all.filter(|topic| topic.partition().index() % 2 == one);
+    of.next().unwrap()
+}
+
+#[test]
+fn recipients_of_a_primary_that_was_not_heard_read_their_store_until_it_is() {
+    let mut stage = Stage::new();
+    let (even, odd) = (recipient(0), recipient(1));
+    stage.wants(&even);
+    stage.wants(&odd);
+    stage.probe(0, 2);
+    stage.arrivals();
+    stage.probe(4, 1);
+    assert_eq!(stage.arrivals(), [] as [String; 0]);
+    stage.probe(8, 1);
+    assert_eq!(stage.arrivals(), [format!("resumed {odd}")]);
+    stage.probe(12, 2);
+    let resumed = format!("resumed {odd}");
+    assert_eq!(
+        stage.arrivals(),
+        [resumed.clone(), resumed],
+        "and once more"
+    );
+    stage.probe(16, 2);
+    assert_eq!(stage.arrivals(), [] as [String; 0]);
+}
+
+#[test]
+fn what_happened_before_a_connection_was_proved_is_read_again() {
+    let mut stage = Stage::new();
+    let note = Topic::new(&"acme".parse().unwrap(), TopicKind::Note, "n");
+    stage.wants(&note);
+    assert_eq!(stage.course.next_read(stage.start), None);
+    stage.probe(0, 2);
+    assert!(stage.course.next_read(stage.start).is_some());
+    assert_eq!(stage.course.next_read(stage.start), None);
+}
