@@ -34,7 +34,7 @@ impl Stage {
     fn wants(&mut self, topic: &Topic) {
         let want = vec![Want::Subscribe(0, topic.clone())];
         self.course.want(want, self.start);
-        assert_eq!(self.course.ask_for_more(), [topic.clone()]);
+        assert_eq!(self.course.ask_for_more(), std::slice::from_ref(topic));
         let channel = self.course.channel(topic);
         self.says(&Push::Subscribed(channel.as_bytes()));
     }

@@ -60,8 +60,6 @@ pub(super) struct Server {
 #[derive(Debug, Default)]
 pub(super) struct Ring {
     pub(super) entries: VecDeque<Entry>,
-    /// Those that had to make room for others.
-    trimmed: Vec<Entry>,
     pub(super) last: (u64, u64),
     dies_at: Time,
 }
@@ -408,40 +406,29 @@ impl Redis {
     }
 
     /// It is back, as it was or empty.
-    /// The texts that are lost come back.
-    pub(super) fn up(&mut self, server: usize, with_data: bool) -> Vec<Rc<str>> {
+    pub(super) fn up(&mut self, server: usize, with_data: bool) {
         let server = &mut self.servers[server];
         server.up = true;
-        if with_data {
-            return Vec::new();
+        if !with_data {
+            server.term += 1;
+            server.rings.clear();
+            server.logs.clear();
         }
-        server.term += 1;
-        let rings = std::mem::take(&mut server.rings);
-        let logs = std::mem::take(&mut server.logs);
-        let events = rings.into_values();
-        let events = events.flat_map(|ring| ring.trimmed.into_iter().chain(ring.entries));
-        let messages = logs.into_values().flatten();
-        let events = events.map(|entry| entry.json);
-        events.chain(messages.map(|message| message.text)).collect()
     }
 
     /// A replica that has not heard what happened after `until` takes over, with a
-    /// clock of its own. The texts that are lost with it come back.
-    pub(super) fn promote(&mut self, server: usize, until: Time, clock: i64) -> Vec<Rc<str>> {
+    /// clock of its own.
+    pub(super) fn promote(&mut self, server: usize, until: Time, clock: i64) {
         let server = &mut self.servers[server];
-        let mut lost = Vec::new();
         for ring in server.rings.values_mut() {
             while ring.entries.back().is_some_and(|entry| until < entry.at) {
-                lost.extend(ring.entries.pop_back().map(|entry| entry.json));
+                ring.entries.pop_back();
             }
-            let late = ring.trimmed.iter().filter(|entry| until < entry.at);
-            lost.extend(late.map(|entry| Rc::clone(&entry.json)));
             ring.last = ring.entries.back().map_or((0, 0), |entry| entry.id);
         }
         server.rings.retain(|_, ring| !ring.entries.is_empty());
         for log in server.logs.values_mut() {
-            let kept = log.iter().filter(|m| m.at <= until).count();
-            lost.extend(log.drain(kept..).map(|m| m.text));
+            log.retain(|message| message.at <= until);
             for message in log {
                 message.forgotten |= message.delivered.take_if(|at| until < *at).is_some();
             }
@@ -450,7 +437,6 @@ impl Redis {
         server.clock = clock;
         server.term += 1;
         server.up = true;
-        lost
     }
 }
 
@@ -481,7 +467,7 @@ impl Ring {
             at: now,
         });
         if most < self.entries.len() {
-            self.trimmed.extend(self.entries.pop_front());
+            self.entries.pop_front();
         }
         self.dies_at = now + RING_LIFE;
         self.last

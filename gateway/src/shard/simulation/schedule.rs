@@ -6,6 +6,11 @@ use rand::{RngExt, SeedableRng};
 
 use super::redis::Time;
 
+/// More than a ring ever gets here.
+const PLENTY: usize = 2000;
+/// After so long a ring that cannot be read is given up.
+const LONG: Time = 25_000;
+
 /// What a world is like, before anything happens in it.
 #[derive(Clone, Debug)]
 pub(super) struct Climate {
@@ -95,14 +100,14 @@ impl Schedule {
         let mut random = SmallRng::seed_from_u64(seed);
         let r = &mut random;
         let climate = Climate {
-            servers: 1,
+            servers: pick(r, &[1, 1, 3]),
             nodes: pick(r, &[1, 1, 1, 2]),
             shards: pick(r, &[1, 1, 2]),
             socket: pick(r, &[300, 2000, 100_000]),
             queue: pick(r, &[500, 5000, 100_000]),
             room: pick(r, &[700, 5000, 1 << 20]),
             output_limit: pick(r, &[2000, 1 << 20, 1 << 20]),
-            ring_entries: pick(r, &[8, 2000, 2000]),
+            ring_entries: pick(r, &[8, PLENTY, PLENTY]),
             delay: pick(r, &[1, 20, 300]),
             seed: r.random(),
         };
@@ -133,6 +138,22 @@ impl Schedule {
             actions.push((pause, weather.action(r)));
         }
         Self { climate, actions }
+    }
+
+    /// Whether rings may be too short, or unread for too long.
+    pub(super) fn is_rough(&self) -> bool {
+        let long = |action: &Action| match *action {
+            Action::Restart { time, .. }
+            | Action::Failover { time, .. }
+            | Action::Cut { time, .. }
+            | Action::Isolate { time, .. } => LONG <= time,
+            _ => false,
+        };
+        // In a Cluster a doubt may be about what was before anybody listened.
+        let doubts = 1 < self.climate.servers;
+        doubts
+            || self.climate.ring_entries < PLENTY
+            || self.actions.iter().any(|(_, action)| long(action))
     }
 
     /// The shortest that is found which still goes wrong.
@@ -199,7 +220,7 @@ impl Weather {
                 _ => Action::Cut {
                     one: r.random(),
                     other: r.random(),
-                    time: some_time(r),
+                    time: r.random_range(12_000..24_000),
                 },
             }
         } else if roll < slowness {

@@ -8,6 +8,8 @@ use broker::message::Draft;
 use broker::topic::{Tenant, Topic, TopicKind};
 use serde_json::json;
 
+use super::redis::Time;
+
 /// A topic, and all that was accepted on it.
 #[derive(Debug)]
 pub(super) struct Subject {
@@ -33,6 +35,8 @@ pub(super) enum Of {
 pub(super) struct Event {
     pub(super) subject: usize,
     pub(super) place: usize,
+    /// When it was accepted.
+    pub(super) at: Time,
     /// Redis has forgotten it, as a primary took it along.
     pub(super) lost: bool,
 }

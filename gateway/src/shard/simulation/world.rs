@@ -50,6 +50,8 @@ pub(super) struct World {
     clients: Vec<Client>,
     subjects: Vec<Subject>,
     events: Vec<Event>,
+    /// Rings may not hold all that was missed.
+    may_miss: bool,
     /// Commands take so much longer until then.
     slow: (Time, Time),
     setting: Setting,
@@ -139,6 +141,7 @@ impl World {
             clients: Vec::new(),
             subjects: subject::every(),
             events: Vec::new(),
+            may_miss: schedule.is_rough(),
             slow: (0, 0),
             setting: setting.clone(),
         };
@@ -191,7 +194,7 @@ impl World {
 
     /// How long something is on its way.
     fn delay(&mut self) -> Time {
-        self.random.random_range(0..=self.climate.delay)
+        self.random.random_range(1..=self.climate.delay)
     }
 
     /// How long a command takes, there and back.
@@ -207,7 +210,7 @@ impl World {
         let json = self.subjects[subject].json(number);
         let topic = self.subjects[subject].topic.clone();
         let (random, most, now) = (&mut self.random, self.climate.delay, self.now);
-        let due = || now + random.random_range(0..=most);
+        let due = || now + random.random_range(1..=most);
         let result = if self.subjects[subject].of == subject::Of::Recipient {
             let text = subject::mark(number);
             self.redis.push(&topic, &text, &json, now, due)
@@ -219,6 +222,7 @@ impl World {
             self.events.push(Event {
                 subject,
                 place,
+                at: self.now,
                 lost: false,
             });
         }

@@ -6,7 +6,7 @@ use broker::link::course::Published;
 use broker::replay::{self, Page};
 
 use super::super::redis::Time;
-use super::{World, subject};
+use super::World;
 use crate::dialect::misskey::Reply;
 use crate::dialect::{Answer, Errand, Mark};
 use crate::errands::Asked;
@@ -245,9 +245,14 @@ impl World {
         self.now < self.nodes[node].isolated
     }
 
-    pub(super) fn lose(&mut self, marks: &[Rc<str>]) {
-        for number in marks.iter().filter_map(|text| subject::marked(text)) {
-            self.events[number].lost = true;
+    /// A server has forgotten what it accepted from then on.
+    pub(super) fn forget(&mut self, server: usize, from: Time) {
+        for event in &mut self.events {
+            let topic = &self.subjects[event.subject].topic;
+            if from <= event.at && self.redis.server_of(topic) == server {
+                event.lost = true;
+                self.may_miss = true;
+            }
         }
     }
 }

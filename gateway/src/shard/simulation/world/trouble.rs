@@ -131,13 +131,15 @@ impl World {
     }
 
     pub(super) fn server_is_back(&mut self, server: usize, with_data: bool) {
-        let lost = self.redis.up(server, with_data);
-        self.lose(&lost);
+        self.redis.up(server, with_data);
+        if !with_data {
+            self.forget(server, 0);
+        }
     }
 
     pub(super) fn promote(&mut self, server: usize, until: Time, clock: i64) {
-        let lost = self.redis.promote(server, until, clock);
-        self.lose(&lost);
+        self.redis.promote(server, until, clock);
+        self.forget(server, until + 1);
     }
 
     /// Everything that is in trouble gets out of it, as the agenda has it, and all
