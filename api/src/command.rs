@@ -5,6 +5,7 @@ mod keys;
 mod lint;
 mod parse;
 mod table;
+mod tenants;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -34,6 +35,7 @@ pub fn main(args: impl IntoIterator<Item = String>) -> ExitCode {
         Command::Key(errand) => keys::run(errand),
         Command::Dead(dead) => dead::run(dead),
         Command::Lint(lint) => lint::run(&lint),
+        Command::Tenant(errand) => tenants::run(errand),
         Command::Run => return run(),
     };
     match outcome {

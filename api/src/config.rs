@@ -56,6 +56,8 @@ pub struct Limits {
     /// `CARILLON_MAX_MESSAGE_BYTES`, default `64KiB`: longest message text.
     /// Each gateway with a listener holds it once per message in flight.
     pub message_bytes: usize,
+    /// The tenant's quota, which holds instead of that.
+    pub payload: Option<u32>,
     /// `CARILLON_MAX_RECIPIENTS`, default `1000`: recipients named by one
     /// call. Each costs a script run in Redis.
     pub recipients: usize,
@@ -102,6 +104,7 @@ impl Config {
             replication_timeout: interval(env, "CARILLON_API_REPLICATION_TIMEOUT", "1s"),
             limits: Limits {
                 message_bytes: bytes(env, "CARILLON_MAX_MESSAGE_BYTES", "64KiB"),
+                payload: None,
                 recipients: env.get("CARILLON_MAX_RECIPIENTS", "1000"),
                 body_bytes: bytes(env, "CARILLON_API_MAX_BODY", "2MiB"),
                 annotation_bytes: bytes(env, "CARILLON_API_MAX_ANNOTATION_BYTES", "256KiB"),
@@ -137,7 +140,9 @@ impl Limits {
     /// What must hold of a push.
     pub fn rules(&self) -> Rules {
         Rules {
-            text: self.message_bytes,
+            text: self
+                .payload
+                .map_or(self.message_bytes, |bytes| bytes as usize),
             recipients: self.recipients,
             retention: self.retention,
         }

@@ -4,6 +4,7 @@
 //! and the caller learns only whether trying again makes sense.
 
 use async_graphql::{Error, ErrorExtensions, ServerError, Value};
+use broker::quota::{Exceeded, Refused};
 use tracing::error;
 
 /// The kind of a failure: `extensions.code` of a GraphQL error.
@@ -85,6 +86,8 @@ pub struct Failure {
     pub code: Code,
     /// A sentence that names the argument, where there is one.
     pub message: String,
+    /// The tenant's quota that is used up, if it is for that.
+    pub quota: Option<Exceeded>,
 }
 
 impl Failure {
@@ -93,6 +96,23 @@ impl Failure {
         Self {
             code,
             message: message.into(),
+            quota: None,
+        }
+    }
+
+    /// The same, and for which quota it is, if for one.
+    #[must_use]
+    pub fn of_quota(mut self, quota: Option<Exceeded>) -> Self {
+        self.quota = quota;
+        self
+    }
+
+    /// A quota of the tenant is used up.
+    pub fn quota(exceeded: Exceeded) -> Self {
+        Self {
+            code: Code::Limited,
+            message: exceeded.to_string(),
+            quota: Some(exceeded),
         }
     }
 
@@ -137,9 +157,30 @@ impl From<broker::Error> for Failure {
     }
 }
 
+/// As [`inside`](Failure::inside), unless it is for the caller to wait.
+impl From<Refused> for Failure {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Exceeded(exceeded) => Self::quota(exceeded),
+            Refused::Unavailable(reason) => Self::inside(&reason),
+        }
+    }
+}
+
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
-        Self::new(failure.message).extend_with(|_, e| e.set("code", failure.code.as_str()))
+        Self::new(failure.message).extend_with(|_, e| {
+            e.set("code", failure.code.as_str());
+            if let Some(Exceeded {
+                kind, retry_after, ..
+            }) = failure.quota
+            {
+                e.set("quota", kind.as_str());
+                // Seconds, rounded up so that coming back then is not too early.
+                let seconds = retry_after.map(|after| (after.as_secs_f64() * 10.0).ceil() / 10.0);
+                e.set("retryAfter", seconds);
+            }
+        })
     }
 }
 

@@ -33,6 +33,7 @@ use broker::census::Census;
 use broker::identity::AccessTokens;
 use broker::messages::Messages;
 use broker::people::People;
+use broker::quota::Quotas;
 use broker::replicas::Replicas;
 use broker::sites::Sites;
 use broker::token::Keyring;
@@ -46,6 +47,8 @@ pub struct Api {
     pub messages: Messages,
     /// Knows what replicas have.
     pub replicas: Replicas,
+    /// What tenants may use.
+    pub quotas: Quotas,
     /// Asks gateways who is connected.
     pub census: Census,
     /// What producers added and could not be published.

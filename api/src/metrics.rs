@@ -5,6 +5,7 @@
 use std::time::Instant;
 
 use broker::access::Operation;
+use broker::quota;
 use prometheus::core::Collector;
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
@@ -108,6 +109,7 @@ pub struct Metrics {
     request_seconds: HistogramVec,
     auth: IntCounterVec,
     ingested: [IntCounter; 4],
+    over_quota: IntCounterVec,
     pushed: [[IntCounter; 2]; 2],
     replication_seconds: Histogram,
     unreplicated: IntCounter,
@@ -157,6 +159,14 @@ impl Metrics {
             "Events of annotation systems, by the way they came and outcome: published, repeated, refused, or unknown because Redis failed.",
             &["source", "outcome"],
         );
+        let over_quota = counters(
+            "quota_refusals_total",
+            "Pushes refused because a quota of their tenant was used up, by quota.",
+            &["quota"],
+        );
+        for kind in [quota::Kind::Pushes, quota::Kind::Payload] {
+            over_quota.with_label_values(&[kind.as_str()]);
+        }
         let pushed = counters(
             "messages_pushed_total",
             "Messages stored and published, by kind and by the durability asked for. Repeats under an idempotency key are counted again.",
@@ -212,11 +222,12 @@ impl Metrics {
             "Servers on which the function carillon_publish_v1 was missing and has been loaded.",
         )
         .expect("the options are constants");
-        let all: [Box<dyn Collector>; 13] = [
+        let all: [Box<dyn Collector>; 14] = [
             Box::new(requests.clone()),
             Box::new(request_seconds.clone()),
             Box::new(auth.clone()),
             Box::new(ingested.clone()),
+            Box::new(over_quota.clone()),
             Box::new(pushed.clone()),
             Box::new(publish_seconds.clone()),
             Box::new(replication_seconds.clone()),
@@ -237,6 +248,7 @@ impl Metrics {
             requests,
             request_seconds,
             auth,
+            over_quota,
             ingested: Ingested::EVERY
                 .map(|outcome| ingested.with_label_values(&["http", outcome.as_str()])),
             pushed: kinds.map(|kind| {
@@ -257,6 +269,11 @@ impl Metrics {
     /// Counts how an access key was judged.
     pub fn judged(&self, auth: Auth) {
         self.auth.with_label_values(&[auth.label()]).inc();
+    }
+
+    /// Counts a push that was refused for a quota of its tenant.
+    pub fn over_quota(&self, kind: quota::Kind) {
+        self.over_quota.with_label_values(&[kind.as_str()]).inc();
     }
 
     /// Counts an event of an annotation system.

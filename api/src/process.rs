@@ -15,6 +15,7 @@ use broker::messages::Messages;
 use broker::node::memory::Memory;
 use broker::node::{Condition, Node, admin, log};
 use broker::people::People;
+use broker::quota::Quotas;
 use broker::replicas::Replicas;
 use broker::topology::Redis;
 use prometheus::Registry;
@@ -81,6 +82,8 @@ pub async fn run(config: Config) -> Result<ExitCode, NotStarted> {
     let admin = tokio::spawn(admin::serve(admin_listener, node.clone(), registry.clone()));
 
     let changed_keys = access_keys.clone();
+    let quotas = Quotas::new(redis.clone(), settings.keys.clone());
+    let changed_quotas = quotas.clone();
     let link_metrics =
         LinkMetrics::register("api", &registry).expect("the registry has no other link");
     let (served, until_served) = oneshot::channel::<()>();
@@ -90,10 +93,14 @@ pub async fn run(config: Config) -> Result<ExitCode, NotStarted> {
         &settings.node,
         PROBE_INTERVAL,
         link_metrics,
-        move |control| {
-            if let Control::KeyChanged { id } = control {
-                changed_keys.forget(&id);
+        move |control| match control {
+            Control::KeyChanged { id } => changed_keys.forget(&id),
+            Control::QuotaChanged { tenant } => {
+                if let Ok(tenant) = tenant.parse() {
+                    changed_quotas.forget(&tenant);
+                }
             }
+            Control::RecipientStatus { .. } => {}
         },
         // Its last request may still ask the gateways something.
         async move { drop(until_served.await) },
@@ -105,7 +112,8 @@ pub async fn run(config: Config) -> Result<ExitCode, NotStarted> {
         settings.keys.clone(),
         config.limits.of_messages(),
     )
-    .counting(metrics.crowded_out.clone());
+    .counting(metrics.crowded_out.clone())
+    .within(quotas.clone());
     let replicas = Replicas::new(
         redis.clone(),
         settings.keys.clone(),
@@ -115,6 +123,7 @@ pub async fn run(config: Config) -> Result<ExitCode, NotStarted> {
     let schema = schema::build(Api {
         messages,
         replicas,
+        quotas,
         census,
         dead_letters: DeadLetters::new(redis.clone(), settings.keys.clone()),
         people: surface.people.clone(),

@@ -12,6 +12,12 @@ pub enum Control {
         /// The id of the key (not the key).
         id: String,
     },
+    /// What a tenant may use was changed: forget what is cached of it.
+    #[serde(rename_all = "camelCase")]
+    QuotaChanged {
+        /// The tenant.
+        tenant: String,
+    },
     /// Who holds sockets of this recipient? Answer with a [`Reply`].
     #[serde(rename_all = "camelCase")]
     RecipientStatus {

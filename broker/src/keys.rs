@@ -171,6 +171,28 @@ impl Keys {
         format!("{}:keys", self.prefix)
     }
 
+    /// Hash: what a tenant may use.
+    pub fn quota(&self, tenant: &Tenant) -> String {
+        format!("{}:tenant:{tenant}", self.prefix)
+    }
+
+    /// Set: the tenants that have a [`quota`](Self::quota).
+    pub fn quotas(&self) -> String {
+        format!("{}:quotas", self.prefix)
+    }
+
+    /// Hash: what is left of what a tenant may push.
+    pub(crate) fn push_bucket(&self, tenant: &Tenant) -> String {
+        let tag = self.tagged(Topic::all(tenant).partition());
+        format!("{tag}:quota-pushes:{tenant}")
+    }
+
+    /// Hash: how many sockets of a tenant each gateway has, and when it said so.
+    pub(crate) fn socket_counts(&self, tenant: &Tenant) -> String {
+        let tag = self.tagged(Topic::all(tenant).partition());
+        format!("{tag}:quota-sockets:{tenant}")
+    }
+
     /// String: tokens of this recipient issued up to this time (ms) are revoked.
     pub fn revoked(&self, recipient: &Topic) -> String {
         format!("{}:rev:{recipient}", self.tagged(recipient.partition()))

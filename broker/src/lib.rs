@@ -3,8 +3,8 @@
 //! In reading order: where things are ([`topic`], [`sites`], [`keys`], [`topology`]),
 //! what is published and kept ([`event`], [`ring`], [`function`], [`message`], [`messages`]), how it travels
 //! ([`bus`], [`link`], [`replay`], [`control`], [`census`]), who may ([`token`], [`access`],
-//! [`people`], [`identity`]), what is annotated ([`annotation`]), what a Misskey
-//! tells ([`misskey`]), whether events are as they should be ([`lint`]), and how a
+//! [`quota`], [`people`], [`identity`]), what is annotated ([`annotation`]), what a
+//! Misskey tells ([`misskey`]), whether events are as they should be ([`lint`]), and how a
 //! process lives ([`node`]).
 
 pub mod time;
@@ -26,6 +26,7 @@ pub mod control;
 pub mod census;
 pub mod token;
 pub mod access;
+pub mod quota;
 pub mod people;
 pub mod identity;
 pub mod annotation;

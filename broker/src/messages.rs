@@ -36,6 +36,7 @@ use self::call::{CHECK_IN, Call};
 use crate::error::Error;
 use crate::keys::{Keys, Partition};
 use crate::message::{Message, MessageId};
+use crate::quota::{Kind, Quota, Quotas};
 use crate::time::Timestamp;
 use crate::topic::{Tenant, Topic};
 use crate::topology::Redis;
@@ -60,6 +61,7 @@ pub struct Messages {
     redis: Redis,
     keys: Keys,
     limits: Limits,
+    quotas: Option<Quotas>,
     crowded_out: IntCounter,
 }
 
@@ -250,6 +252,7 @@ impl Messages {
             redis,
             keys,
             limits,
+            quotas: None,
             crowded_out: IntCounter::new("crowded_out", "For who does not ask.")
                 .expect("the name is a constant"),
         }
@@ -261,6 +264,25 @@ impl Messages {
     pub fn counting(mut self, crowded_out: IntCounter) -> Self {
         self.crowded_out = crowded_out;
         self
+    }
+
+    /// The same, with quotas of tenants before the limits.
+    #[must_use]
+    pub fn within(mut self, quotas: Quotas) -> Self {
+        self.quotas = Some(quotas);
+        self
+    }
+
+    /// How many messages may wait for a recipient of the tenant.
+    async fn most_pending(&self, tenant: &Tenant) -> usize {
+        let quota = match &self.quotas {
+            // If it cannot be read, nor can what it is for.
+            Some(quotas) => quotas.of(tenant).await.unwrap_or_default(),
+            None => Quota::default(),
+        };
+        let pending = quota.limit(Kind::Pending);
+        // One at least: what is pushed now is not crowded out by itself.
+        pending.map_or(self.limits.pending, |pending| pending.max(1) as usize)
     }
 
     /// A recipient comes in: the time by Redis' clock, and up to when its tokens

@@ -13,8 +13,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use broker::Timestamp;
 use broker::messages::{CheckIn, Messages};
+use broker::quota::{Place, Places, Refused};
 use broker::token::{Keyring, RecipientToken, normal_origin};
-use broker::topic::Topic;
+use broker::topic::{Tenant, Topic};
 use tracing::debug;
 
 pub use self::denial::Denial;
@@ -50,6 +51,17 @@ pub struct Admission {
 pub struct Permit {
     admission: Arc<Admission>,
     address: IpAddr,
+    /// Its place among those of its tenant.
+    place: Option<Place>,
+}
+
+impl Permit {
+    /// The same, with its place among those of its tenant.
+    #[must_use]
+    pub fn with(mut self, place: Place) -> Self {
+        self.place = Some(place);
+        self
+    }
 }
 
 impl Admission {
@@ -108,6 +120,7 @@ impl Admission {
         let permit = Permit {
             admission: Arc::clone(self),
             address,
+            place: None,
         };
         let here = {
             let mut addresses = self.addresses();
@@ -131,6 +144,7 @@ impl Admission {
 
 impl Drop for Permit {
     fn drop(&mut self) {
+        drop(self.place.take());
         self.admission.connections.fetch_sub(1, Ordering::Relaxed);
         let mut addresses = self.admission.addresses();
         if let Some(here) = addresses.get_mut(&self.address) {
@@ -140,6 +154,20 @@ impl Drop for Permit {
             }
         }
     }
+}
+
+/// A place for one more socket of the tenant.
+///
+/// # Errors
+/// [`Denial::Quota`] if there is none; [`Denial::Unavailable`] if nobody knows.
+pub async fn place(places: &Places, tenant: &Tenant) -> Result<Place, Denial> {
+    places.place(tenant).await.map_err(|refused| match refused {
+        Refused::Exceeded(_) => Denial::Quota,
+        Refused::Unavailable(error) => {
+            debug!(%error, "quotas cannot be checked");
+            Denial::Unavailable
+        }
+    })
 }
 
 /// Checks what a recipient's token says against who presents it.

@@ -6,6 +6,7 @@ use broker::bus::Bus;
 use broker::census;
 use broker::control::{Control, Reply};
 use broker::link::Aside;
+use broker::quota::Quotas;
 use broker::topic::Topic;
 use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
@@ -13,7 +14,12 @@ use tracing::warn;
 use crate::shard::inbox::{Inbox, Mail};
 
 /// Answers until the link has ended.
-pub async fn answer(mut asides: mpsc::Receiver<Aside>, shards: Vec<Arc<Inbox>>, bus: Bus) {
+pub async fn answer(
+    mut asides: mpsc::Receiver<Aside>,
+    shards: Vec<Arc<Inbox>>,
+    bus: Bus,
+    quotas: Quotas,
+) {
     while let Some(aside) = asides.recv().await {
         match serde_json::from_slice(&aside.payload) {
             Ok(Control::RecipientStatus {
@@ -32,6 +38,11 @@ pub async fn answer(mut asides: mpsc::Receiver<Aside>, shards: Vec<Arc<Inbox>>, 
                 };
                 if let Err(error) = bus.reply(&node, &reply).await {
                     warn!(%error, "a question of another node could not be answered");
+                }
+            }
+            Ok(Control::QuotaChanged { tenant }) => {
+                if let Ok(tenant) = tenant.parse() {
+                    quotas.forget(&tenant);
                 }
             }
             // Gateways check no access keys.

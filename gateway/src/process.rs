@@ -13,6 +13,7 @@ use broker::messages::{Limits, Messages};
 use broker::misskey::feed::{Feed, FeedMetrics};
 use broker::node::memory::{Memory, Reading};
 use broker::node::{Node, admin};
+use broker::quota::{Places, Quotas};
 use broker::topology::Redis;
 use prometheus::{IntCounter, Registry};
 use tokio::net::TcpListener;
@@ -98,7 +99,10 @@ async fn serve(
     (metrics, link_metrics, feed_metrics): (Metrics, LinkMetrics, FeedMetrics),
 ) -> Result<(), StartError> {
     let keys = &config.common.keys;
+    let quotas = Quotas::new(redis.clone(), keys.clone());
+    let places = Places::new(quotas.clone(), node.name());
     let messages = messages(&config, redis, metrics.errands.crowded_out.clone());
+    let messages = messages.within(quotas.clone());
     let bus = Bus::new(redis.clone(), keys.clone());
     // The link and the shards know each other: wants and inboxes first.
     let (wants, errands) = (Wants::default(), Errands::default());
@@ -162,6 +166,7 @@ async fn serve(
         .write_marks(messages.clone(), counted.clone(), until_end());
     node.spawn("health", health);
     node.spawn("announcements", health::announce(node.clone(), bus.clone()));
+    node.spawn("places", places.clone().announce(until_end()));
     node.spawn("link", link.run(until_end()));
     let buses = feeds.iter().map(Feed::state).collect();
     for feed in feeds {
@@ -171,7 +176,10 @@ async fn serve(
         node.spawn("misskey bus", feed.run(until_end()));
     }
     drop(telling);
-    node.spawn("control", control::answer(asides, inboxes.clone(), bus));
+    node.spawn(
+        "control",
+        control::answer(asides, inboxes.clone(), bus, quotas),
+    );
     node.spawn("errands", running);
     node.spawn("misskeys", misskeys.clone().run(told, until_end()));
     node.spawn("marks", marking);
@@ -180,7 +188,7 @@ async fn serve(
     let front = front(
         &config,
         node,
-        messages,
+        (messages, places),
         authenticator,
         misskeys,
         &inboxes,
@@ -221,7 +229,7 @@ async fn serve(
 fn front(
     config: &Config,
     node: &Node,
-    messages: Messages,
+    (messages, places): (Messages, Places),
     authenticator: Authenticator,
     misskeys: Misskeys,
     inboxes: &[Arc<Inbox>],
@@ -241,6 +249,7 @@ fn front(
         origins: config.origins.clone(),
         strict: config.hypothesis_strict,
         late: Late::new(config.max_handshakes / 4),
+        places,
         admission: Admission::new(capacity, metrics.admission.clone()),
         trusted_proxies: config.trusted_proxies.clone(),
         shards: inboxes.to_vec(),

@@ -18,6 +18,7 @@ use axum::routing::any;
 use broker::identity::Authenticator;
 use broker::messages::Messages;
 use broker::node::{Node, Phase};
+use broker::quota::Places;
 use broker::sites::Sites;
 use broker::token::Keyring;
 use http::StatusCode;
@@ -71,6 +72,8 @@ pub struct Front {
     pub strict: bool,
     /// Knows whether there is room.
     pub admission: Arc<Admission>,
+    /// Knows how many sockets tenants have.
+    pub places: Places,
     /// Holds back refusals.
     pub late: Late,
     /// Whose `X-Forwarded-For` is believed.

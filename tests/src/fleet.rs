@@ -41,7 +41,7 @@ pub struct Fleet {
     api: Process,
     workers: Vec<Process>,
     access_key: String,
-    api_keys: Program,
+    api_command: Program,
     http: Http,
     secrets: Secrets,
     folder: PathBuf,
@@ -131,14 +131,19 @@ impl Fleet {
 
     /// Runs `api key …` and returns what it printed.
     pub fn api_key(&self, args: &[&str]) -> String {
-        let mut program = self.api_keys.clone();
+        self.run_api(&[&["key"], args].concat())
+    }
+
+    /// Runs `api …`, such as to set quotas, and returns what it printed.
+    pub fn run_api(&self, args: &[&str]) -> String {
+        let mut program = self.api_command.clone();
         program.args.extend(args.iter().map(|&arg| arg.to_owned()));
         program.output()
     }
 
     /// Runs `api …` with this input, and returns what came of it.
     pub fn api_command(&self, args: &[&str], input: &[u8]) -> Output {
-        let mut program = self.api_keys.clone();
+        let mut program = self.api_command.clone();
         program.args = args.iter().map(|&arg| arg.to_owned()).collect();
         program.run(input)
     }
@@ -266,8 +271,7 @@ impl FleetBuilder {
         let api = Process::new("api", run_api, &folder);
         api.start().await;
 
-        let mut api_keys = program("api", "keys");
-        api_keys.args.push("key".to_owned());
+        let api_command = program("api", "command");
         let mut fleet = Fleet {
             http: Http::to(api.address()),
             redis,
@@ -278,7 +282,7 @@ impl FleetBuilder {
             api,
             workers,
             access_key: String::new(),
-            api_keys,
+            api_command,
             secrets: Secrets::default(),
             folder,
         };

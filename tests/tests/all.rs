@@ -48,6 +48,8 @@ mod misskey_people;
 mod misskey_relay;
 #[path = "all/providers.rs"]
 mod providers;
+#[path = "all/quotas.rs"]
+mod quotas;
 #[path = "all/sockets.rs"]
 mod sockets;
 #[path = "all/misskey_page.rs"]

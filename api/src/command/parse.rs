@@ -1,5 +1,7 @@
 //! What the words of a command line ask for.
 
+mod tenant;
+
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
@@ -9,6 +11,8 @@ use broker::event::EntryId;
 use broker::lint::Kind;
 use broker::node::env::Period;
 use broker::topic::Tenant;
+
+pub(super) use self::tenant::TenantErrand;
 
 /// How the commands are used.
 pub(super) const HELP: &str = "\
@@ -35,6 +39,12 @@ Usage: api [COMMAND]
   lint [--as KIND] [--topic TOPIC] FILE
                       check the events in a file (- for the standard input)
                       without Redis: one for each line, or one in the whole
+  tenant set TENANT [--sockets N] [--pushes N] [--pending N] [--payload N]
+                      bound what a tenant may use: open sockets in the whole
+                      cluster, messages pushed per second, messages that wait for
+                      one recipient, bytes of a message; none ends a quota
+  tenant show TENANT  show the quotas of a tenant
+  tenant list         show those of all tenants that have any
   help, version
 
 SCOPE is websockets-manager-api:query:* or websockets-manager-api:mutation:*, or
@@ -70,6 +80,8 @@ pub(super) enum Command {
     Dead(Dead),
     /// Check events.
     Lint(Lint),
+    /// Something about tenants.
+    Tenant(TenantErrand),
 }
 
 /// Something to be done about a tenant's dead letters.
@@ -162,6 +174,7 @@ impl Command {
                 kind: words.option("as")?,
                 topic: words.option("topic")?,
             }),
+            Some("tenant") => Self::Tenant(TenantErrand::parse(&mut words)?),
             Some(other) => return Err(Usage(format!("there is no command {other:?}"))),
         };
         words.finish()?;

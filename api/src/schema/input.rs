@@ -10,6 +10,7 @@ use broker::Timestamp;
 use broker::message::rules::{self, Broken};
 use broker::message::{Draft, MessageId};
 use broker::messages::{GlobalFilter, MessagesFilter, Span};
+use broker::quota::{Exceeded, Kind};
 use broker::token::normal_origin;
 use ipnet::IpNet;
 
@@ -309,7 +310,16 @@ fn draft(
     now: Timestamp,
 ) -> Result<Draft, Failure> {
     let text = limits.rules().text(message);
-    let text = text.map_err(|broken| broken_at(&format!("{at}.message"), &broken))?;
+    let text = text.map_err(|broken| {
+        let quota = limits
+            .payload
+            .filter(|_| matches!(broken, Broken::LongText(..)));
+        broken_at(&format!("{at}.message"), &broken).of_quota(quota.map(|limit| Exceeded {
+            kind: Kind::Payload,
+            limit,
+            retry_after: None,
+        }))
+    })?;
     let rules = limits.rules();
     let expiry = |at| rules.expiry(at, now);
     let expires_at = time(&format!("{at}.expiresAt"), expires_at.as_ref(), expiry)?;

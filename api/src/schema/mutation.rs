@@ -7,6 +7,7 @@ use async_graphql::{Context, ID, Object};
 use broker::Timestamp;
 use broker::message::MessageId;
 use broker::messages::CheckIn;
+use broker::quota::{self, Refused};
 use broker::replicas::Unconfirmed;
 use broker::token::RecipientToken;
 use broker::topic::{Tenant, Topic};
@@ -22,6 +23,7 @@ use super::types::{
 };
 use super::{api, tenant};
 use crate::Api;
+use crate::config::Limits;
 use crate::failure::{Code, Failure};
 use crate::metrics::Kind;
 
@@ -82,7 +84,9 @@ impl PushMutation {
     ) -> Result<Option<Vec<Option<PushMessageResult>>>, Failure> {
         let api = api(ctx);
         api.check_recipients("input.recipients", input.len())?;
-        let push = input.check("input", &api.limits, Timestamp::now())?;
+        let limits = api.limits_of(tenant(ctx)).await?;
+        let push = api.counted(input.check("input", &limits, Timestamp::now()))?;
+        api.may_push(tenant(ctx), push.recipients.len()).await?;
         let mut pushed = vec![api.push(tenant(ctx), push).await];
         api.replicate(tenant(ctx), &mut pushed).await;
         Ok(pushed.pop().map(Outcomes::into_list))
@@ -102,11 +106,13 @@ impl PushMutation {
         let recipients = input.iter().map(MessageInput::len).sum();
         api.check_recipients("input", recipients)?;
         let now = Timestamp::now();
+        let limits = api.limits_of(tenant(ctx)).await?;
         let checked = input
             .into_iter()
             .enumerate()
-            .map(|(n, input)| input.check(&format!("input[{n}]"), &api.limits, now));
-        let pushes = checked.collect::<Result<Vec<_>, _>>()?;
+            .map(|(n, input)| input.check(&format!("input[{n}]"), &limits, now));
+        let pushes = api.counted(checked.collect::<Result<Vec<_>, _>>())?;
+        api.may_push(tenant(ctx), recipients).await?;
         let mut pushed = Vec::with_capacity(pushes.len());
         // One after the other: messages to one recipient keep the order given.
         for push in pushes {
@@ -125,7 +131,9 @@ impl PushMutation {
         input: GlobalMessageInput,
     ) -> Result<Option<GlobalMessage>, Failure> {
         let api = api(ctx);
-        let push = input.check("input", &api.limits, Timestamp::now())?;
+        let limits = api.limits_of(tenant(ctx)).await?;
+        let push = api.counted(input.check("input", &limits, Timestamp::now()))?;
+        api.may_push(tenant(ctx), 1).await?;
         let publishing = api.metrics.publishing(Kind::Global, push.durability);
         let key = push.idempotency_key.as_deref();
         let pushed = api
@@ -184,6 +192,33 @@ impl PushMutation {
 }
 
 impl Api {
+    /// What requests for this tenant may ask for.
+    async fn limits_of(&self, tenant: &Tenant) -> Result<Limits, Failure> {
+        let quota = self.quotas.of(tenant).await.map_err(Refused::Unavailable)?;
+        Ok(Limits {
+            payload: quota.limit(quota::Kind::Payload),
+            ..self.limits.clone()
+        })
+    }
+
+    /// Counts so many messages that the tenant is about to push, if it may.
+    async fn may_push(&self, tenant: &Tenant, messages: usize) -> Result<(), Failure> {
+        let allowed = self.quotas.push(tenant, messages).await;
+        self.counted(allowed.map_err(Failure::from))
+    }
+
+    /// The same, counted if it failed for a quota.
+    fn counted<T>(&self, outcome: Result<T, Failure>) -> Result<T, Failure> {
+        if let Err(Failure {
+            quota: Some(exceeded),
+            ..
+        }) = &outcome
+        {
+            self.metrics.over_quota(exceeded.kind);
+        }
+        outcome
+    }
+
     fn check_recipients(&self, at: &str, named: usize) -> Result<(), Failure> {
         let limit = self.limits.recipients;
         if named > limit {

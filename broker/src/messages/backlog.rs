@@ -75,6 +75,7 @@ impl Messages {
         let own = label_arg(unsent.label);
         active.retain(|global| global.label.is_empty() || global.label == own);
 
+        let most_pending = self.most_pending(&tenant).await;
         let mut call = Call::new(&BACKLOG)
             .keys(&self.recipient_keys(recipient, &tenant))
             .keys(self.keys.revoked(recipient))
@@ -85,7 +86,7 @@ impl Messages {
             .arg(unsent.after.map(hex).unwrap_or_default())
             .arg(page.count)
             .arg(page.bytes)
-            .arg(self.limits.pending)
+            .arg(most_pending)
             .arg(self.retention())
             .arg(
                 unsent
@@ -212,6 +213,7 @@ impl Messages {
         }
         let since = global.deliver_at.max(Some(global.id.created_at()));
         let until = since.unwrap_or_default() + self.limits.global_default_life;
+        let most_pending = self.most_pending(tenant).await;
         let run = async |(partition, places): (Partition, Vec<usize>)| {
             let names = places.iter().map(|&at| recipients[at].id());
             let names: Vec<_> = names
@@ -225,7 +227,7 @@ impl Messages {
                 .arg(self.keys.base(partition))
                 .arg(tenant.as_str())
                 .arg(u8::from(delivered))
-                .arg(self.limits.pending)
+                .arg(most_pending)
                 .arg(self.retention())
                 .arg(global.id.to_string())
                 .arg(until.millis())

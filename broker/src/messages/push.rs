@@ -79,10 +79,11 @@ impl Messages {
             }
         }
         let payload = message_payload(draft);
+        let most = self.most_pending(tenant).await;
         let push = async |(partition, names): (Partition, Vec<(Arc<str>, Topic)>)| {
-            let calls = names
-                .iter()
-                .map(|(_, topic)| self.push_call(tenant, topic, draft, &payload, idempotency));
+            let calls = names.iter().map(|(_, topic)| {
+                self.push_call(tenant, topic, draft, &payload, idempotency, most)
+            });
             let calls: Vec<Call> = calls.collect();
             let results = Call::run_all(&self.redis, &calls).await;
             let results =
@@ -163,6 +164,7 @@ impl Messages {
         draft: &Draft,
         payload: &str,
         idempotency: Option<&str>,
+        most_pending: usize,
     ) -> Call {
         let call = Call::new(&PUSH)
             .keys(&self.recipient_keys(topic, tenant))
@@ -173,7 +175,7 @@ impl Messages {
             .arg(payload)
             .arg(time_arg(draft.expires_at))
             .arg(time_arg(draft.deliver_at))
-            .arg(self.limits.pending)
+            .arg(most_pending)
             .arg(self.retention())
             .arg(millis(self.limits.idempotency))
             .arg("r")

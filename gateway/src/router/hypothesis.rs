@@ -18,7 +18,7 @@ use serde::Serialize;
 use tracing::debug;
 
 use super::{Front, Peer, Pending, come_back, no_referrer};
-use crate::admission::{Denial, Permit};
+use crate::admission::{Denial, Permit, place};
 use crate::client::Client;
 use crate::dialect::Protocol;
 use crate::websocket::{Handshake, Refusal};
@@ -88,11 +88,13 @@ async fn admit(
     if !front.origins.is_empty() && !allowed {
         return Err(Denial::Origin);
     }
+    let place = place(&front.places, &site.tenant).await?;
     // Whoever checks tokens is asked no faster than sockets may come.
     let permit = front
         .admission
         .permit(front.client_address(peer, headers))
-        .await?;
+        .await?
+        .with(place);
     let viewer = match token(uri, headers) {
         Some(token) => {
             let signed_in = front.authenticator.signed_in(site, &token).await;

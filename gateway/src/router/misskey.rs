@@ -11,7 +11,7 @@ use http::header::{self, HeaderMap, HeaderValue};
 use http::{StatusCode, Uri};
 
 use super::{Front, Peer, Pending, come_back, no_referrer};
-use crate::admission::{Denial, Permit};
+use crate::admission::{Denial, Permit, place};
 use crate::client::Client;
 use crate::dialect::Protocol;
 use crate::misskey::Refused;
@@ -66,7 +66,7 @@ pub(super) async fn open(
         Err(no) => {
             // Its clients heed no hint as to when to come back. Who may find
             // another node open is not held up.
-            if let No::Refused(_) = no {
+            if let No::Refused(_) | No::Denied(Denial::Quota) = no {
                 front.late.refuse().await;
             }
             refuse(&front, &no)
@@ -82,11 +82,13 @@ async fn admit(
     headers: &HeaderMap,
 ) -> Result<(Client, Permit), No> {
     front.is_open()?;
+    let place = place(&front.places, &host.tenant).await?;
     // Whoever checks tokens is asked no faster than sockets may come.
     let permit = front
         .admission
         .permit(front.client_address(peer, headers))
-        .await?;
+        .await?
+        .with(place);
     let token = token(uri, headers);
     let (caller, viewer) = front.misskeys.admit(host, token.as_deref()).await?;
     Ok((Client::Misskey { caller, viewer }, permit))

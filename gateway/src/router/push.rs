@@ -13,7 +13,7 @@ use http::Uri;
 use http::header::{self, HeaderMap};
 
 use super::{Front, Peer, Pending, come_back, no_referrer};
-use crate::admission::{Denial, Permit, check_in, identify};
+use crate::admission::{Denial, Permit, check_in, identify, place};
 use crate::client::Client;
 use crate::dialect::Protocol;
 use crate::dialect::push::{Form, JSON_SUBPROTOCOL};
@@ -70,7 +70,8 @@ async fn admit(
     let token = token.as_deref();
     let token = identify(&front.keyring, token, origin, address, Timestamp::now())?;
     // Only now, so that made-up tokens cannot use up what real ones are allowed.
-    let permit = front.admission.permit(address).await?;
+    let place = place(&front.places, &token.tenant).await?;
+    let permit = front.admission.permit(address).await?.with(place);
     let since = check_in(&front.messages, &token).await?;
     Ok((token, since, permit))
 }

@@ -11,7 +11,7 @@ const MOST_SERIES: usize = 600;
 
 /// Labels whose values come from closed sets. Nothing that a user, a message or
 /// an address could be told by is among them.
-const LABELS: [&str; 23] = [
+const LABELS: [&str; 24] = [
     "cause",
     "condition",
     "dialect",
@@ -27,6 +27,7 @@ const LABELS: [&str; 23] = [
     "operation",
     "outcome",
     "question",
+    "quota",
     "reason",
     "role",
     "route",

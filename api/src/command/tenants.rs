@@ -1,0 +1,52 @@
+//! Quotas of tenants, set and shown at the command line.
+
+use broker::node::env::Env;
+use broker::node::settings::Settings;
+use broker::quota::{Kind, Quota, Quotas};
+use broker::topic::Tenant;
+use broker::topology::Redis;
+
+use super::parse::TenantErrand;
+use super::table::table;
+use super::{Failed, print};
+
+/// Does it, and prints what holds then.
+pub(super) fn run(errand: TenantErrand) -> Result<(), Failed> {
+    let mut env = Env::from_process();
+    let settings = Settings::read(&mut env);
+    env.finish()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let redis = Redis::open(&settings.redis)?;
+        redis.check_schema(&settings.keys).await?;
+        attend(errand, &Quotas::new(redis, settings.keys)).await
+    })
+}
+
+async fn attend(errand: TenantErrand, quotas: &Quotas) -> Result<(), Failed> {
+    let rows = match errand {
+        TenantErrand::Set { tenant, changes } => {
+            let quota = quotas.set(&tenant, &changes).await?;
+            vec![(tenant, quota)]
+        }
+        TenantErrand::Show { tenant } => {
+            let quota = quotas.read(&tenant).await?;
+            vec![(tenant, quota)]
+        }
+        TenantErrand::List => quotas.list().await?,
+    };
+    print(&shown(&rows))
+}
+
+/// A row for each tenant.
+fn shown(rows: &[(Tenant, Quota)]) -> String {
+    let mut lines = vec![["TENANT", "SOCKETS", "PUSHES", "PENDING", "PAYLOAD"].map(str::to_owned)];
+    lines.extend(rows.iter().map(|(tenant, quota)| {
+        let limit = |kind| quota.limit(kind).map_or("-".to_owned(), |n| n.to_string());
+        let [sockets, pushes, pending, payload] = Kind::EVERY.map(limit);
+        [tenant.to_string(), sockets, pushes, pending, payload]
+    }));
+    table(&lines)
+}
