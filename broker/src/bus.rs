@@ -17,13 +17,10 @@ pub const ANNOUNCE_INTERVAL: Duration = Duration::from_secs(5);
 /// A gateway not heard of for this long does not count as there.
 const PRESENT: Duration = Duration::from_secs(15);
 
-/// Publishes a probe. The name of a primary is that within its Cluster, if there is one.
-const PROBE: &str = "local time = redis.call('TIME')
-local name = redis.pcall('CLUSTER', 'MYID')
-name = type(name) == 'string' and name or ''
-local now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
-redis.call('PUBLISH', ARGV[1], ARGV[2] .. ' ' .. now .. ' ' .. name)
-return name";
+/// Publishes a probe. The name of a primary is that within its Cluster, if there is
+/// one, and when the connection was made by which it passes on what is published to
+/// the node on which we listen: a new one may have cost something.
+const PROBE: &str = include_str!("bus/probe.lua");
 
 /// Publishes to nodes. Cheap to clone.
 #[derive(Clone)]
@@ -55,14 +52,20 @@ impl Bus {
     }
 
     /// Publishes `nonce` through every primary to the probe channel of `node`, whose
-    /// link should hear it, with the primary's time and what it calls itself.
+    /// link should hear it, with the primary's time and what it calls itself. `home`
+    /// is what the node of a Cluster calls itself on which the link listens.
     ///
     /// # Errors
     /// If Redis cannot be reached.
-    pub(crate) async fn probe(&self, node: &str, nonce: u64) -> Result<Vec<Published>, Error> {
+    pub(crate) async fn probe(
+        &self,
+        node: &str,
+        nonce: u64,
+        home: &str,
+    ) -> Result<Vec<Published>, Error> {
         let mut call = redis::pipe();
         call.cmd("EVAL").arg(PROBE).arg(0);
-        call.arg(self.keys.probe_channel(node)).arg(nonce);
+        call.arg(self.keys.probe_channel(node)).arg(nonce).arg(home);
         let all = self.redis.on_every_primary::<(String,)>(&call).await?;
         // Among several, one that may not say who it is cannot be told from others.
         let several = 1 < all.len();
@@ -130,3 +133,6 @@ impl Bus {
             .await
     }
 }
+
+#[cfg(test)]
+mod tests;

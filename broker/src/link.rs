@@ -237,6 +237,10 @@ impl Link {
     fn greeting(&self, login: &Login) -> Vec<u8> {
         let mut out = Vec::new();
         sign_in(&mut out, login);
+        if self.redis.is_cluster() {
+            let ask = [b"CLUSTER".as_slice(), b"MYID"];
+            command(&mut out, ask.into_iter());
+        }
         let probe_channel = self.course.probe_channel().as_bytes();
         let mut words = vec![b"SUBSCRIBE".as_slice(), probe_channel];
         words.extend(self.aside_channels.iter().map(String::as_bytes));
@@ -246,7 +250,8 @@ impl Link {
 
     fn send_probe(&self, nonce: u64) -> Sending {
         let (bus, node) = (self.bus.clone(), self.node.clone());
-        Box::pin(async move { (nonce, bus.probe(&node, nonce).await) })
+        let home: Box<str> = self.course.home().into();
+        Box::pin(async move { (nonce, bus.probe(&node, nonce, &home).await) })
     }
 
     fn start_reading(&self, read: Read) -> Reading {

@@ -64,6 +64,8 @@ pub struct Course {
     missed: [bool; PARTITIONS as usize],
     /// Whether there are primaries that call themselves something.
     cluster: bool,
+    /// What the node of a Cluster calls itself on which we listen, if it says so.
+    home: Box<str>,
     replay: Replay<Live>,
     gathered: Gathered,
     metrics: LinkMetrics,
@@ -89,6 +91,7 @@ impl Course {
             provers: [const { None }; PARTITIONS as usize],
             missed: [false; PARTITIONS as usize],
             cluster: false,
+            home: Box::default(),
             replay: Replay::new(now),
             gathered: Gathered::new(listeners),
             metrics,
@@ -115,6 +118,12 @@ impl Course {
         format!("{}{topic}", self.channel_prefix)
     }
 
+    /// What the node on which the link listens calls itself, if it is one of a
+    /// Cluster and has said so.
+    pub fn home(&self) -> &str {
+        &self.home
+    }
+
     /// What was gathered for the listeners and is to be handed over.
     pub fn gathered(&mut self) -> &mut Gathered {
         &mut self.gathered
@@ -133,6 +142,7 @@ impl Course {
         self.probe = Probe::new(now);
         self.provers.fill(None);
         self.missed.fill(false);
+        self.home = Box::default();
         if self.wanted.resubscribed() {
             self.replay.resume(now);
         }
@@ -170,6 +180,12 @@ impl Course {
             Push::TooLong(_) => self.reject("size"),
             Push::Subscribed(channel) => self.subscribed(channel, now),
             Push::Unsubscribed(_) | Push::Done => {}
+            Push::Answer(home) => self.home = String::from_utf8_lossy(home).into(),
+            Push::Refused(why) if why.starts_with(b"NOPERM") && names_cluster(why) => {
+                tracing::warn!(
+                    "we may not ask a node who it is: a short cut between nodes goes unnoticed"
+                );
+            }
             Push::Refused(why) => return Err(Cause::refused(why)),
         }
         Ok(None)
@@ -282,6 +298,11 @@ impl Course {
     fn reject(&self, why: &str) {
         self.metrics.rejected.with_label_values(&[why]).inc();
     }
+}
+
+/// Whether a refusal is that of a question to a Cluster.
+fn names_cluster(why: &[u8]) -> bool {
+    why.windows(8).any(|word| word == b"cluster|")
 }
 
 /// The name of the topic whose channel it is.

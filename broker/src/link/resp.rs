@@ -29,6 +29,8 @@ pub enum Push<'a> {
     Unsubscribed(&'a [u8]),
     /// A command without a result to speak of succeeded.
     Done,
+    /// The answer to a question.
+    Answer(&'a [u8]),
     /// A command was refused.
     Refused(&'a [u8]),
 }
@@ -127,6 +129,7 @@ impl<'a> Cursor<'a> {
             Some((b'*', b"3")) => self.triple(),
             Some((b'*', b"2")) => self.pong(),
             Some((b'+', _)) => Ok(Some(Push::Done)),
+            Some((b'$', digits)) => self.answer(digits),
             Some((b'-', why)) => Ok(Some(Push::Refused(why))),
             _ => Err(BadReply),
         }
@@ -157,6 +160,13 @@ impl<'a> Cursor<'a> {
         }
         let payload = self.text(length)?;
         Ok(payload.map(|payload| Push::Message { channel, payload }))
+    }
+
+    fn answer(&mut self, digits: &[u8]) -> Result<Option<Push<'a>>, BadReply> {
+        match number(digits) {
+            Some(length) if length <= MAX_BULK => Ok(self.text(length)?.map(Push::Answer)),
+            _ => Err(BadReply),
+        }
     }
 
     /// The answer to PING while subscribed.
@@ -253,7 +263,7 @@ mod tests {
 
     const SAID: &[u8] = b"+OK\r\n*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n\
         *3\r\n$7\r\nmessage\r\n$1\r\na\r\n$7\r\nhi\r\n\0\xffx\r\n\
-        *2\r\n$4\r\npong\r\n$0\r\n\r\n*3\r\n$11\r\nunsubscribe\r\n$1\r\na\r\n:0\r\n-ERR no\r\n";
+        *2\r\n$4\r\npong\r\n$0\r\n\r\n*3\r\n$11\r\nunsubscribe\r\n$1\r\na\r\n:0\r\n$3\r\nyou\r\n-ERR no\r\n";
 
     fn told(chunk: usize) -> Vec<String> {
         let mut reader = Reader::default();
@@ -270,7 +280,7 @@ mod tests {
     #[test]
     fn replies_are_the_same_however_the_bytes_arrive() {
         let whole = told(SAID.len());
-        assert_eq!(whole.len(), 6);
+        assert_eq!(whole.len(), 7);
         assert_eq!(whole[0], "Done");
         assert!(whole[2].starts_with("Message"), "{}", whole[2]);
         for chunk in 1..SAID.len() {
