@@ -214,11 +214,6 @@ impl Redis {
         shards
     }
 
-    /// Whether it is a Cluster.
-    pub(crate) fn is_cluster(&self) -> bool {
-        matches!(self.inner.servers, Servers::Many(_))
-    }
-
     /// Runs commands on each server that has keys, all at once, and says what
     /// became of them on each. They name no keys. A server that hangs keeps the
     /// answers of the others waiting for its own for two seconds.

@@ -106,8 +106,13 @@ async fn run(row: Row, rate: u32, sockets: usize) -> Outcome {
     if std::env::var_os("FAULTS_METRICS").is_some() {
         for gateway in crowd.fleet.gateways() {
             let metrics = gateway.metrics().await;
-            let told = |line: &&str| line.starts_with("carillon_gateway_broker") && !line.ends_with(" 0");
-            for line in metrics.lines().filter(told).filter(|line| !line.contains("bucket")) {
+            let told =
+                |line: &&str| line.starts_with("carillon_gateway_broker") && !line.ends_with(" 0");
+            for line in metrics
+                .lines()
+                .filter(told)
+                .filter(|line| !line.contains("bucket"))
+            {
                 println!("  {}: {line}", gateway.name());
             }
         }
