@@ -33,10 +33,10 @@ pub(crate) async fn run(mut intake: Intake, config: &Config, metrics: &Metrics, 
             if taken.is_empty() {
                 taken = intake.next().await?;
             }
-            publish(&intake, &taken, metrics).await?;
+            publish(&mut intake, &taken, metrics).await?;
             taken.clear();
             if look_at <= Instant::now() {
-                take_over(&intake, config.claim_after, metrics).await?;
+                take_over(&mut intake, config.claim_after, metrics).await?;
                 look_at = Instant::now() + config.claim_after / LOOKS;
             }
             if tidy_at <= Instant::now() {
@@ -64,7 +64,7 @@ pub(crate) async fn run(mut intake: Intake, config: &Config, metrics: &Metrics, 
     }
 }
 
-async fn publish(intake: &Intake, entries: &[Entry], metrics: &Metrics) -> Result<(), Error> {
+async fn publish(intake: &mut Intake, entries: &[Entry], metrics: &Metrics) -> Result<(), Error> {
     let handled = intake.handle(entries).await?;
     metrics.handled(&handled);
     Ok(())
@@ -73,7 +73,7 @@ async fn publish(intake: &Intake, entries: &[Entry], metrics: &Metrics) -> Resul
 /// Publishes what others have taken and not finished: one by one, so that an
 /// entry that a worker dies of is not held against those beside it. Then looks
 /// at what waits.
-async fn take_over(intake: &Intake, idle: Duration, metrics: &Metrics) -> Result<(), Error> {
+async fn take_over(intake: &mut Intake, idle: Duration, metrics: &Metrics) -> Result<(), Error> {
     for left in intake.left(idle).await? {
         let Some(entry) = intake.claim(&left, idle).await? else {
             continue;

@@ -14,6 +14,7 @@ use broker::keys::Keys;
 use broker::messages::Messages;
 use broker::node::memory::Memory;
 use broker::node::{Condition, Node};
+use broker::quota::Quotas;
 use broker::topology::Redis;
 use prometheus::Registry;
 use tokio::time::sleep;
@@ -53,7 +54,8 @@ pub fn start(config: &Config, node: &Node, registry: &Registry) -> Result<(), Er
     let keys = config.settings.keys.clone();
     let metrics = Metrics::register(registry);
     let messages = Messages::new(redis.clone(), keys.clone(), config.limits.clone())
-        .counting(metrics.crowded_out.clone());
+        .counting(metrics.crowded_out.clone())
+        .within(Quotas::new(redis.clone(), keys.clone()));
     let mut tenants = config.settings.sites.tenants();
     tenants.extend(config.tenants.iter().cloned());
     let intake = Intake::new(

@@ -7,21 +7,24 @@
 //! had come.
 
 mod entry;
+mod held;
 mod push;
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use redis::{Cmd, Script, cmd};
 
 pub use self::entry::{DEAD_LETTERS, Entry};
 use self::entry::{Letter, Told, Wish, added_at};
+use self::held::{Held, Let};
 use super::{Ingest, Outcome, Push, Report};
 use crate::error::Error;
 use crate::keys::Keys;
 use crate::message::rules::Rules;
 use crate::messages::Messages;
+use crate::quota::Quotas;
 use crate::topic::Tenant;
 use crate::topology::{OwnConnection, Redis};
 
@@ -54,6 +57,8 @@ pub struct Intake {
     ingest: Ingest,
     messages: Messages,
     rules: Rules,
+    quotas: Quotas,
+    held: Held,
     worker: String,
     /// By the keys of their streams.
     tenants: HashMap<String, Tenant>,
@@ -112,6 +117,8 @@ impl Intake {
             worker: worker.to_owned(),
             messages,
             rules,
+            quotas: Quotas::new(redis.clone(), keys.clone()),
+            held: Held::default(),
             reading: None,
             redis,
             keys,
@@ -124,20 +131,41 @@ impl Intake {
     }
 
     /// Waits a moment for entries that nobody has taken, and takes some. Those
-    /// of one tenant are in the order in which they were added.
+    /// of one tenant are in the order in which they were added. Nothing new is taken
+    /// of a tenant that has pushed as much as it may, until it may again.
     ///
     /// # Errors
     /// If Redis fails.
     pub async fn next(&mut self) -> Result<Vec<Entry>, Error> {
+        let due = self.held.due(Instant::now());
+        if !due.is_empty() {
+            return Ok(due);
+        }
+        let wait = self
+            .held
+            .next(Instant::now())
+            .map_or(WAIT, |at| at.min(WAIT));
+        let free = |(_, tenant): &(&String, &Tenant)| !self.held.holds(tenant);
+        let keys: Vec<_> = self
+            .tenants
+            .iter()
+            .filter(free)
+            .map(|(key, _)| key)
+            .collect();
+        if keys.is_empty() {
+            tokio::time::sleep(wait).await;
+            return Ok(Vec::new());
+        }
         let mut command = cmd("XREADGROUP");
         command.arg("GROUP").arg(GROUP).arg(&self.worker);
         command.arg("COUNT").arg(BATCH);
-        command.arg("BLOCK").arg(WAIT.as_millis() as u64);
+        // 0 would mean for ever.
+        command.arg("BLOCK").arg(wait.as_millis().max(1) as u64);
         command.arg("STREAMS");
-        for key in self.tenants.keys() {
+        for key in &keys {
             command.arg(key);
         }
-        for _ in &self.tenants {
+        for _ in &keys {
             command.arg(">");
         }
         let mut connection = match self.reading.take() {
@@ -191,6 +219,7 @@ impl Intake {
     /// # Errors
     /// If Redis fails.
     pub async fn left(&self, idle: Duration) -> Result<Vec<Left>, Error> {
+        self.keep_held().await?;
         let mut found = Vec::new();
         for (key, tenant) in &self.tenants {
             let mut command = cmd("XPENDING");
@@ -246,22 +275,40 @@ impl Intake {
     }
 
     /// Publishes entries, and ends them. May be repeated with the same if it
-    /// fails.
+    /// fails. Those that are more than their tenant may push now are held, and come
+    /// [next](Self::next) when it may.
     ///
     /// # Errors
     /// If Redis fails. They are then still there.
-    pub async fn handle(&self, entries: &[Entry]) -> Result<Handled, Error> {
+    pub async fn handle(&mut self, entries: &[Entry]) -> Result<Handled, Error> {
         let mut handled = Handled::default();
         for of_tenant in entries.chunk_by(|one, other| one.tenant == other.tenant) {
             let tenant = &of_tenant[0].tenant;
             let (mut wishes, mut ids, mut letters) = (Vec::new(), Vec::new(), Vec::new());
-            for entry in of_tenant {
-                match entry.read(&self.rules) {
-                    Ok(wish) => {
+            let rules = self.rules_of(tenant).await?;
+            for (at, entry) in of_tenant.iter().enumerate() {
+                let wish = match entry.read(&rules) {
+                    Ok(wish) => wish,
+                    Err(letter) => {
+                        letters.push(letter);
+                        continue;
+                    }
+                };
+                match self.may_push(tenant, wish.messages()).await? {
+                    Let::Now => {
                         ids.push(entry.id.as_str());
                         wishes.push((entry, wish));
                     }
-                    Err(letter) => letters.push(letter),
+                    // What comes after it must not come before it.
+                    Let::Later(wait) => {
+                        self.held.hold(&of_tenant[at..], Instant::now() + wait);
+                        break;
+                    }
+                    Let::Never(words) => letters.push(Letter {
+                        entry,
+                        why: "quota",
+                        words,
+                    }),
                 }
             }
             let alike = |(_, one): &(_, Wish), (_, other): &(_, Wish)| {

@@ -2,6 +2,7 @@
 
 mod dead;
 mod intake;
+mod quotas;
 mod reports;
 
 use serde_json::{Value, json};

@@ -6,14 +6,14 @@ use crate::time::Timestamp;
 use crate::topic::Tenant;
 
 /// Every kind of what is wrong with dead letters.
-pub const DEAD_LETTERS: [&str; 5] = ["deliveries", "entry", "invalid", "json", "size"];
+pub const DEAD_LETTERS: [&str; 6] = ["deliveries", "entry", "invalid", "json", "quota", "size"];
 /// What a dead letter keeps of the field `type`, in bytes.
 const MAX_KIND: usize = 64;
 /// And of the field `topic`: the longest that could be right.
 const MAX_TOPIC: usize = 1100;
 
 /// What was added to a stream.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Entry {
     pub(super) tenant: Tenant,
     pub(super) id: String,
@@ -33,6 +33,16 @@ pub(super) enum Wish {
     Report(Report),
     /// To be pushed.
     Push(Push),
+}
+
+impl Wish {
+    /// How many messages it is to push.
+    pub(super) fn messages(&self) -> usize {
+        match self {
+            Self::Report(_) => 0,
+            Self::Push(push) => push.recipients.as_ref().map_or(1, Vec::len),
+        }
+    }
 }
 
 /// An entry as Redis tells it; without fields if it was removed meanwhile.

@@ -43,6 +43,10 @@ impl World {
     }
 
     pub(super) fn worker(&self, name: &str) -> Intake {
+        self.worker_of(name, [self.tenant.clone()])
+    }
+
+    pub(super) fn worker_of<const N: usize>(&self, name: &str, tenants: [Tenant; N]) -> Intake {
         let messages = self.messages();
         let rules = Rules {
             text: 64 * 1024,
@@ -50,7 +54,7 @@ impl World {
             retention: Duration::from_secs(30 * 24 * 3600),
         };
         let (redis, keys) = (self.redis.clone(), self.keys.clone());
-        Intake::new(redis, keys, messages, rules, name, [self.tenant.clone()])
+        Intake::new(redis, keys, messages, rules, name, tenants)
     }
 
     pub(super) fn messages(&self) -> Messages {
@@ -329,7 +333,7 @@ impl World {
 }
 
 /// A push of this text.
-fn push(recipients: &[&str], text: &str) -> Vec<u8> {
+pub(super) fn push(recipients: &[&str], text: &str) -> Vec<u8> {
     let push = json!({"recipients": recipients, "message": text});
     push.to_string().into_bytes()
 }
