@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run annotate misskey test check fmt lint docs need-redis need-python need-browser need-proxies need-peers bench conformance faults soak simulate fuzz
+.PHONY: help run annotate misskey test check fmt lint docs need-redis need-python need-browser need-proxies need-peers need-producers bench conformance faults soak simulate fuzz
 
 export CARGO_TERM_COLOR ?= auto
 FUZZ_TARGETS := codec push_reader
@@ -16,7 +16,7 @@ annotate: need-python ## Beside make run: show live annotations, from HTTP to a 
 misskey: need-python ## Beside make run: show notes and notifications, from a topic to a socket
 	@exec python3 deploy/local/misskey.py
 
-test: need-redis need-browser need-proxies ## Run all tests, against a Redis that they start themselves
+test: need-redis need-browser need-proxies need-producers ## Run all tests, against a Redis that they start themselves
 	cargo build --workspace --bins
 	cargo test --workspace
 
@@ -58,5 +58,5 @@ fuzz: ## Fuzz what parses bytes from outside (see fuzz/README.md)
 		cargo +nightly fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target -- -max_total_time=60 || exit 1; \
 	done
 
-need-redis need-python need-browser need-proxies need-peers:
+need-redis need-python need-browser need-proxies need-peers need-producers:
 	@deploy/local/need.sh $(@:need-%=%)

@@ -92,7 +92,7 @@ impl Event {
     /// # Errors
     /// If it does not keep to the contract.
     pub fn parse(frame: &[u8]) -> Result<Self, BadEvent> {
-        let frame = std::str::from_utf8(frame).map_err(|_| BadEvent::Json)?;
+        let frame = std::str::from_utf8(frame.trim_ascii_start()).map_err(|_| BadEvent::Json)?;
         let (entry, json) = match frame.split_once(' ') {
             _ if frame.starts_with('{') => (None, frame),
             Some((entry, json)) => (Some(EntryId::parse(entry).ok_or(BadEvent::Entry)?), json),
@@ -300,6 +300,8 @@ mod tests {
             Event::parse(br#"{"v":1,"type":"x","body":{"a": 1.0},"ts":5,"later":true}"#).unwrap();
         assert_eq!(event.entry, None);
         assert_eq!(event.body.get(), r#"{"a": 1.0}"#);
+        let spaced = Event::parse(b"\n  {\"v\":1,\"type\":\"x\"}").unwrap();
+        assert_eq!(spaced.entry, None);
         assert_eq!(event.published_at, Some(Timestamp::from_millis(5)));
     }
 

@@ -48,6 +48,7 @@ pub fn check(json: &[u8]) -> Result<(), Invalid> {
             expected,
         })
     };
+    let json = json.trim_ascii_start();
     if MAX_EVENT < json.len() {
         return wrong("event", format!("at most {MAX_EVENT} bytes"));
     }

@@ -74,7 +74,12 @@ local function publish_in_ring(ring, channel, json)
     first = redis.call('XRANGE', ring, '-', '+', 'COUNT', 1)[1]
   end
   redis.call('PEXPIRE', ring, RING_LIFE)
-  redis.call('PUBLISH', channel, id .. ' ' .. json)
+  -- A producer may lack the right; then nobody shall find it there either.
+  local told = redis.pcall('PUBLISH', channel, id .. ' ' .. json)
+  if type(told) == 'table' then
+    redis.call('XDEL', ring, id)
+    error(told)
+  end
   return id
 end
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what is missing, and says so: need.sh redis|python|browser|proxies|peers
+# Installs what is missing, and says so: need.sh redis|python|browser|proxies|peers|producers
 #
 # Debian and Ubuntu through apt-get, macOS through Homebrew. Nothing that gets
 # installed is started as a service.
@@ -74,6 +74,18 @@ browser)
     has_browser || install chromium chromium "--cask google-chrome"
     npm_install tests/clients
     ;;
+producers)
+    # What the programs of docs/events.md are written with.
+    command -v python3 > /dev/null || install python3 python3 python3
+    npm_install tests/clients
+    venv=$root/target/producers
+    if [ ! -x "$venv/bin/python3" ] || ! "$venv/bin/python3" -c 'import redis' 2> /dev/null; then
+        say "fetching the Python client of Redis"
+        # Debian keeps a part of venv in a package of its own.
+        python3 -m venv "$venv" > /dev/null 2>&1 || { install python3-venv python3-venv python3; python3 -m venv "$venv"; }
+        "$venv/bin/pip" install --quiet --disable-pip-version-check redis==8.1.0
+    fi
+    ;;
 peers)
     npm_install tests/bench/peers
     ;;
@@ -83,7 +95,7 @@ proxies)
     command -v haproxy > /dev/null || [ -x /usr/sbin/haproxy ] || install haproxy haproxy haproxy
     ;;
 *)
-    say "usage: need.sh redis|python|browser|proxies|peers"
+    say "usage: need.sh redis|python|browser|proxies|peers|producers"
     exit 2
     ;;
 esac

@@ -106,7 +106,8 @@ local function publish(keys, args)
   if #keys ~= 1 or #args ~= 2 then
     return refused('expected one key, the ring, and two arguments, the channel and the event')
   end
-  local ring, channel, json = keys[1], args[1], args[2]
+  local ring, channel = keys[1], args[1]
+  local json = string.match(args[2], '^[ \t\r\n]*(.*)$')
   local prefix, tag, tenant = string.match(ring, '^(.+):{(%x+)}:rb:([a-z0-9-]+)$')
   if not prefix or 32 < #tenant then
     return refused('ring: expected <prefix>:{<tag>}:rb:<tenant>')

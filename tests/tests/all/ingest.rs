@@ -11,6 +11,8 @@ mod http;
 mod push;
 #[path = "ingest/schema.rs"]
 mod schema;
+#[path = "ingest/schemas.rs"]
+mod schemas;
 #[path = "ingest/stream.rs"]
 mod stream;
 

@@ -31,7 +31,7 @@ fn says(
     let number = || said.as_u64().unwrap();
     let length = || value.as_str().map(|text| text.chars().count() as u64);
     match word {
-        "$schema" | "$defs" | "title" | "description" => true,
+        "$schema" | "$defs" | "title" | "description" | "format" => true,
         "$ref" => {
             let place = said
                 .as_str()
@@ -57,6 +57,9 @@ fn says(
         "maxLength" => length().is_none_or(|length| length <= number()),
         "minimum" => value.as_f64().is_none_or(|it| number() as f64 <= it),
         "maximum" => value.as_f64().is_none_or(|it| it <= number() as f64),
+        "minItems" => value
+            .as_array()
+            .is_none_or(|items| number() <= items.len() as u64),
         "maxItems" => value
             .as_array()
             .is_none_or(|items| items.len() as u64 <= number()),
@@ -112,7 +115,12 @@ fn is(kind: &Value, value: &Value) -> bool {
 }
 
 fn accepted_by_the_schema(event: &Value) -> bool {
-    let schema: Value = serde_json::from_str(SCHEMA).unwrap();
+    accepted_by(SCHEMA, event)
+}
+
+/// Whether an event is as a schema says.
+pub(super) fn accepted_by(schema: &str, event: &Value) -> bool {
+    let schema: Value = serde_json::from_str(schema).unwrap();
     fits(&schema, &schema, event)
 }
 
@@ -171,7 +179,7 @@ fn values() -> Vec<Value> {
 
 /// Each of these events, with each of its members and of those of its objects,
 /// and with one that it does not have, replaced by each of [`values`].
-fn variations(event: &Value, further: &[&str]) -> Vec<Value> {
+pub(super) fn variations(event: &Value, further: &[&str]) -> Vec<Value> {
     let mut places: Vec<Vec<String>> = further
         .iter()
         .map(|name| vec![(*name).to_owned()])
