@@ -101,6 +101,14 @@ impl Event {
         Self::read(entry, json)
     }
 
+    /// Reads what a ring keeps under this id.
+    ///
+    /// # Errors
+    /// If it does not keep to the contract.
+    pub fn stored(id: EntryId, json: &str) -> Result<Self, BadEvent> {
+        Self::read(Some(id), json)
+    }
+
     /// Reads the JSON of a frame in front of which `entry` stood, or would have.
     ///
     /// # Errors

@@ -242,6 +242,12 @@ impl Keys {
         format!("{}:ex", self.tagged(partition))
     }
 
+    /// String: up to when a client that may come back has everything (ms).
+    pub(crate) fn resumption(&self, tenant: &Tenant, client: &str) -> String {
+        let tag = self.tagged(partition(tenant.as_str(), client));
+        format!("{tag}:back:{tenant}:{client}")
+    }
+
     /// String: what was written here last to ask replicas for it.
     pub(crate) fn replicated(&self, partition: Partition) -> String {
         format!("{}:replicated", self.tagged(partition))

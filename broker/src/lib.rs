@@ -19,6 +19,7 @@ pub mod function;
 pub mod message;
 pub mod messages;
 pub mod replicas;
+pub mod resumption;
 pub mod bus;
 pub mod link;
 pub mod replay;

@@ -20,6 +20,8 @@ pub(crate) mod wants;
 use std::borrow::Borrow;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
@@ -52,6 +54,18 @@ type Sending = Pin<Box<dyn Future<Output = (u64, Result<Vec<Published>, Error>)>
 /// A ring that is being read.
 type Reading = Pin<Box<dyn Future<Output = (Read, Result<Page, Error>)> + Send>>;
 
+/// Up to when, by Redis' clock, all that was published on topics that are listened
+/// to has been handed to the listeners. Cheap to clone; all clones tell the same.
+#[derive(Clone, Debug, Default)]
+pub struct Known(Arc<AtomicU64>);
+
+impl Known {
+    /// In Unix milliseconds; 0 if nothing is known.
+    pub fn until(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
 /// How a link is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LinkState {
@@ -73,6 +87,7 @@ pub struct Link {
     /// Channels beside the topics, always subscribed.
     aside_channels: Vec<String>,
     wants: Wants,
+    known: Known,
     course: Course,
     outlets: Outlets,
     asides: mpsc::Sender<Aside>,
@@ -106,6 +121,7 @@ impl Link {
             probe_interval,
             aside_channels,
             wants: Wants::default(),
+            known: Known::default(),
             course: Course::new(keys, node, probe_interval, listeners, metrics.clone(), now),
             outlets: Outlets::new(outlets),
             asides,
@@ -118,6 +134,13 @@ impl Link {
     #[must_use]
     pub fn with_wants(mut self, wants: Wants) -> Self {
         self.wants = wants;
+        self
+    }
+
+    /// The same, saying in `known` how much its listeners have been told.
+    #[must_use]
+    pub fn with_known(mut self, known: Known) -> Self {
+        self.known = known;
         self
     }
 
@@ -200,6 +223,9 @@ impl Link {
                     self.outlets.hand_over(self.course.gathered()).await;
                     self.course.heard(Instant::now());
                     self.note_state();
+                    if let Some(until) = self.course.known_until() {
+                        self.known.0.fetch_max(until, Ordering::AcqRel);
+                    }
                 }
                 sent = send(&mut outgoing, &out), if unsent || !out.is_empty() => {
                     unsent = !out.is_empty();

@@ -270,6 +270,19 @@ impl<L> Replay<L> {
         }
     }
 
+    /// Up to when, in Unix milliseconds by Redis' clock, all that was published on
+    /// any topic here has been handed over; `None` while some may be missing.
+    pub fn known_until(&self) -> Option<u64> {
+        let mut states = self
+            .tenants
+            .values()
+            .flat_map(|rings| rings.iter().flatten());
+        let behind = states.any(|state| state.behind.is_some());
+        let sure = self.proofs.iter().all(|proof| proof.sure);
+        let proofs = self.proofs.iter().map(|proof| proof.millis);
+        proofs.min().filter(|_| sure && !behind)
+    }
+
     /// A topic is listened to from now on, unless it was already.
     pub fn listen(&mut self, topic: &Topic, now: Instant) {
         if !has_ring(topic.kind()) {

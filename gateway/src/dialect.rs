@@ -13,6 +13,7 @@ use broker::Timestamp;
 use broker::event::Event;
 use broker::identity::SignedIn;
 use broker::message::{GlobalMessage, Message, MessageId};
+use broker::resumption::Client;
 use broker::topic::Topic;
 
 use crate::close::CloseReason;
@@ -163,6 +164,21 @@ pub enum Errand {
         /// The global message.
         global: Arc<GlobalMessage>,
     },
+    /// Find what was published on a topic of annotations while a client was away,
+    /// and expect it to come back; answered by [`Answer::Missed`].
+    Missed {
+        /// The topic.
+        annotations: Topic,
+        /// The client.
+        client: Box<Client>,
+    },
+    /// Note that a client has all that was published before a time. Not answered.
+    Reached {
+        /// The client.
+        client: Box<Client>,
+        /// In Unix milliseconds by Redis' clock.
+        until: u64,
+    },
     /// Read once more whom an access token names; answered by [`Answer::Identity`].
     /// What is known so far may lack the groups.
     Identity(Box<SignedIn>),
@@ -200,6 +216,9 @@ pub enum Answer {
         /// The id of the copy.
         id: MessageId,
     },
+    /// What was published while a client was away; `None` if it was not here of
+    /// late, or if that cannot be told.
+    Missed(Option<hypothesis::Missed>),
     /// Whom the token names now; `None` if it opens nothing any more.
     Identity(Option<SignedIn>),
     /// What a Misskey, or what it keeps, tells.
@@ -223,6 +242,11 @@ pub enum Notice<'a> {
     /// Something is otherwise than before: of the user of this topic, or of what is
     /// looked at.
     News(&'a Topic, &'a misskey::News),
+    /// The client was sent a ping. All that was published before this time, in Unix
+    /// milliseconds by Redis' clock, has been delivered before; 0 if nobody knows.
+    Pinged(u64),
+    /// The client answered a ping: it has what was sent before the last.
+    Answered,
     /// The time of a [`Effect::WakeAt`] has come.
     Woken,
 }

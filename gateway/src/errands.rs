@@ -7,6 +7,7 @@
 //! counted, so that it holds up nobody else.
 
 mod marks;
+mod missed;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,14 +15,17 @@ use std::time::Duration;
 
 use broker::Error;
 use broker::identity::{Authenticator, SignedIn};
+use broker::link::Known;
 use broker::message::GlobalMessage;
 use broker::messages::{Backlog, Messages, Page, Unsent};
 use broker::misskey::caller::Caller;
+use broker::resumption::{Client, Resumption};
 use broker::topic::Topic;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
 use tracing::{debug, error, info, warn};
 
+use self::missed::Recollection;
 use crate::dialect::misskey::Question;
 use crate::dialect::{Answer, Errand, Mark};
 use crate::hub::SessionKey;
@@ -42,6 +46,8 @@ const PAGE: Page = Page {
 };
 /// Recipients for whom a global message is copied in one go.
 const CLAIM: usize = 256;
+/// How often what was read for clients that came back is looked through.
+const TIDY: Duration = Duration::from_secs(10);
 /// Pause before a failed errand is tried again.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -51,6 +57,7 @@ const RETRY: Duration = Duration::from_millis(500);
 #[derive(Clone, Debug, Default)]
 pub struct Errands {
     shared: Arc<Shared>,
+    known: Known,
 }
 
 #[derive(Debug, Default)]
@@ -114,6 +121,11 @@ impl Errands {
         self.shared.marks.leave(marks);
     }
 
+    /// Up to when all that was published has been handed to the shards.
+    pub fn known(&self) -> &Known {
+        &self.known
+    }
+
     /// Has marks written without waiting for more to share the way.
     pub fn hurry(&self) {
         if *self.shared.settled.borrow() < self.shared.marks.left() {
@@ -152,6 +164,7 @@ impl Errands {
             sources,
             shards: shards.into(),
             metrics,
+            recollection: Arc::default(),
         };
         tokio::select! {
             () = stop => {}
@@ -174,6 +187,8 @@ pub struct Sources {
     pub misskeys: Misskeys,
     /// Opens relays to Misskey hosts.
     pub relays: Relays,
+    /// Knows which clients were here of late.
+    pub resumption: Resumption,
 }
 
 /// What an errand needs.
@@ -183,15 +198,24 @@ struct Runner {
     sources: Sources,
     shards: Arc<[Arc<Inbox>]>,
     metrics: ErrandMetrics,
+    recollection: Arc<Recollection>,
 }
 
 impl Runner {
     async fn run(self) {
+        let mut tidying = tokio::time::interval(TIDY);
         let mut running = JoinSet::new();
         let free = Arc::new(Semaphore::new(CONCURRENT));
         loop {
-            let asked = self.errands.shared.asked.take().await;
+            let asked = tokio::select! {
+                asked = self.errands.shared.asked.take() => asked,
+                _ = tidying.tick() => {
+                    self.recollection.tidy();
+                    continue;
+                }
+            };
             let mut claims: Vec<Claims> = Vec::new();
+            let (mut back, mut reached) = (Vec::new(), Vec::new());
             for asked in asked {
                 match &asked.errand {
                     Errand::Claim { recipient, global } => {
@@ -203,6 +227,16 @@ impl Runner {
                             Some((_, claims)) => claims.push((asked, recipient)),
                             None => claims.push((global, vec![(asked, recipient)])),
                         }
+                    }
+                    Errand::Missed {
+                        annotations,
+                        client,
+                    } => {
+                        let (topic, client) = (annotations.clone(), Client::clone(client));
+                        back.push((asked, topic, client));
+                    }
+                    Errand::Reached { client, until } => {
+                        reached.push((Client::clone(client), *until));
                     }
                     // It lives as long as its relay, which has a place of its own.
                     Errand::Misskey(asking) if asking.question == Question::Relay => {
@@ -225,6 +259,14 @@ impl Runner {
                     }
                 }
                 while running.try_join_next().is_some() {}
+            }
+            if !back.is_empty() {
+                let runner = self.clone();
+                running.spawn(async move { runner.missed(back).await });
+            }
+            if !reached.is_empty() {
+                let runner = self.clone();
+                running.spawn(async move { runner.reached(&reached).await });
             }
             for claims in claims {
                 let runner = self.clone();
@@ -254,7 +296,10 @@ impl Runner {
                     self.answer(&asked, Answer::Misskey(reply));
                 }
             }
-            Errand::Claim { .. } | Errand::Mark(_) => {}
+            Errand::Claim { .. }
+            | Errand::Mark(_)
+            | Errand::Missed { .. }
+            | Errand::Reached { .. } => {}
         }
     }
 

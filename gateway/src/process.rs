@@ -14,6 +14,7 @@ use broker::misskey::feed::{Feed, FeedMetrics};
 use broker::node::memory::{Memory, Reading};
 use broker::node::{Node, admin};
 use broker::quota::{Places, Quotas};
+use broker::resumption::Resumption;
 use broker::topology::Redis;
 use prometheus::{IntCounter, Registry};
 use tokio::net::TcpListener;
@@ -143,7 +144,8 @@ async fn serve(
         aside,
         link_metrics,
     )
-    .with_wants(wants);
+    .with_wants(wants)
+    .with_known(errands.known().clone());
 
     // What serves sockets outlives the drain of the sockets.
     let ending = CancellationToken::new();
@@ -156,6 +158,7 @@ async fn serve(
             authenticator: authenticator.clone(),
             misskeys: misskeys.clone(),
             relays: Relays::new(config.misskey_max_relays, metrics.relays.clone()),
+            resumption: Resumption::new(redis.clone(), keys.clone()),
         },
         inboxes.clone(),
         counted.clone(),

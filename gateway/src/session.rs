@@ -134,7 +134,8 @@ impl Session {
                 let effects = self.dialect.receive_binary(bytes, now.wall);
                 self.charge(effects, now)
             }
-            Received::Pong(_) | Received::Fragment => Vec::new(),
+            Received::Pong(_) => self.notice(Notice::Answered, now),
+            Received::Fragment => Vec::new(),
         }
     }
 

@@ -56,6 +56,8 @@ mod sockets;
 mod misskey_page;
 #[path = "all/model.rs"]
 mod model;
+#[path = "all/missed.rs"]
+mod missed;
 #[path = "all/replicated.rs"]
 mod replicated;
 #[path = "all/scheduled.rs"]

@@ -108,6 +108,12 @@ impl Course {
         self.wanted.settled()
     }
 
+    /// Up to when all that was published has been gathered for the listeners, see
+    /// [`Replay::known_until`].
+    pub(super) fn known_until(&self) -> Option<u64> {
+        self.replay.known_until().filter(|_| self.settled())
+    }
+
     /// The channel on which the link hears itself.
     pub fn probe_channel(&self) -> &str {
         &self.probe_channel

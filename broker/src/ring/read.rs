@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use redis::Script;
 
-use super::PRELUDE;
+use super::{PRELUDE, Ring};
 use crate::error::Error;
 use crate::event::EntryId;
 use crate::keys::Keys;
@@ -32,9 +32,17 @@ impl Rings {
     /// # Errors
     /// If Redis fails, or holds something else there.
     pub(crate) async fn read(&self, read: &Read) -> Result<Page, Error> {
+        self.from(&read.ring, read.from).await
+    }
+
+    /// What a ring holds from an entry on.
+    ///
+    /// # Errors
+    /// If Redis fails, or holds something else there.
+    pub(crate) async fn from(&self, ring: &Ring, entry: EntryId) -> Result<Page, Error> {
         let mut call = READ.prepare_invoke();
-        call.key(self.keys.ring_of(&read.ring));
-        call.arg(read.from.to_string());
+        call.key(self.keys.ring_of(ring));
+        call.arg(entry.to_string());
         let found: Vec<Vec<u8>> = self.redis.invoke(&call).await?;
         page(found).ok_or(Error::Corrupt("ring"))
     }

@@ -9,6 +9,7 @@
 mod filter;
 mod held;
 mod message;
+mod missed;
 mod told;
 mod viewer;
 
@@ -19,7 +20,6 @@ use std::time::Duration;
 use broker::Timestamp;
 use broker::annotation::Notification;
 use broker::annotation::readers::ViewerClass;
-use broker::event::Event;
 use broker::identity::SignedIn;
 use broker::topic::Topic;
 use serde_json::value::RawValue;
@@ -29,7 +29,8 @@ use self::filter::{BadFilter, Filter};
 use self::held::Held;
 use self::message::{Message, NotJson, Reply};
 pub use self::message::{MessageKind, Outcome};
-use self::told::Annotated;
+pub use self::missed::Missed;
+use self::missed::Return;
 pub use self::told::Told;
 use self::viewer::Viewer;
 use super::{Answer, Delivery, Dialect, Effect, Notice, Outgoing, Tally};
@@ -68,6 +69,11 @@ pub struct Hypothesis {
     filter: Filter,
     /// What the client said before its topics were subscribed.
     held: Option<Box<Held>>,
+    /// What the client missed before it came.
+    back: Return,
+    /// What had been published before this was delivered when the client was last
+    /// sent a ping that it has not answered (ms); 0 if there is none.
+    pinged_at: u64,
     /// Do as the original does, also where it does wrong.
     strict: bool,
 }
@@ -97,6 +103,11 @@ impl Hypothesis {
             client: ClientId::None,
             filter: Filter::default(),
             held: None,
+            back: match strict {
+                true => Return::Done,
+                false => Return::Unknown(Vec::new()),
+            },
+            pinged_at: 0,
             strict,
         }
     }
@@ -130,7 +141,7 @@ impl Hypothesis {
         match message.value {
             Some(value) => {
                 self.client = ClientId::read(value);
-                (Outcome::Ok, Vec::new())
+                (Outcome::Ok, self.ask_missed().into_iter().collect())
             }
             None => message.invalid_data("\"value\" is missing"),
         }
@@ -144,8 +155,9 @@ impl Hypothesis {
             Ok(filter) => {
                 let interest = filter.interest();
                 self.filter = filter;
-                let want = Effect::Want(self.annotations.clone(), interest);
-                (Outcome::Ok, vec![want])
+                let mut effects = vec![Effect::Want(self.annotations.clone(), interest)];
+                effects.extend(self.ask_missed());
+                (Outcome::Ok, effects)
             }
             Err(BadFilter::Clause) if self.strict => (Outcome::InvalidData, Vec::new()),
             Err(_) => message.invalid_data("failed to parse filter"),
@@ -163,7 +175,11 @@ impl Hypothesis {
 
     /// Something happened to an annotation that bears one of our keys, or one
     /// that looks like it.
-    fn annotation(&self, event: &Event, annotated: &Annotated) -> Option<Effect> {
+    fn tell(&self, delivery: &Delivery) -> Option<Effect> {
+        let event = &delivery.event;
+        let Told::Annotation(annotated) = Told::of(delivery) else {
+            return None;
+        };
         let notification = event.annotation()?;
         if !self.filter.matches(notification) {
             return None;
@@ -265,9 +281,8 @@ impl Dialect for Hypothesis {
     fn deliver(&mut self, topic: &Topic, delivery: &Rc<Delivery>, _now: Timestamp) -> Vec<Effect> {
         match Told::of(delivery) {
             // Elsewhere producers say what they like.
-            Told::Annotation(annotated) if *topic == self.annotations => {
-                let effect = self.annotation(&delivery.event, annotated);
-                effect.into_iter().collect()
+            Told::Annotation(_) if *topic == self.annotations => {
+                self.annotated(delivery).into_iter().collect()
             }
             Told::Membership(change, frame) => {
                 let Some(viewer) = &mut self.viewer else {
@@ -289,14 +304,21 @@ impl Dialect for Hypothesis {
     }
 
     fn answer(&mut self, answer: Answer, now: Timestamp) -> Vec<Effect> {
-        let (Answer::Identity(identity), Some(viewer)) = (answer, &mut self.viewer) else {
+        let identity = match answer {
+            Answer::Identity(identity) => identity,
+            Answer::Missed(missed) => return self.missed(missed),
+            _ => return Vec::new(),
+        };
+        let Some(viewer) = &mut self.viewer else {
             return Vec::new();
         };
         let Some(signed_in) = identity else {
             return vec![Effect::Close(CloseReason::SignedOut)];
         };
         let again = viewer.read(signed_in, self.strict);
-        again.into_iter().chain(self.wake(now)).collect()
+        let mut effects: Vec<Effect> = again.into_iter().chain(self.wake(now)).collect();
+        effects.extend(self.go_on());
+        effects
     }
 
     fn notice(&mut self, notice: Notice<'_>, now: Timestamp) -> Vec<Effect> {
@@ -316,12 +338,25 @@ impl Dialect for Hypothesis {
                 close.into_iter().collect()
             }
             Notice::Woken => self.wake(now).into_iter().collect(),
-            Notice::Flushed(_) | Notice::Expired(_) | Notice::News(..) => Vec::new(),
+            Notice::Flushed(tag) => self.flushed(tag),
+            Notice::Pinged(until) => {
+                self.pinged_at = until;
+                Vec::new()
+            }
+            Notice::Answered => self.reached().into_iter().collect(),
+            Notice::Expired(_) | Notice::News(..) => Vec::new(),
         }
     }
 }
 
 impl ClientId {
+    fn name(&self) -> Option<&str> {
+        match self {
+            Self::Name(name) => Some(name),
+            Self::None | Self::Odd => None,
+        }
+    }
+
     fn read(value: &RawValue) -> Self {
         match serde_json::from_str::<Option<Box<str>>>(value.get()) {
             Ok(None) => Self::None,

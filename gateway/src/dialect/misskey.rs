@@ -369,7 +369,7 @@ impl Dialect for Misskey {
                 self.note_overdue(now, &mut effects);
                 self.relay_again(now, &mut effects);
             }
-            Notice::Flushed(_) | Notice::Expired(_) => {}
+            Notice::Flushed(_) | Notice::Expired(_) | Notice::Pinged(_) | Notice::Answered => {}
         }
         effects
     }

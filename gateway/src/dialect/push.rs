@@ -281,7 +281,7 @@ impl Dialect for Push {
         match answer {
             Answer::Backlog { messages, more } => self.page(messages, more, now),
             Answer::Revoked => vec![Effect::Close(CloseReason::Revoked)],
-            Answer::Identity(_) | Answer::Misskey(_) => Vec::new(),
+            Answer::Identity(_) | Answer::Misskey(_) | Answer::Missed(_) => Vec::new(),
             Answer::Claimed { global, id } => {
                 if global.expires_at.is_some_and(|at| at <= now) {
                     return Vec::new();
@@ -329,7 +329,7 @@ impl Dialect for Push {
                 mark.into_iter().chain(self.next_page(tag)).collect()
             }
             Notice::Expired(tag) => self.next_page(tag).into_iter().collect(),
-            Notice::News(..) => Vec::new(),
+            Notice::News(..) | Notice::Pinged(_) | Notice::Answered => Vec::new(),
             Notice::Woken => {
                 if self
                     .settling

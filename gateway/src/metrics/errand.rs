@@ -11,6 +11,7 @@ use super::{Register, full};
 pub struct ErrandMetrics {
     seconds: HistogramVec,
     deliveries: IntCounterVec,
+    resumes: IntCounterVec,
     /// Errands that failed and were tried again.
     pub retries: IntCounter,
     /// Errands that can never succeed because of what is stored.
@@ -44,11 +45,20 @@ impl ErrandMetrics {
         for outcome in ["delivered", "already", "cancelled"] {
             deliveries.with_label_values(&[outcome]);
         }
+        let resumes = register.counters(
+            "resumes_total",
+            "Clients of annotations that came, by what was known of what they missed.",
+            &["outcome"],
+        )?;
+        for outcome in ["first", "whole", "partial", "failed"] {
+            resumes.with_label_values(&[outcome]);
+        }
         for errand in ["backlog", "claim", "mark", "identity"] {
             seconds.with_label_values(&[errand]);
         }
         Ok(Self {
             seconds,
+            resumes,
             deliveries,
             retries: register.counter(
                 "errand_retries_total",
@@ -80,6 +90,11 @@ impl ErrandMetrics {
     /// How long errands of a kind take.
     pub fn seconds(&self, errand: &str) -> Histogram {
         self.seconds.with_label_values(&[errand])
+    }
+
+    /// A client of annotations has come, of which so much was known.
+    pub fn resumed(&self, outcome: &str) {
+        self.resumes.with_label_values(&[outcome]).inc();
     }
 
     /// A delivery has been noted.

@@ -302,6 +302,8 @@ impl Shard {
                         tag: None,
                     },
                 );
+                let known = self.errands.known().until();
+                self.with(key, now, |s, now| s.notice(Notice::Pinged(known), now));
                 next
             }
             Beat::GiveUp => return self.close(key, CloseReason::Silent, now),

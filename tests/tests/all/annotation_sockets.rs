@@ -16,15 +16,15 @@ use tests::{Fleet, FleetBuilder, Lines, Process, Refusal, Socket, Upgrade, until
 const SIGNED_OUT: u16 = 4401;
 
 /// A cluster, and its stores, by which these tests do what backends do.
-struct Cluster {
-    fleet: Fleet,
-    site: Site,
-    people: People,
+pub(crate) struct Cluster {
+    pub(crate) fleet: Fleet,
+    pub(crate) site: Site,
+    pub(crate) people: People,
     tokens: AccessTokens,
     annotations: Annotations,
 }
 
-async fn cluster(builder: FleetBuilder) -> Cluster {
+pub(crate) async fn cluster(builder: FleetBuilder) -> Cluster {
     let fleet = builder.start().await;
     let sites: Sites = "*=acme/example.org".parse().unwrap();
     let (redis, keys) = (fleet.commands(), fleet.keys());
@@ -39,7 +39,7 @@ async fn cluster(builder: FleetBuilder) -> Cluster {
 }
 
 impl Cluster {
-    async fn token(&self, name: &str) -> Created {
+    pub(crate) async fn token(&self, name: &str) -> Created {
         let new = NewAccessToken {
             tenant: self.site.tenant.clone(),
             userid: userid(name).into(),
@@ -52,7 +52,7 @@ impl Cluster {
     }
 
     /// A private group of this user's.
-    async fn group(&self, id: &str, creator: &str) {
+    pub(crate) async fn group(&self, id: &str, creator: &str) {
         let draft = GroupDraft {
             id: Some(id.to_owned()),
             name: id.to_owned(),
@@ -65,7 +65,7 @@ impl Cluster {
         self.people.create_group(&self.site, &draft).await.unwrap();
     }
 
-    async fn annotate(&self, name: &str, group: &str, page: &str) -> Stored {
+    pub(crate) async fn annotate(&self, name: &str, group: &str, page: &str) -> Stored {
         let draft = json!({
             "uri": page, "group": group, "text": "a remark", "permissions": {"read": [format!("group:{group}")]},
         });

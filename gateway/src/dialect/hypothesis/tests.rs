@@ -7,6 +7,8 @@
 //! * `create a1 by=ben uri=httpx://e.org …`: an event; see [`Conversation::notification`]
 //! * `joined g1 member`, `left g1`, `role g1 moderator`; `signed-out t1`, `signed-out all`
 //! * `identity g1=member …`, `identity nobody`: the answer to an errand
+//! * `live <ms> create …`: an event that a ring keeps there; `missed`, `missed <ms> create …; <ms> …`:
+//!   what a client missed; `pinged <ms>`, `answered`, `flushed <ms>`
 //!
 //! The dialect's `tells <action> <id> as <class>` stands for a frame.
 
@@ -15,16 +17,19 @@ mod filters;
 mod events;
 mod users;
 mod index;
+mod missed;
 
 use std::collections::BTreeMap;
 
 use broker::annotation::{Audience, Change, Moderation, Readable};
+use broker::event::{EntryId, Event};
+use broker::message::MessageId;
 use broker::people::{self, MembershipAction, Memberships, Role};
 use broker::topic::Tenant;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::dialect::Errand;
+use crate::dialect::{Errand, Tag};
 
 const ADA: &str = "acct:ada@example.org";
 
@@ -33,6 +38,8 @@ struct Conversation {
     annotations: Topic,
     user: Topic,
     now: Timestamp,
+    /// Whether the client may have been here before.
+    back: bool,
 }
 
 fn acme() -> Tenant {
@@ -68,6 +75,7 @@ fn conversation(viewer: Option<SignedIn>, strict: bool) -> Conversation {
         annotations,
         user: people::topic(&acme(), ADA),
         now: Timestamp::from_millis(1000),
+        back: false,
     }
 }
 
@@ -177,9 +185,47 @@ impl Conversation {
                 let identity = (rest != "nobody").then(|| signed_in(rest));
                 self.dialect.answer(Answer::Identity(identity), now)
             }
+            "live" => {
+                let (id, event) = kept(rest);
+                let frame = Rc::new(Delivery::new(event));
+                assert_eq!(frame.event.entry, Some(id));
+                self.dialect.deliver(&self.annotations, &frame, now)
+            }
+            "missed" => {
+                let missed =
+                    (!rest.is_empty()).then(|| Missed::of(rest.split("; ").map(kept).collect()));
+                self.dialect.answer(Answer::Missed(missed), now)
+            }
+            "pinged" => {
+                let until = rest.parse().unwrap();
+                self.dialect.notice(Notice::Pinged(until), now)
+            }
+            "answered" => self.dialect.notice(Notice::Answered, now),
+            "flushed" => {
+                let id = MessageId {
+                    millis: rest.parse().unwrap(),
+                    sequence: 0,
+                    partition: self.annotations.partition(),
+                };
+                self.dialect.notice(Notice::Flushed(&Tag::Message(id)), now)
+            }
             _ => panic!("unknown: {line}"),
         };
+        let effects = match self.back {
+            true => effects,
+            false => self.for_the_first_time(effects),
+        };
         effects.iter().filter_map(show).collect()
+    }
+
+    /// Nobody here knows the client.
+    fn for_the_first_time(&mut self, mut effects: Vec<Effect>) -> Vec<Effect> {
+        let missed = |effect: &Effect| matches!(effect, Effect::Ask(Errand::Missed { .. }));
+        if effects.iter().any(missed) {
+            effects.retain(|effect| !missed(effect));
+            effects.extend(self.dialect.answer(Answer::Missed(None), self.now));
+        }
+        effects
     }
 
     fn publish(&mut self, kind: &str, body: &Value) -> Vec<Effect> {
@@ -193,6 +239,16 @@ impl Conversation {
         let delivery = Rc::new(Delivery::new(event(frame)));
         self.dialect.deliver(&self.annotations, &delivery, self.now)
     }
+}
+
+/// `<ms> create …`, as a ring keeps it.
+fn kept(words: &str) -> (EntryId, Arc<Event>) {
+    let (millis, words) = words.split_once(' ').unwrap();
+    let (what, rest) = words.split_once(' ').unwrap();
+    let body = notification(what, rest);
+    let json = json!({"v": 1, "type": "annotation", "body": body});
+    let event = event(&format!("{millis}-0 {json}"));
+    (event.entry.unwrap(), event)
 }
 
 fn event(frame: &str) -> Arc<Event> {
@@ -277,8 +333,12 @@ fn text_of(frame: &Frame) -> &str {
 fn show(effect: &Effect) -> Option<String> {
     Some(match effect {
         Effect::Send(outgoing) => {
-            assert_eq!((outgoing.expires_at, &outgoing.tag), (None, &None));
-            show_frame(text_of(&outgoing.frame))
+            assert_eq!(outgoing.expires_at, None);
+            let shown = show_frame(text_of(&outgoing.frame));
+            match &outgoing.tag {
+                Some(tag) => format!("{shown} #{}", tag.id().millis),
+                None => shown,
+            }
         }
         Effect::Subscribe(topic, _) => format!("+ {topic}"),
         Effect::Unsubscribe(topic) => format!("- {topic}"),
@@ -288,6 +348,8 @@ fn show(effect: &Effect) -> Option<String> {
             assert_eq!((&*known.userid, &*known.token), (ADA, "t1"));
             "ask identity".into()
         }
+        Effect::Ask(Errand::Missed { .. }) => "ask missed".into(),
+        Effect::Ask(Errand::Reached { until, .. }) => format!("reached {until}"),
         Effect::Ask(errand) => format!("ask {errand:?}"),
         Effect::Forward(_, message) => format!("forward {message}"),
         Effect::WakeAt(at) => format!("wake at {}", at.millis()),

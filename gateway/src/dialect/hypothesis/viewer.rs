@@ -93,6 +93,11 @@ impl Viewer {
         }))))
     }
 
+    /// Whether what holds now is not known yet.
+    pub(super) fn is_being_read(&self) -> bool {
+        self.reading != Reading::Not
+    }
+
     /// What holds now, if nothing changed since it was asked for; else it is
     /// asked for again. A `frozen` user stays in the groups of the beginning.
     pub(super) fn read(&mut self, signed_in: SignedIn, frozen: bool) -> Option<Effect> {

@@ -240,7 +240,12 @@ impl Conversation {
             Effect::WakeAt(at) => format!("wake at {}", at.millis()),
             Effect::Want(..)
             | Effect::Count(_)
-            | Effect::Ask(Errand::Identity(_) | Errand::Misskey(_)) => {
+            | Effect::Ask(
+                Errand::Identity(_)
+                | Errand::Misskey(_)
+                | Errand::Missed { .. }
+                | Errand::Reached { .. },
+            ) => {
                 panic!("not of this dialect: {effect:?}")
             }
             Effect::Close(reason) => format!("close {}", reason.label()),

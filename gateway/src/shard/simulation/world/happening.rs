@@ -221,6 +221,9 @@ impl World {
             }
             Errand::Misskey(_) => Some(Answer::Misskey(Reply::Viewer(self.setting.viewer()))),
             Errand::Backlog { .. } => None,
+            // What clients are sent that come back is not simulated.
+            Errand::Missed { .. } => Some(Answer::Missed(None)),
+            Errand::Reached { .. } => return,
             Errand::Mark(_) | Errand::Claim { .. } | Errand::Identity(_) => {
                 panic!("nobody in this world asks for {:?}", asked.errand)
             }
