@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run annotate misskey test check fmt lint docs need-redis need-python need-browser need-proxies need-peers need-producers bench conformance faults soak simulate fuzz
+.PHONY: help run annotate misskey test check fmt lint docs need-redis need-python need-browser need-proxies need-peers need-producers bench conformance faults soak memory simulate fuzz
 
 export CARGO_TERM_COLOR ?= auto
 FUZZ_TARGETS := codec push_reader
@@ -47,6 +47,10 @@ faults: need-redis ## Break everything under 2,000 events/s, on release binaries
 soak: need-redis ## Clients come and go for SOAK_MINUTES (30); rewrites what grew in docs/reliability.md
 	cargo build --release --workspace --bins
 	target/release/faults soak
+
+memory: need-redis ## Send a gateway eight times what its memory allows; GROUP=<folder of a memory controller> to make a control group in
+	cargo build --workspace --bins
+	GROUP=$(GROUP) cargo test -p tests --test all -- memory::group --ignored --nocapture
 
 SECONDS ?= 60
 simulate: ## For SECONDS=<n>, try what may happen to a gateway in simulated worlds; SIM_SEED=<seed> tries one again

@@ -1,7 +1,7 @@
 //! A whole cluster of its own for one test.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -55,6 +55,8 @@ pub struct FleetBuilder {
     env: Vec<(String, String)>,
     behind_proxy: &'static [&'static str],
     balanced: bool,
+    /// The control group that gateways are started in.
+    group: Option<PathBuf>,
 }
 
 impl Fleet {
@@ -72,6 +74,7 @@ impl Fleet {
             env: Vec::new(),
             behind_proxy: &[],
             balanced: false,
+            group: None,
         }
     }
 
@@ -200,6 +203,12 @@ impl FleetBuilder {
         self
     }
 
+    /// Has gateways live in this control group, from their first byte on.
+    pub fn gateways_in(mut self, group: &Path) -> Self {
+        self.group = Some(group.to_owned());
+        self
+    }
+
     /// Starts everything and waits until all are ready.
     ///
     /// # Panics
@@ -214,6 +223,11 @@ impl FleetBuilder {
                 args: Vec::new(),
                 env: Vec::new(),
             };
+            if role == "gateway"
+                && let Some(group) = &self.group
+            {
+                program = within(group, program);
+            }
             program.set("RUST_BACKTRACE", "1");
             let behind_proxy = self.behind_proxy.contains(&role);
             let by = |address| match behind_proxy {
@@ -324,6 +338,18 @@ impl Drop for Fleet {
             );
         }
         drop(std::fs::remove_dir_all(&self.folder));
+    }
+}
+
+/// The program, after it has entered a control group.
+fn within(group: &Path, program: Program) -> Program {
+    let enter = r#"echo $$ > "$0"/cgroup.procs && exec "$@""#;
+    let words = [Path::new("-c"), Path::new(enter), group, &program.path];
+    let words = words.map(|word| word.display().to_string());
+    Program {
+        path: "/bin/sh".into(),
+        args: words.into_iter().chain(program.args).collect(),
+        env: program.env,
     }
 }
 

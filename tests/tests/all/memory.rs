@@ -9,6 +9,9 @@ use tokio::net::TcpStream;
 
 use crate::hostile::{bare, closed_with};
 
+#[path = "memory/group.rs"]
+mod group;
+
 const MIB: usize = 1 << 20;
 const UNFINISHED: &str = "carillon_gateway_unfinished_bytes";
 const USED: &str = "carillon_memory_used_bytes";

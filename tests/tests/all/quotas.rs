@@ -128,10 +128,10 @@ async fn a_tenant_s_messages_have_a_length_and_so_many_wait() {
     let (_, error) = push(&fleet, &["ann"], &(long + "m")).await;
     assert_eq!(error["extensions"]["code"], "LIMITED");
     assert_eq!(error["extensions"]["quota"], "payload");
-    let first = fleet.push("ann", "first").await;
-    fleet.push("ann", "second").await;
+    let first = fleet.push("ann", "the one before").await;
+    fleet.push("ann", "the one after it").await;
     assert_eq!(fleet.message(&first["id"]).await["status"], "PENDING");
-    fleet.push("ann", "third").await;
+    fleet.push("ann", "one too many").await;
     assert_eq!(fleet.message(&first["id"]).await["status"], "CANCELLED");
     let counted = "carillon_api_quota_refusals_total{quota=\"payload\"}";
     let counted = fleet.api().metric(counted).await;
