@@ -70,15 +70,15 @@ async fn what_was_due_while_no_worker_ran_comes_late_and_in_order() {
     fleet.worker(0).kill();
     let mut socket = fleet.connect("ann").await;
     let at = Timestamp::now() + Duration::from_millis(500);
-    let second = push_for(&fleet, "ann", "second", at + Duration::from_millis(1)).await;
-    push_for(&fleet, "ann", "first", at).await;
+    let second = push_for(&fleet, "ann", "due second", at + Duration::from_millis(1)).await;
+    push_for(&fleet, "ann", "due first", at).await;
     fleet.push("ann", "now").await;
     assert_eq!(socket.text().await, "now");
     until("all are due", async || at + LATE < Timestamp::now()).await;
     assert_eq!(fleet.message(&second["id"]).await["status"], "PENDING");
     fleet.worker(0).start().await;
-    assert_eq!(socket.text().await, "first");
-    assert_eq!(socket.text().await, "second");
+    assert_eq!(socket.text().await, "due first");
+    assert_eq!(socket.text().await, "due second");
     fleet.settled(&second["id"], "DELIVERED").await;
 }
 
