@@ -54,6 +54,14 @@ async fn a_scheduled_message_comes_when_it_is_due_to_whoever_is_there_then() {
         assert!(at <= now && now.since(at) < LATE, "due {at}, came {now}");
     }
     fleet.settled(&pushed["id"], "DELIVERED").await;
+    let copies =
+        "query($filter: MessagesFilter) { messages(filter: $filter) { items { status } } }";
+    until("the copy is delivered, too", async || {
+        let filter = json!({ "filter": { "globalMessageId": global["id"] } });
+        let data = fleet.data(copies, filter).await;
+        data["messages"]["items"] == json!([{ "status": "DELIVERED" }])
+    })
+    .await;
     let mut after = fleet.connect_at(0, "ann").await;
     let mut other = fleet.connect_at(1, "bob").await;
     assert_eq!(other.text().await, "later, to all");
