@@ -9,19 +9,21 @@
 mod marks;
 mod missed;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use broker::Error;
 use broker::identity::{Authenticator, SignedIn};
+use broker::keys::Partition;
 use broker::link::Known;
 use broker::message::GlobalMessage;
 use broker::messages::{Backlog, Messages, Page, Unsent};
 use broker::misskey::caller::Caller;
 use broker::resumption::{Client, Resumption};
 use broker::topic::Topic;
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tracing::{debug, error, info, warn};
 
@@ -35,9 +37,12 @@ use crate::misskey::Misskeys;
 use crate::relay::Relays;
 use crate::shard::inbox::{Inbox, Mail};
 
-/// Backlogs read at once. More would not make Redis faster, and after a lost
-/// link all sockets of a node ask at the same time.
-const CONCURRENT: usize = 64;
+/// Backlogs read at once of one partition. More would not make Redis faster, and
+/// after a lost link all sockets of a node ask at the same time. In a Cluster the
+/// server of some partitions may fail alone, which is to hold up no others.
+const CONCURRENT: usize = 2;
+/// Users looked up at once, for the same reason.
+const CONCURRENT_USERS: usize = 64;
 /// What is read at once for one socket: little enough that a slow reader's queue
 /// holds it.
 const PAGE: Page = Page {
@@ -68,10 +73,18 @@ struct Shared {
     hurry: Notify,
     /// No more marks will come.
     finishing: AtomicBool,
-    /// How many marks have been dealt with.
-    settled: watch::Sender<u64>,
+    settled: watch::Sender<Settled>,
     /// The store failed last time.
     failing: AtomicBool,
+}
+
+/// How far the writing of marks is.
+#[derive(Debug, Default)]
+struct Settled {
+    /// How many have been dealt with, those that are kept for later included.
+    marks: u64,
+    /// Bit by bit the partitions of those that are kept for later: their server fails.
+    kept: u64,
 }
 
 impl Shared {
@@ -128,7 +141,7 @@ impl Errands {
 
     /// Has marks written without waiting for more to share the way.
     pub fn hurry(&self) {
-        if *self.shared.settled.borrow() < self.shared.marks.left() {
+        if self.shared.settled.borrow().marks < self.shared.marks.left() {
             self.shared.hurry.notify_one();
         }
     }
@@ -141,14 +154,15 @@ impl Errands {
 
     /// Resolves once all marks left so far are written.
     pub async fn all_settled(&self) {
+        self.settled(u64::MAX).await;
+    }
+
+    /// The same of those whose partition has its bit among `partitions`.
+    async fn settled(&self, partitions: u64) {
         let left = self.shared.marks.left();
+        let written = |settled: &Settled| left <= settled.marks && settled.kept & partitions == 0;
         // The sender is in `shared`, so it cannot be gone.
-        let _ = self
-            .shared
-            .settled
-            .subscribe()
-            .wait_for(|settled| left <= *settled)
-            .await;
+        let _ = self.shared.settled.subscribe().wait_for(written).await;
     }
 
     /// Runs errands until `stop` resolves.
@@ -171,6 +185,35 @@ impl Errands {
             () = errand.run() => {}
         }
     }
+}
+
+/// Errands that take turns.
+struct Queue {
+    waiting: VecDeque<Asked>,
+    places: Arc<Semaphore>,
+}
+
+impl Queue {
+    fn of(places: usize) -> Self {
+        Self {
+            waiting: VecDeque::new(),
+            places: Arc::new(Semaphore::new(places)),
+        }
+    }
+
+    /// The next whose turn it is, and its place, which is free again when dropped.
+    fn next(&mut self) -> Option<(Asked, OwnedSemaphorePermit)> {
+        if self.waiting.is_empty() {
+            return None;
+        }
+        let place = Arc::clone(&self.places).try_acquire_owned().ok()?;
+        self.waiting.pop_front().map(|asked| (asked, place))
+    }
+}
+
+/// The bit of the recipient's partition.
+fn bit(recipient: &Topic) -> u64 {
+    1 << recipient.partition().index()
 }
 
 /// A global message, and the sessions whose recipients want their copies.
@@ -205,7 +248,8 @@ impl Runner {
     async fn run(self) {
         let mut tidying = tokio::time::interval(TIDY);
         let mut running = JoinSet::new();
-        let free = Arc::new(Semaphore::new(CONCURRENT));
+        let mut queues: Vec<Queue> = Partition::every().map(|_| Queue::of(CONCURRENT)).collect();
+        let mut users = Queue::of(CONCURRENT_USERS);
         loop {
             let asked = tokio::select! {
                 asked = self.errands.shared.asked.take() => asked,
@@ -213,6 +257,8 @@ impl Runner {
                     self.recollection.tidy();
                     continue;
                 }
+                // It leaves its place to another.
+                Some(_) = running.join_next() => Vec::new(),
             };
             let mut claims: Vec<Claims> = Vec::new();
             let (mut back, mut reached) = (Vec::new(), Vec::new());
@@ -249,16 +295,23 @@ impl Runner {
                         let runner = self.clone();
                         running.spawn(async move { runner.read(asked).await });
                     }
-                    Errand::Backlog { .. } | Errand::Identity(_) | Errand::Mark(_) => {
-                        let permit = Arc::clone(&free).acquire_owned().await;
-                        let runner = self.clone();
-                        running.spawn(async move {
-                            runner.read(asked).await;
-                            drop(permit);
-                        });
+                    Errand::Backlog { recipient, .. } => {
+                        let at = usize::from(recipient.partition().index());
+                        queues[at].waiting.push_back(asked);
                     }
+                    Errand::Identity(_) | Errand::Mark(_) => users.waiting.push_back(asked),
                 }
-                while running.try_join_next().is_some() {}
+            }
+            // Before the places are looked at: whoever ends later is heard of above.
+            while running.try_join_next().is_some() {}
+            for queue in queues.iter_mut().chain([&mut users]) {
+                while let Some((asked, place)) = queue.next() {
+                    let runner = self.clone();
+                    running.spawn(async move {
+                        runner.read(asked).await;
+                        drop(place);
+                    });
+                }
             }
             if !back.is_empty() {
                 let runner = self.clone();
@@ -317,7 +370,7 @@ impl Runner {
 
     async fn backlog(&self, asked: &Asked, recipient: &Topic, unsent: Unsent<'_>) {
         // What this node has sent must not be found pending.
-        self.errands.all_settled().await;
+        self.errands.settled(bit(recipient)).await;
         let backlog = self
             .retry("backlog", || {
                 self.sources.messages.backlog(recipient, unsent, PAGE)

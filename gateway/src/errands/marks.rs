@@ -1,5 +1,6 @@
 //! Noting in the store what was delivered, many at a time.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -8,10 +9,11 @@ use broker::Error;
 use broker::message::GlobalMessage;
 use broker::messages::{self, Marked, Messages};
 use broker::topic::Topic;
+use futures_util::future::join_all;
 use tokio::time::Instant;
 use tracing::error;
 
-use super::{CLAIM, Errands, RETRY};
+use super::{CLAIM, Errands, RETRY, bit};
 use crate::dialect::{Mark, Tag};
 use crate::metrics::ErrandMetrics;
 
@@ -43,10 +45,12 @@ impl Errands {
     async fn keep_writing(&self, messages: &Messages, metrics: &ErrandMetrics) {
         let shared = &self.shared;
         let mut waiting: Vec<Mark> = Vec::new();
+        // Those whose server fails. They keep no others from being written.
+        let mut kept: Vec<Mark> = Vec::new();
         loop {
             let last = shared.finishing.load(Ordering::Acquire);
             waiting.append(&mut shared.marks.take_now());
-            if waiting.is_empty() {
+            if waiting.is_empty() && kept.is_empty() {
                 if last {
                     return;
                 }
@@ -55,35 +59,42 @@ impl Errands {
                     () = shared.hurry.notified() => continue,
                 }
             }
-            if MAX_MARKS < waiting.len() {
-                let surplus = waiting.len() - MAX_MARKS;
-                waiting.drain(..surplus);
-                metrics.marks_dropped.inc_by(surplus as u64);
-                shared
-                    .settled
-                    .send_modify(|settled| *settled += surplus as u64);
-            }
             let began = Instant::now();
-            let count = waiting.len().min(MARKS_AT_ONCE);
-            match write_readable(messages, &waiting[..count], metrics).await {
-                Ok(()) => {
-                    metrics
-                        .seconds("mark")
-                        .observe(began.elapsed().as_secs_f64());
-                    shared.succeeded("mark");
-                    waiting.drain(..count);
-                    shared
-                        .settled
-                        .send_modify(|settled| *settled += count as u64);
-                }
-                Err(error) => {
+            let all_at_once = kept.is_empty();
+            let count = if all_at_once {
+                waiting.len().min(MARKS_AT_ONCE)
+            } else {
+                waiting.len()
+            };
+            let now: Vec<Mark> = waiting.drain(..count).collect();
+            let written = all_at_once && write_readable(messages, &now, metrics).await.is_ok();
+            let mut fails = false;
+            if !written {
+                kept.extend(now);
+                if let Some(error) = write_apart(messages, &mut kept, metrics).await {
                     metrics.retries.inc();
                     shared.failed("mark", &error);
-                    tokio::time::sleep(RETRY).await;
-                    continue;
+                    fails = true;
                 }
             }
-            if !waiting.is_empty() {
+            let surplus = kept.len().saturating_sub(MAX_MARKS);
+            kept.drain(..surplus);
+            metrics.marks_dropped.inc_by(surplus as u64);
+            let bits = kept.iter().map(|mark| bit(&mark.recipient));
+            let bits = bits.fold(0, |all, one| all | one);
+            shared.settled.send_modify(|settled| {
+                settled.marks += count as u64;
+                settled.kept = bits;
+            });
+            if fails {
+                tokio::time::sleep(RETRY).await;
+                continue;
+            }
+            metrics
+                .seconds("mark")
+                .observe(began.elapsed().as_secs_f64());
+            shared.succeeded("mark");
+            if !(waiting.is_empty() && kept.is_empty()) {
                 continue;
             }
             tokio::select! {
@@ -92,6 +103,30 @@ impl Errands {
             }
         }
     }
+}
+
+/// Writes the marks of each partition by themselves, as many as may be at once,
+/// and leaves those that cannot be written now. Why, if there are any.
+async fn write_apart(
+    messages: &Messages,
+    marks: &mut Vec<Mark>,
+    metrics: &ErrandMetrics,
+) -> Option<Error> {
+    let count = marks.len().min(MARKS_AT_ONCE);
+    let mut parts: HashMap<u64, Vec<Mark>> = HashMap::new();
+    for mark in marks.drain(..count) {
+        parts.entry(bit(&mark.recipient)).or_default().push(mark);
+    }
+    let each = parts.into_values().map(async |part| {
+        let result = write_readable(messages, &part, metrics).await;
+        result.err().map(|error| (part, error))
+    });
+    let mut failed = None;
+    for (part, error) in join_all(each).await.into_iter().flatten() {
+        marks.extend(part);
+        failed = Some(error);
+    }
+    failed
 }
 
 /// Writes marks; one that can never be written is given up, so that it keeps no
