@@ -1,11 +1,11 @@
 .DEFAULT_GOAL := help
-.PHONY: help run annotate misskey test check fmt lint docs need-redis need-python need-browser need-proxies need-peers need-producers bench conformance faults soak memory simulate fuzz
+.PHONY: help run annotate misskey test check fmt lint docs need-redis need-python need-browser need-proxies need-peers need-producers bench conformance faults soak memory simulate fuzz test-topologies
 
 export CARGO_TERM_COLOR ?= auto
 FUZZ_TARGETS := codec push_reader
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: need-redis need-python ## Run a whole cluster here: Redis, api, worker, two gateways
 	@exec python3 deploy/local/run.py
@@ -20,7 +20,15 @@ test: need-redis need-browser need-proxies need-producers ## Run all tests, agai
 	cargo build --workspace --bins
 	cargo test --workspace
 
-check: fmt lint docs test ## What must pass before a change is merged: formatting, lints, docs, tests
+# What does not depend on the servers of Redis, or chooses them itself, runs once.
+ONCE := clients:: configuration:: docs:: misskey_page:: sources:: topologies:: api::pages::
+test-topologies: need-redis ## Run the tests from outside again, on a master with sentinels and on a Cluster
+	cargo build --workspace --bins
+	for topology in sentinel cluster; do \
+		FLEET_TOPOLOGY=$$topology cargo test -p tests --test all -- --test-threads=4 $(ONCE:%=--skip %) || exit 1; \
+	done
+
+check: fmt lint docs test test-topologies ## What must pass before a change is merged: formatting, lints, docs, tests on every topology
 
 fmt:
 	cargo fmt --all --check

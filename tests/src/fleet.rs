@@ -30,7 +30,7 @@ const LOG: &str = "info,broker=trace,gateway=trace,api=trace,worker=trace";
 
 /// A [Redis](PrivateRedis) of its own, gateways, an api and workers, as processes of their own.
 ///
-/// Dropped, it ends them all and fails the test if any of them printed an
+/// Dropped, it ends them all and fails the test if one of ours printed an
 /// access key, a token or the text of a message.
 pub struct Fleet {
     redis: PrivateRedis,
@@ -115,10 +115,7 @@ impl Fleet {
 
     /// Connections for commands to that Redis.
     pub fn commands(&self) -> Redis {
-        let open = || {
-            let settings = self.redis.url().parse().expect("we built the URL");
-            Redis::open(&settings).expect("all topologies are served")
-        };
+        let open = || Redis::open(&self.redis.settings()).expect("all topologies are served");
         self.commands.get_or_init(open).clone()
     }
 
@@ -171,8 +168,12 @@ impl Fleet {
 
     /// Every process, those of Redis first.
     fn processes(&self) -> impl Iterator<Item = &Process> {
-        let ours = self.gateways.iter().chain([&self.api]).chain(&self.workers);
-        self.redis.processes().chain(ours)
+        self.redis.processes().chain(self.own_processes())
+    }
+
+    fn own_processes(&self) -> impl Iterator<Item = &Process> {
+        let gateways = self.gateways.iter();
+        gateways.chain([&self.api]).chain(&self.workers)
     }
 }
 
@@ -181,6 +182,11 @@ impl FleetBuilder {
     pub fn on(mut self, redis: Setup) -> Self {
         self.redis = redis;
         self
+    }
+
+    /// On one server, whatever `FLEET_TOPOLOGY` says: for clients that know no more.
+    pub fn on_one_server(self) -> Self {
+        self.on(Setup::of(Topology::Standalone))
     }
 
     /// Sets a variable in the environment of every process. In its value `{redis}`
@@ -236,6 +242,9 @@ impl FleetBuilder {
             };
             let url = redis.url_for(role, by);
             program.set("CARILLON_REDIS_URL", &url);
+            for (name, file) in redis.locks().settings() {
+                program.set(name, &file.to_string_lossy());
+            }
             program.set("CARILLON_NODE", node);
             program.set("CARILLON_SITES", SITES);
             program.set("CARILLON_LOG", LOG);
@@ -311,6 +320,7 @@ impl FleetBuilder {
 
 impl Drop for Fleet {
     fn drop(&mut self) {
+        let refused = self.redis.refused();
         let processes: Vec<_> = self.processes().collect();
         for process in processes.iter().rev() {
             process.kill();
@@ -320,9 +330,14 @@ impl Drop for Fleet {
                 println!("--- {} printed last:\n{}", process.name(), process.tail());
             }
             println!("--- everything is in {}", self.folder.display());
+            println!("--- Redis refused them: {refused:#?}");
             return;
         }
-        for process in processes {
+        assert!(
+            refused.is_empty(),
+            "the users of docs/operations.md may do too little: {refused:#?}"
+        );
+        for process in self.own_processes() {
             let output = process.output();
             let told = self.secrets.told_in(&output);
             assert!(

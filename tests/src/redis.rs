@@ -1,20 +1,24 @@
 //! A Redis of one's own: one server, a master that sentinels watch, or a Cluster.
 
+use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use broker::topology::RedisSettings;
 use redis::{FromRedisValue, RedisResult};
 
 use crate::process::Process;
 use crate::until::until;
 
 pub use self::locks::{Locks, Login, Tls};
+pub use self::recipe::users;
 pub use self::server::Server;
 
 mod cluster;
 mod locks;
+mod recipe;
 mod sentinel;
 mod server;
 
@@ -76,7 +80,7 @@ impl Setup {
             topology,
             patience: Duration::from_secs(10),
             tls: Tls::Off,
-            users: None,
+            users: Some(recipe::users_beside_misskey()),
             open: true,
         }
     }
@@ -205,9 +209,18 @@ impl PrivateRedis {
         self.url_by(self.locks.test_signs_in(), |address| address)
     }
 
+    /// The same, for connections that the test makes as processes do.
+    ///
+    /// # Panics
+    /// If it is not a URL that they understand.
+    pub fn settings(&self) -> RedisSettings {
+        let settings: RedisSettings = self.url().parse().expect("we built the URL");
+        settings.with_tls_files(self.locks.for_clients())
+    }
+
     /// Where a process of this role finds it, which reaches its servers by
     /// other addresses.
-    pub(crate) fn url_for(&self, role: &str, by: impl Fn(SocketAddr) -> SocketAddr) -> String {
+    pub fn url_for(&self, role: &str, by: impl Fn(SocketAddr) -> SocketAddr) -> String {
         self.url_by(self.locks.signs_in(role), by)
     }
 
@@ -238,6 +251,49 @@ impl PrivateRedis {
     /// first master, any node.
     pub fn address(&self) -> SocketAddr {
         self.servers[0].address()
+    }
+
+    /// Cuts the lines between this server and its replicas and sentinels, while
+    /// its clients still reach it.
+    ///
+    /// # Panics
+    /// If there are no [users](Setup::users): only those tell who is who.
+    pub fn cut_off(&self, server: &Server) {
+        let peer = self.locks.peers_sign_in().expect("there are users").user;
+        let () = server
+            .ask(&["ACL", "SETUSER", &peer, "off"])
+            .expect("it obeys");
+        let _: u64 = server
+            .ask(&["CLIENT", "KILL", "USER", &peer])
+            .expect("it obeys");
+    }
+
+    /// Lets these lines be made again.
+    ///
+    /// # Panics
+    /// As [`PrivateRedis::cut_off`].
+    pub fn join_again(&self, server: &Server) {
+        let peer = self.locks.peers_sign_in().expect("there are users").user;
+        let () = server
+            .ask(&["ACL", "SETUSER", &peer, "on"])
+            .expect("it obeys");
+    }
+
+    /// What users of our processes were refused, in words.
+    pub fn refused(&self) -> Vec<String> {
+        let mut refused = Vec::new();
+        for server in &self.servers {
+            let log = server.ask(&["ACL", "LOG"]).unwrap_or_default();
+            let entries: Vec<HashMap<String, String>> = log;
+            for entry in entries {
+                let told = |name: &str| entry.get(name).cloned().unwrap_or_default();
+                if self.locks.knows(&told("username")) {
+                    let what = ["username", "reason", "context", "object"].map(told);
+                    refused.push(what.join(" "));
+                }
+            }
+        }
+        refused
     }
 
     /// Which kind it is.

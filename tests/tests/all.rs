@@ -64,5 +64,7 @@ mod replicated;
 mod scheduled;
 #[path = "all/sources.rs"]
 mod sources;
+#[path = "all/topologies.rs"]
+mod topologies;
 #[path = "all/worker.rs"]
 mod worker;

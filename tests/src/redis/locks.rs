@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use broker::topology::TlsFiles;
+
 use super::Setup;
 
 /// Whether connections are encrypted.
@@ -131,14 +133,28 @@ impl Locks {
         self.tls != Tls::Off
     }
 
-    /// The certificate of the authority that vouches for servers and clients.
-    pub fn authority(&self) -> PathBuf {
-        self.pem("ca", "crt")
+    /// What clients need to speak to the servers.
+    pub(super) fn for_clients(&self) -> TlsFiles {
+        let own = || (self.pem("client", "crt"), self.pem("client", "key"));
+        TlsFiles {
+            authorities: self.tls().then(|| self.pem("ca", "crt")),
+            own: (self.tls == Tls::Mutual).then(own),
+        }
     }
 
-    /// A client's certificate and its key.
-    pub fn client(&self) -> (PathBuf, PathBuf) {
-        (self.pem("client", "crt"), self.pem("client", "key"))
+    /// The settings by which processes are told of these.
+    pub(crate) fn settings(&self) -> Vec<(&'static str, PathBuf)> {
+        let TlsFiles { authorities, own } = self.for_clients();
+        let (certificate, key) = own.unzip();
+        let all = [
+            ("CARILLON_REDIS_CA_FILE", authorities),
+            ("CARILLON_REDIS_CERT_FILE", certificate),
+            ("CARILLON_REDIS_KEY_FILE", key),
+        ];
+        let named = all.into_iter();
+        named
+            .filter_map(|(name, file)| Some((name, file?)))
+            .collect()
     }
 
     fn pem(&self, name: &str, kind: &str) -> PathBuf {
@@ -169,7 +185,7 @@ impl Locks {
         vec![
             format!("tls-cert-file {}", self.pem("server", "crt").display()),
             format!("tls-key-file {}", self.pem("server", "key").display()),
-            format!("tls-ca-cert-file {}", self.authority().display()),
+            format!("tls-ca-cert-file {}", self.pem("ca", "crt").display()),
             format!("tls-auth-clients {asks}"),
             "tls-replication yes".to_owned(),
         ]
@@ -183,6 +199,12 @@ impl Locks {
     /// As whom the test does, if it has to.
     pub(super) fn test_signs_in(&self) -> Option<Login> {
         (!self.open).then(Login::test)
+    }
+
+    /// Whether this is one of the users that were listed.
+    pub(super) fn knows(&self, user: &str) -> bool {
+        let listed = self.acl.as_ref().map(|(_, users)| users);
+        listed.is_some_and(|users| users.iter().any(|login| login.user == user))
     }
 
     /// As whom a process of this role does, if there is somebody: whose name

@@ -93,7 +93,8 @@ impl Site {
         let hosts = hosts
             .replace("10.0.0.3:6379", "{redis}")
             .replace("10.0.0.3:3000", &misskey.address().to_string());
-        let fleet = Fleet::of(2, 0).env(HOSTS, &hosts).start().await;
+        let fleet = Fleet::of(2, 0).env(HOSTS, &hosts);
+        let fleet = fleet.on_one_server().start().await;
         misskey.cache_in(&fleet.redis().url(), SITE);
         fleet.hush(&misskey);
         fleet.secrets().keep(PASSWORD);

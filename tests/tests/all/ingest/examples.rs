@@ -41,7 +41,7 @@ async fn the_events_of_the_page_are_published() {
 
 #[tokio::test]
 async fn the_programs_of_the_page_run() {
-    let fleet = Fleet::of(0, 1).start().await;
+    let fleet = Fleet::of(0, 1).on_one_server().start().await;
     let mut ear = Ear::on(&fleet, &acme()).await;
     let run = |program: &str, code: &str| {
         let mut command = Command::new(program);

@@ -1,0 +1,35 @@
+//! The users that operators are told to make for our processes.
+
+const PAGE: &str = include_str!("../../../docs/operations.md");
+const MISSKEY: &str = include_str!("../../../docs/misskey.md");
+
+/// The lines of the page, as an ACL file has them.
+///
+/// # Panics
+/// If the page has none.
+pub fn users() -> &'static str {
+    block(PAGE)
+}
+
+/// The same, but gateways may also do what they are allowed at the Redis of a
+/// Misskey: in tests its bus and caches are in ours.
+pub(super) fn users_beside_misskey() -> String {
+    let rights = block(MISSKEY).replace("&social.example", "&*.example &*.example:*");
+    let rights = rights.replace("social.example", "*.example*");
+    let names = rights.split_whitespace();
+    let names = names.filter(|word| !word.starts_with("reset"));
+    let rights: Vec<_> = names
+        .filter(|word| word.contains(['&', '~', '+']))
+        .collect();
+    let beside = |line: &str| match line.starts_with("user carillon-gateway ") {
+        true => format!("{line} {}\n", rights.join(" ")),
+        false => format!("{line}\n"),
+    };
+    users().lines().map(beside).collect()
+}
+
+fn block(page: &'static str) -> &'static str {
+    let (_, block) = page.split_once("```acl\n").expect("the page has it");
+    let (lines, _) = block.split_once("```").expect("the block ends");
+    lines
+}
