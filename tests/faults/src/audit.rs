@@ -189,7 +189,7 @@ async fn fate(crowd: &Crowd, number: u32, event: &Event, accepted: Accepted) -> 
     let client = &crowd.clients()[event.client];
     let topic = event.way.topic(number, client);
     match event.way {
-        Way::Api => {
+        Way::Api | Way::Replicated => {
             let id = accepted.message.expect("an accepted push has an id");
             of_message(crowd, id).await
         }

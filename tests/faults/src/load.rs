@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use ::tests::redis::Topology;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, sleep_until, timeout};
@@ -65,10 +66,11 @@ impl Load {
     pub(crate) fn start(crowd: &Arc<Crowd>, rate: u32) -> Self {
         let (orders, listener) = watch::channel(Order::Go);
         let mut tasks = JoinSet::new();
-        for way in Way::ALL {
+        let replicas = crowd.fleet.redis().topology() != Topology::Standalone;
+        for way in Way::ALL.into_iter().filter(|way| 0 < way.share(replicas)) {
             let schedule = Arc::new(Schedule {
                 began: crowd.clock.now(),
-                per_second: f64::from(rate * way.share()) / 1000.0,
+                per_second: f64::from(rate * way.share(replicas)) / 1000.0,
                 next: AtomicU32::new(0),
             });
             for _ in 0..AT_ONCE {

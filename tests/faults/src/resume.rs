@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::client::Dialect;
 use crate::crowd::Crowd;
+use crate::ways::Way;
 
 /// Deliveries are looked at in slices of this length, by when they were sent.
 const SLICE: Duration = Duration::from_millis(100);
@@ -30,7 +31,9 @@ pub(crate) fn resumed(crowd: &Crowd, since: Duration, until: Duration) -> Option
     let slices = until.saturating_sub(since + TIMELY).as_millis() / SLICE.as_millis();
     let mut sent: HashMap<Dialect, Vec<(u32, u32)>> = HashMap::new();
     for (number, event) in crowd.ledger.events().into_iter().enumerate() {
-        if !event.way.is_promised() || event.sent < since {
+        // A push that asks for a replica waits until there is one again.
+        let counts = event.way.is_promised() && event.way != Way::Replicated;
+        if !counts || event.sent < since {
             continue;
         }
         let slice = ((event.sent - since).as_millis() / SLICE.as_millis()) as usize;

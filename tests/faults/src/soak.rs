@@ -152,7 +152,7 @@ async fn text(socket: &mut Socket, client: &Client) -> Option<String> {
 async fn publish(ground: &Ground, client: &Client, number: u32) {
     let ways = Way::ALL.into_iter();
     let ways: Vec<Way> = ways
-        .filter(|way| way.dialect() == client.kind.dialect())
+        .filter(|way| way.dialect() == client.kind.dialect() && 0 < way.share(false))
         .collect();
     let way = ways[rand::random_range(0..ways.len())];
     let commands = ground.fleet.commands();

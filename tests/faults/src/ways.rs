@@ -19,7 +19,9 @@ use crate::marker;
 pub(crate) enum Way {
     /// A push over GraphQL, with an idempotency key.
     Api,
-    /// The same as an entry of the ingest stream.
+    /// The same, answered when a replica has it. Only where there are replicas.
+    Replicated,
+    /// A push as an entry of the ingest stream.
     PushStream,
     /// An annotation over HTTP.
     Report,
@@ -49,8 +51,9 @@ const PUSH_MANY: &str = "mutation($input: [MessageInput!]!) {
 
 impl Way {
     /// All of them.
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Api,
+        Self::Replicated,
         Self::PushStream,
         Self::Report,
         Self::AnnotationStream,
@@ -63,6 +66,7 @@ impl Way {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Api => "push over GraphQL",
+            Self::Replicated => "push, REPLICATED",
             Self::PushStream => "push by XADD",
             Self::Report => "annotations over HTTP",
             Self::AnnotationStream => "annotations by XADD",
@@ -72,10 +76,14 @@ impl Way {
         }
     }
 
-    /// How many of a thousand events go by it. `PUBLISH` comes on top.
-    pub(crate) const fn share(self) -> u32 {
+    /// How many of a thousand events go by it, on a Redis with replicas or one
+    /// without. `PUBLISH` comes on top.
+    pub(crate) const fn share(self, replicas: bool) -> u32 {
         match self {
+            Self::Api if replicas => 200,
             Self::Api => 300,
+            Self::Replicated if replicas => 100,
+            Self::Replicated => 0,
             Self::PushStream | Self::Report => 100,
             Self::AnnotationStream => 125,
             Self::EventStream => 225,
@@ -97,7 +105,7 @@ impl Way {
     /// Whose clients it reaches.
     pub(crate) const fn dialect(self) -> Dialect {
         match self {
-            Self::Api | Self::PushStream => Dialect::Push,
+            Self::Api | Self::Replicated | Self::PushStream => Dialect::Push,
             Self::Report | Self::AnnotationStream => Dialect::Hypothesis,
             Self::EventStream | Self::Function | Self::Publish => Dialect::Misskey,
         }
@@ -131,7 +139,12 @@ impl Way {
         to: &client::Client,
     ) -> Answer {
         match self {
-            Self::Api => push(fleet, number, to).await,
+            Self::Api => push(fleet, message(number, to)).await,
+            Self::Replicated => {
+                let mut message = message(number, to);
+                message["durability"] = "REPLICATED".into();
+                push(fleet, message).await
+            }
             Self::PushStream => {
                 let (id, text) = (id(number), marker::write(number));
                 let data = json!({ "id": id, "recipients": [to.name()], "message": text });
@@ -188,12 +201,17 @@ fn message(number: u32, to: &client::Client) -> Value {
     })
 }
 
-async fn push(fleet: &Fleet, number: u32, to: &client::Client) -> Answer {
-    let body = json!({ "query": PUSH, "variables": { "input": message(number, to) } });
+async fn push(fleet: &Fleet, message: Value) -> Answer {
+    let body = json!({ "query": PUSH, "variables": { "input": message } });
     let answer = post(fleet, "/graphql", &body).await;
     let id = answer.and_then(|answer| {
-        let outcome = &answer["data"]["pushMessage"][0]["item"];
-        outcome["id"].as_str()?.parse().ok()
+        let outcome = &answer["data"]["pushMessage"][0];
+        // One that no replica has confirmed comes with both.
+        let is_error = !outcome["error"].is_null();
+        if is_error {
+            return None;
+        }
+        outcome["item"]["id"].as_str()?.parse().ok()
     });
     id.map_or(Answer::Unknown, |id| Answer::Accepted(Some(id)))
 }
