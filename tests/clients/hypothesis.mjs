@@ -99,6 +99,26 @@ async function away(gateway, signal, code) {
   });
 }
 
+/** Somebody replies and writes a note as soon as no client has a socket; those who come back hear of it, once. */
+async function missed(time) {
+  const gone = clients.map(({ diary }) => diary.length);
+  await each(clients, ({ diary }) => diary.until("its socket is closed", () => diary.since(0, "console")
+    .filter(({ text }) => text.includes("WebSocket closed abnormally")).at(time - 1)));
+  const text = `The reply that nobody heard (${time})`;
+  const { id } = await annotate({ uri, text, references: [root.id] });
+  const noted = await annotate({ uri, text: `The note that nobody heard (${time})` });
+  const heard = (diary, at, about) => diary.since(gone[at], "received")
+    .filter(({ message }) => message.type === "annotation-notification" && message.payload[0].id === about);
+  return () => each(clients, async (client) => {
+    const at = clients.indexOf(client);
+    const about = threads.includes(client) ? id : noted.id;
+    await client.diary.until(`it hears of ${about}`, () => heard(client.diary, at, about)[0]);
+    if (threads.includes(client)) await client.shows(text);
+    else await client.press(/update/i);
+    assert.equal(heard(client.diary, at, about).length, 1, `${client.diary.name}: twice`);
+  });
+}
+
 const requested = (diary) => diary.all("request")
   .filter(({ url, method }) => url.startsWith(cluster.api) && method !== "OPTIONS")
   .map(({ method, url }) => `${method} ${decodeURIComponent(url.slice(cluster.api.length))}`);
@@ -159,12 +179,14 @@ const steps = {
   },
 
   async "a gateway is drained, and everybody is back on another"() {
-    await away(0, "SIGTERM", 1012);
+    const [hear] = await Promise.all([missed(1), away(0, "SIGTERM", 1012)]);
+    await hear();
     await told("after the drain");
   },
 
   async "a gateway is killed, and everybody is back on another"() {
-    await away(1, "SIGKILL", 1006);
+    const [hear] = await Promise.all([missed(2), away(1, "SIGKILL", 1006)]);
+    await hear();
     await told("after the kill");
     for (const client of threads) await client.screenshot?.(join(folder, "hypothesis-thread-after.png"));
     for (const client of notebooks) await client.screenshot?.(join(folder, "hypothesis-notebook.png"));
