@@ -152,8 +152,8 @@ async fn a_node_whose_own_link_stays_down_asks_for_no_more_sockets() {
         .start()
         .await;
     let gateway = fleet.gateway(0);
-    fleet.proxy().sever(Lines::Subscriptions);
     let cut = Instant::now();
+    fleet.proxy().sever(Lines::Subscriptions);
     link_is(false, gateway).await;
     assert_eq!(ready(gateway).await, (200, "up".into(), "degraded".into()));
     until("the node is not ready", async || {

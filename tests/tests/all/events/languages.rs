@@ -53,7 +53,7 @@ fn programs(language: &str) -> [String; 2] {
 
 #[tokio::test]
 async fn programs_of_ten_lines_or_less_push_and_publish() {
-    let fleet = Fleet::of(1, 1).start().await;
+    let fleet = Fleet::of(1, 1).on_one_server().start().await;
     let mut ada = fleet.connect("ada").await;
     until_loaded(&fleet).await;
     let adder = sign_in(&fleet, "adder").await;

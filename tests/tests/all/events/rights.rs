@@ -111,7 +111,7 @@ const NEVER: [&[&str]; 16] = [
 
 #[tokio::test]
 async fn who_may_add_to_the_stream_can_do_nothing_else() {
-    let fleet = Fleet::of(1, 1).start().await;
+    let fleet = Fleet::of(1, 1).on_one_server().start().await;
     let mut ada = fleet.connect("ada").await;
     let adder = user(&fleet, "adder").await;
     let push = r#"{"recipients":["ada"],"message":"added"}"#;
@@ -141,7 +141,7 @@ const CHANNELS: [&str; 7] = [
 
 #[tokio::test]
 async fn who_may_publish_can_do_so_on_the_channels_of_producers_alone() {
-    let fleet = Fleet::of(0, 0).start().await;
+    let fleet = Fleet::of(0, 0).on_one_server().start().await;
     let publisher = user(&fleet, "publisher").await;
     for channel in CHANNELS {
         may(&publisher, &[&["PUBLISH", channel, EVENT]], &[]).await;
@@ -157,7 +157,7 @@ async fn who_may_publish_can_do_so_on_the_channels_of_producers_alone() {
 
 #[tokio::test]
 async fn who_may_call_the_function_publishes_and_makes_nothing_of_ours_up() {
-    let fleet = Fleet::of(1, 0).start().await;
+    let fleet = Fleet::of(1, 0).on_one_server().start().await;
     let ben = fleet.person("ben").await;
     let mut socket = fleet.hypothesis_socket(0, Some(&ben)).await;
     socket.settle(&page_filter(&["https://example.org/"])).await;
@@ -239,7 +239,7 @@ async fn who_may_call_the_function_publishes_and_makes_nothing_of_ours_up() {
 
 #[tokio::test]
 async fn a_function_that_is_gone_is_loaded_again() {
-    let fleet = Fleet::of(0, 0).start().await;
+    let fleet = Fleet::of(0, 0).on_one_server().start().await;
     until_loaded(&fleet).await;
     let loaded = "carillon_api_functions_loaded_total";
     let before = fleet.api().metric(loaded).await;
