@@ -34,6 +34,8 @@ mod full;
 mod harness;
 #[path = "all/hostile.rs"]
 mod hostile;
+#[path = "all/hung.rs"]
+mod hung;
 #[path = "all/ingest.rs"]
 mod ingest;
 #[path = "all/links.rs"]

@@ -45,56 +45,57 @@ impl Errands {
     async fn keep_writing(&self, messages: &Messages, metrics: &ErrandMetrics) {
         let shared = &self.shared;
         let mut waiting: Vec<Mark> = Vec::new();
-        // Those whose server fails. They keep no others from being written.
+        // Those whose server failed, to be tried again at this time. They keep no
+        // others from being written.
         let mut kept: Vec<Mark> = Vec::new();
+        let mut again_at = Instant::now();
         loop {
             let last = shared.finishing.load(Ordering::Acquire);
             waiting.append(&mut shared.marks.take_now());
-            if waiting.is_empty() && kept.is_empty() {
-                if last {
-                    return;
-                }
+            if waiting.is_empty() && last && kept.is_empty() {
+                return;
+            }
+            if waiting.is_empty() && (kept.is_empty() || Instant::now() < again_at) {
                 tokio::select! {
                     mut marks = shared.marks.take() => waiting.append(&mut marks),
+                    () = tokio::time::sleep_until(again_at), if !kept.is_empty() => {}
                     () = shared.hurry.notified() => continue,
                 }
             }
             let began = Instant::now();
-            let all_at_once = kept.is_empty();
-            let count = if all_at_once {
-                waiting.len().min(MARKS_AT_ONCE)
-            } else {
-                waiting.len()
-            };
-            let now: Vec<Mark> = waiting.drain(..count).collect();
-            let written = all_at_once && write_readable(messages, &now, metrics).await.is_ok();
-            let mut fails = false;
-            if !written {
-                kept.extend(now);
-                if let Some(error) = write_apart(messages, &mut kept, metrics).await {
-                    metrics.retries.inc();
-                    shared.failed("mark", &error);
-                    fails = true;
-                }
+            let away = bits(&kept);
+            let count = waiting.len().min(MARKS_AT_ONCE);
+            let (mut now, held): (Vec<_>, Vec<_>) = waiting
+                .drain(..count)
+                .partition(|mark| away & bit(&mark.recipient) == 0);
+            kept.extend(held);
+            if again_at <= began {
+                now.extend(kept.drain(..kept.len().min(MARKS_AT_ONCE)));
             }
+            let (unwritten, failed) = write_apart(messages, now, metrics).await;
+            kept.extend(unwritten);
             let surplus = kept.len().saturating_sub(MAX_MARKS);
             kept.drain(..surplus);
             metrics.marks_dropped.inc_by(surplus as u64);
-            let bits = kept.iter().map(|mark| bit(&mark.recipient));
-            let bits = bits.fold(0, |all, one| all | one);
             shared.settled.send_modify(|settled| {
                 settled.marks += count as u64;
-                settled.kept = bits;
+                settled.kept = bits(&kept);
             });
-            if fails {
-                tokio::time::sleep(RETRY).await;
-                continue;
+            match failed {
+                Some(error) => {
+                    metrics.retries.inc();
+                    shared.failed("mark", &error);
+                    again_at = Instant::now() + RETRY;
+                }
+                None => {
+                    let seconds = began.elapsed().as_secs_f64();
+                    metrics.seconds("mark").observe(seconds);
+                    if kept.is_empty() {
+                        shared.succeeded("mark");
+                    }
+                }
             }
-            metrics
-                .seconds("mark")
-                .observe(began.elapsed().as_secs_f64());
-            shared.succeeded("mark");
-            if !(waiting.is_empty() && kept.is_empty()) {
+            if !waiting.is_empty() {
                 continue;
             }
             tokio::select! {
@@ -105,28 +106,33 @@ impl Errands {
     }
 }
 
-/// Writes the marks of each partition by themselves, as many as may be at once,
-/// and leaves those that cannot be written now. Why, if there are any.
+/// The bits of the partitions of these.
+fn bits(marks: &[Mark]) -> u64 {
+    let each = marks.iter().map(|mark| bit(&mark.recipient));
+    each.fold(0, |all, one| all | one)
+}
+
+/// Writes the marks of each partition by themselves. Those that could not be
+/// written now, and why, if there are any.
 async fn write_apart(
     messages: &Messages,
-    marks: &mut Vec<Mark>,
+    marks: Vec<Mark>,
     metrics: &ErrandMetrics,
-) -> Option<Error> {
-    let count = marks.len().min(MARKS_AT_ONCE);
+) -> (Vec<Mark>, Option<Error>) {
     let mut parts: HashMap<u64, Vec<Mark>> = HashMap::new();
-    for mark in marks.drain(..count) {
+    for mark in marks {
         parts.entry(bit(&mark.recipient)).or_default().push(mark);
     }
     let each = parts.into_values().map(async |part| {
         let result = write_readable(messages, &part, metrics).await;
         result.err().map(|error| (part, error))
     });
-    let mut failed = None;
+    let (mut unwritten, mut failed) = (Vec::new(), None);
     for (part, error) in join_all(each).await.into_iter().flatten() {
-        marks.extend(part);
+        unwritten.extend(part);
         failed = Some(error);
     }
-    failed
+    (unwritten, failed)
 }
 
 /// Writes marks; one that can never be written is given up, so that it keeps no
