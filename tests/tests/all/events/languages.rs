@@ -53,13 +53,12 @@ fn programs(language: &str) -> [String; 2] {
 
 #[tokio::test]
 async fn programs_of_ten_lines_or_less_push_and_publish() {
-    let fleet = Fleet::of(1, 1).on_one_server().start().await;
+    let fleet = Fleet::of(1, 1).start().await;
     let mut ada = fleet.connect("ada").await;
     until_loaded(&fleet).await;
-    let adder = sign_in(&fleet, "adder").await;
-    let caller = sign_in(&fleet, "caller").await;
-    let client = redis::Client::open(fleet.redis().url()).unwrap();
-    let mut told = client.get_async_pubsub().await.unwrap();
+    let adder = sign_in(&fleet, "adder", "carillon:{in}:acme");
+    let caller = sign_in(&fleet, "caller", "carillon:{2f}:rb:acme");
+    let mut told = fleet.redis().ear("carillon:{2f}:rb:acme").await;
     told.subscribe("carillon:c:acme:channel:news")
         .await
         .unwrap();

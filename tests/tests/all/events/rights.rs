@@ -19,34 +19,22 @@ fn command(words: &[&str]) -> Cmd {
     command
 }
 
-/// Makes the page's user of this name, and says by which address it signs in.
-pub(super) async fn sign_in(fleet: &Fleet, name: &str) -> String {
+/// Makes the page's user of this name, and says by which address it signs in where
+/// a key is.
+pub(super) fn sign_in(fleet: &Fleet, name: &str, key: &str) -> String {
     let rules = block_lines(&page(), "acl");
     let rule = rules
         .into_iter()
         .find(|line| line.split(' ').nth(2) == Some(name))
         .expect("the page has it");
-    let rule = command(&rule.split(' ').collect::<Vec<_>>());
-    everywhere(fleet, rule).await;
-    let url = fleet.redis().url();
-    let (scheme, rest) = url.split_once("://").unwrap();
-    let hosts = rest.rsplit_once('@').map_or(rest, |(_, hosts)| hosts);
-    format!("{scheme}://{name}:secret@{hosts}")
+    let words: Vec<_> = rule.split(' ').collect();
+    fleet.redis().each::<String>(&words);
+    let address = fleet.redis().master_of(key).address();
+    format!("redis://{name}:secret@{address}")
 }
 
-/// Has every server do this.
-async fn everywhere(fleet: &Fleet, command: Cmd) {
-    let mut commands = redis::pipe();
-    commands.add_command(command);
-    let redis = fleet.commands();
-    let done = redis.on_every_primary::<(String,)>(&commands).await;
-    for one in done.unwrap() {
-        one.answer.unwrap();
-    }
-}
-
-async fn user(fleet: &Fleet, name: &str) -> Redis {
-    let url = sign_in(fleet, name).await;
+fn user(fleet: &Fleet, name: &str, key: &str) -> Redis {
+    let url = sign_in(fleet, name, key);
     Redis::open(&url.parse().unwrap()).unwrap()
 }
 
@@ -111,9 +99,9 @@ const NEVER: [&[&str]; 16] = [
 
 #[tokio::test]
 async fn who_may_add_to_the_stream_can_do_nothing_else() {
-    let fleet = Fleet::of(1, 1).on_one_server().start().await;
+    let fleet = Fleet::of(1, 1).start().await;
     let mut ada = fleet.connect("ada").await;
-    let adder = user(&fleet, "adder").await;
+    let adder = user(&fleet, "adder", STREAM);
     let push = r#"{"recipients":["ada"],"message":"added"}"#;
     let add = [
         "XADD", STREAM, "MAXLEN", "~", "9", "*", "type", "push", "data", push,
@@ -141,8 +129,8 @@ const CHANNELS: [&str; 7] = [
 
 #[tokio::test]
 async fn who_may_publish_can_do_so_on_the_channels_of_producers_alone() {
-    let fleet = Fleet::of(0, 0).on_one_server().start().await;
-    let publisher = user(&fleet, "publisher").await;
+    let fleet = Fleet::of(0, 0).start().await;
+    let publisher = user(&fleet, "publisher", RING);
     for channel in CHANNELS {
         may(&publisher, &[&["PUBLISH", channel, EVENT]], &[]).await;
     }
@@ -157,15 +145,20 @@ async fn who_may_publish_can_do_so_on_the_channels_of_producers_alone() {
 
 #[tokio::test]
 async fn who_may_call_the_function_publishes_and_makes_nothing_of_ours_up() {
-    let fleet = Fleet::of(1, 0).on_one_server().start().await;
+    let fleet = Fleet::of(1, 0).start().await;
     let ben = fleet.person("ben").await;
     let mut socket = fleet.hypothesis_socket(0, Some(&ben)).await;
     socket.settle(&page_filter(&["https://example.org/"])).await;
     until_loaded(&fleet).await;
-    let caller = user(&fleet, "caller").await;
+    let caller = user(&fleet, "caller", RING);
     let keys = fleet.keys();
-    let call = async |redis: &Redis, topic: &str, event: &str| {
+    // By the caller, or by who may do everything.
+    let call = async |name: Option<&str>, topic: &str, event: &str| {
         let topic = broker::topic::Topic::parse(&format!("acme:{topic}")).unwrap();
+        let redis = match name {
+            Some(name) => user(&fleet, name, &keys.ring(&topic)),
+            None => fleet.commands(),
+        };
         let mut call = cmd("FCALL");
         call.arg("carillon_publish_v1")
             .arg(1)
@@ -176,7 +169,7 @@ async fn who_may_call_the_function_publishes_and_makes_nothing_of_ours_up() {
     };
     for channel in CHANNELS {
         let topic = channel.trim_start_matches("carillon:c:acme:");
-        call(&caller, topic, EVENT).await.unwrap();
+        call(Some("caller"), topic, EVENT).await.unwrap();
     }
     may(&caller, &[], &NEVER).await;
     let others: [&[&str]; 4] = [
@@ -187,10 +180,10 @@ async fn who_may_call_the_function_publishes_and_makes_nothing_of_ours_up() {
     ];
     may(&caller, &[], &others).await;
     for topic in ["recipient:ada", "all:"] {
-        let refused = call(&caller, topic, EVENT).await.unwrap_err();
+        let refused = call(Some("caller"), topic, EVENT).await.unwrap_err();
         assert!(refused.contains("expected"), "{topic}: {refused}");
     }
-    let refused = call(&caller, "channel:annotations", EVENT).await;
+    let refused = call(Some("caller"), "channel:annotations", EVENT).await;
     assert!(by_rights(&refused.unwrap_err()));
     let elsewhere = [
         "carillon:{9}:rb:acme",
@@ -199,7 +192,8 @@ async fn who_may_call_the_function_publishes_and_makes_nothing_of_ours_up() {
     let mut call_elsewhere = cmd("FCALL");
     call_elsewhere.arg("carillon_publish_v1").arg(1);
     call_elsewhere.arg(&elsewhere).arg(EVENT);
-    let refused = caller.query::<String>(&call_elsewhere).await.unwrap_err();
+    let there = user(&fleet, "caller", elsewhere[0]);
+    let refused = there.query::<String>(&call_elsewhere).await.unwrap_err();
     assert!(
         refused.to_string().contains("expected another"),
         "{refused}"
@@ -212,7 +206,9 @@ async fn who_may_call_the_function_publishes_and_makes_nothing_of_ours_up() {
         "body": {"action": "group-join", "group": "g1", "role": "member", "session": session},
     });
     let membership = membership.to_string();
-    let refused = call(&caller, &of_ben, &membership).await.unwrap_err();
+    let refused = call(Some("caller"), &of_ben, &membership)
+        .await
+        .unwrap_err();
     assert!(by_rights(&refused), "{refused}");
     let topic = people::topic(&"acme".parse().unwrap(), &userid("ben"));
     let range = cmd("XRANGE")
@@ -230,7 +226,7 @@ async fn who_may_call_the_function_publishes_and_makes_nothing_of_ours_up() {
     let annotation = r#"{"v":1,"type":"annotation","body":{}}"#;
     let signed_out = r#"{"v":1,"type":"signed-out","body":{}}"#;
     for forged in [&*membership, annotation, signed_out] {
-        call(&fleet.commands(), &of_ben, forged).await.unwrap();
+        call(None, &of_ben, forged).await.unwrap();
     }
     socket.say(r#"{"type":"whoami","id":7}"#).await;
     let next = socket.json().await;
@@ -239,11 +235,14 @@ async fn who_may_call_the_function_publishes_and_makes_nothing_of_ours_up() {
 
 #[tokio::test]
 async fn a_function_that_is_gone_is_loaded_again() {
-    let fleet = Fleet::of(0, 0).on_one_server().start().await;
+    let fleet = Fleet::of(0, 0).start().await;
     until_loaded(&fleet).await;
     let loaded = "carillon_api_functions_loaded_total";
     let before = fleet.api().metric(loaded).await;
-    everywhere(&fleet, cmd("FUNCTION").arg("FLUSH").clone()).await;
+    fleet
+        .redis()
+        .ask::<String>(RING, &["FUNCTION", "FLUSH"])
+        .unwrap();
     until("it is there again", async || {
         before < fleet.api().metric(loaded).await
     })

@@ -41,14 +41,15 @@ async fn the_events_of_the_page_are_published() {
 
 #[tokio::test]
 async fn the_programs_of_the_page_run() {
-    let fleet = Fleet::of(0, 1).on_one_server().start().await;
+    let fleet = Fleet::of(0, 1).start().await;
     let mut ear = Ear::on(&fleet, &acme()).await;
     let run = |program: &str, code: &str| {
         let mut command = Command::new(program);
         command.arg("-c").arg(code);
         command.env("CARILLON_API", format!("http://{}", fleet.api().address()));
         command.env("ACCESS_KEY", fleet.access_key());
-        command.env("REDIS_URL", fleet.redis().url());
+        let server = fleet.redis().master_of(&fleet.keys().intake(&acme()));
+        command.env("REDIS_URL", format!("redis://{}", server.address()));
         let output = command.output().expect("it is installed");
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         let complaint = String::from_utf8_lossy(&output.stderr);
