@@ -138,11 +138,10 @@ pub struct Replay<L> {
 type Rings<L> = Box<[Option<Box<State<L>>>]>;
 
 /// Redis was heard to say that it is this late.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Proof {
     millis: u64,
-    at: Instant,
-    /// Whether it is the clock by which events are dated now.
+    /// On this connection, and not in doubt since.
     sure: bool,
 }
 
@@ -210,14 +209,9 @@ fn place_of(topic: &Topic) -> usize {
 impl<L> Replay<L> {
     /// Nothing is listened to yet, and nothing known of Redis' clock.
     pub fn new(now: Instant) -> Self {
-        let never = Proof {
-            millis: 0,
-            at: now,
-            sure: false,
-        };
         Self {
             tenants: HashMap::new(),
-            proofs: [never; PARTITIONS as usize],
+            proofs: [Proof::default(); PARTITIONS as usize],
             ahead: [0; PARTITIONS as usize],
             epoch: 0,
             tickets: 0,
@@ -240,7 +234,6 @@ impl<L> Replay<L> {
         self.ahead = [ahead; PARTITIONS as usize];
         self.proofs = [Proof {
             millis: millis.saturating_sub(OVERLAP_MILLIS),
-            at: now,
             sure: true,
         }; PARTITIONS as usize];
     }
@@ -257,16 +250,12 @@ impl<L> Replay<L> {
         for partition in partitions {
             let index = usize::from(partition.index());
             self.ahead[index] = self.ahead[index].max(ahead);
-            self.proofs[index] = Proof {
-                millis,
-                at: now,
-                sure: true,
-            };
+            self.proofs[index] = Proof { millis, sure: true };
         }
         let proofs = self.proofs;
         for (_, _, state) in self.states().filter(|(_, _, state)| state.behind.is_none()) {
-            let proof = proofs[usize::from(state.partition.index())];
-            state.seen.forget_before(proof.millis);
+            let proof = proofs[usize::from(state.partition.index())].millis;
+            state.seen.forget_before(proof);
         }
     }
 
@@ -289,11 +278,9 @@ impl<L> Replay<L> {
             return;
         }
         let partition = topic.partition();
-        let proof = self.proofs[usize::from(partition.index())];
-        let mut since = proof.millis + millis_between(proof.at, now);
-        if !proof.sure {
-            since = since.saturating_sub(OVERLAP_MILLIS);
-        }
+        // Not later than it is there, unless that clock goes back; see `back`.
+        let ahead = self.ahead[usize::from(partition.index())];
+        let since = ahead + millis_between(self.start, now);
         let epoch = self.epoch;
         let rings = self.tenants.entry(topic.tenant());
         let rings = rings.or_insert_with(|| (0..=PARTITIONS).map(|_| None).collect());
@@ -466,8 +453,9 @@ impl<L> Replay<L> {
 
     /// This was in a ring. Nothing comes of it if it is not of interest any more.
     pub fn page(&mut self, read: &Read, page: &Page, now: Instant) -> Option<Recovered<L>> {
+        let back = self.back(read.ring.partition, page.time, now);
         let behind = self.being_read(read)?;
-        let verdict = verdict(&behind.position, page);
+        let verdict = verdict(&behind.position, page, back);
         self.recover(&read.ring, verdict, page, now)
     }
 

@@ -485,3 +485,16 @@ fn a_clock_that_went_back_hides_nothing_from_who_listens_since_lately() {
     let told = node.reads(&read, &page(1_004_000, 1, &kept));
     assert_eq!(told, ["recovered", "c 1003500-0 since"]);
 }
+
+#[test]
+fn a_clock_that_went_back_does_not_make_a_trimmed_ring_whole() {
+    let mut node = Node::new();
+    node.proved(1_005_000);
+    node.at(1_006_000);
+    node.replay.lose();
+    node.replay.resume(node.now);
+    let read = node.replay.next_read(node.now).unwrap();
+    // Of after the proof, though it is dated before it.
+    let told = node.reads(&read, &page(1_002_000, 5, &["1001500-0 a fifth"]));
+    assert_eq!(told, ["trimmed", "gap a", "gap b", "a 1001500-0 fifth"]);
+}

@@ -93,8 +93,9 @@ impl Position {
     }
 }
 
-/// What a page says of everything after the position.
-pub(super) fn verdict(position: &Position, page: &Page) -> Verdict {
+/// What a page says of everything after the position. The clock that dates events
+/// may have gone back by so many milliseconds.
+pub(super) fn verdict(position: &Position, page: &Page, back: u64) -> Verdict {
     let age = page.time.saturating_sub(position.known.millis);
     // A ring lives longer than its newest event is young.
     let must_be = |id: EntryId| page.time + SLACK < id.millis + LIFE_MILLIS;
@@ -105,16 +106,21 @@ pub(super) fn verdict(position: &Position, page: &Page) -> Verdict {
             _ => Verdict::Whole,
         };
     };
+    let holds = |id: EntryId| page.entries.binary_search_by(|e| e.id.cmp(&id)).is_ok();
     if let Some(newest) = position.newest {
-        let has = || page.entries.binary_search_by(|e| e.id.cmp(&newest)).is_ok();
         let in_page = oldest.id <= newest && position.from() <= newest;
         let remade = oldest.number == 1 && newest < oldest.id && must_be(newest);
-        if page.newest < Some(newest) || remade || in_page && !has() {
+        if page.newest < Some(newest) || remade || in_page && !holds(newest) {
             return Verdict::Lost;
         }
     }
+    let holds_newest = position.in_order && position.newest.is_some_and(holds);
+    let reaches_known = match back {
+        0 => oldest.id <= position.known,
+        _ => oldest.id.millis + back < position.known.millis,
+    };
     match oldest.number {
-        _ if oldest.id <= position.known => Verdict::Whole,
+        _ if holds_newest || reaches_known => Verdict::Whole,
         1 if age < LIFE_MILLIS => Verdict::Whole,
         1 => Verdict::Late,
         _ => Verdict::Trimmed,
