@@ -23,6 +23,8 @@ pub(super) enum Kind {
 pub(super) struct Hearing {
     /// It has not given it up.
     pub(super) asked: bool,
+    /// It gave it up once.
+    pub(super) again: bool,
     /// So many times it was told of late that it asked, and not been answered.
     pub(super) opened: u32,
     /// It has been told that it hears it.

@@ -96,6 +96,8 @@ pub(super) struct Redis {
     next_connection: u32,
     /// Pairs of servers between which nothing is passed on.
     pub(super) cuts: BTreeSet<(usize, usize)>,
+    /// How often that was mended.
+    mended: BTreeMap<(usize, usize), u32>,
     /// A clock went back, as another machine's was behind.
     pub(super) went_back: bool,
     /// Entries that a ring holds.
@@ -123,6 +125,7 @@ impl Redis {
             connections: BTreeMap::new(),
             next_connection: 0,
             cuts: BTreeSet::new(),
+            mended: BTreeMap::new(),
             went_back: false,
             ring_entries,
             output_limit,
@@ -150,6 +153,28 @@ impl Redis {
         match self.servers.len() {
             1 => String::new(),
             _ => format!("{server}.{}", self.servers[server].term),
+        }
+    }
+
+    /// The same in a probe to whoever listens on the server that calls itself
+    /// `home`, as `probe.lua` has it.
+    pub(super) fn name_to(&self, server: usize, home: &str) -> String {
+        let name = self.name(server);
+        let home = (0..self.servers.len()).find(|other| self.name(*other) == home);
+        match home.filter(|home| *home != server) {
+            None => name,
+            Some(home) => {
+                let pair = (server.min(home), server.max(home));
+                let made = self.mended.get(&pair).copied().unwrap_or(0);
+                format!("{name}@{made}")
+            }
+        }
+    }
+
+    /// Two servers hear each other again.
+    pub(super) fn mend(&mut self, pair: (usize, usize)) {
+        if self.cuts.remove(&pair) {
+            *self.mended.entry(pair).or_default() += 1;
         }
     }
 

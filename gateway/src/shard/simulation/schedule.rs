@@ -48,6 +48,8 @@ pub(super) enum Action {
     Stall { client: u32, time: Time },
     /// Events on a topic that has a ring, one after the other at once.
     Publish { topic: u32, count: u32 },
+    /// An event on a topic, past all scripts and rings.
+    Raw(u32),
     /// Messages to a recipient.
     Push { recipient: u32, count: u32 },
     /// A node's link is cut off.
@@ -129,20 +131,29 @@ impl Schedule {
                 )
             })
             .collect();
+        let mut in_trouble = false;
         for _ in 0..length {
             let pause = match r.random_range(0..500) {
                 0 => r.random_range(0..700_000),
                 1..20 => r.random_range(0..20_000),
+                _ if in_trouble => r.random_range(0..1500),
                 _ => r.random_range(0..=weather.pause),
             };
-            actions.push((pause, weather.action(r)));
+            // What happens while something is broken is what is of interest.
+            let action = match in_trouble && r.random_bool(0.7) {
+                true => peaceful(r),
+                false => weather.action(r),
+            };
+            in_trouble = action.is_trouble() || in_trouble && r.random_bool(0.5);
+            actions.push((pause, action));
         }
         Self { climate, actions }
     }
 
-    /// Whether rings may be too short, or unread for too long.
+    /// Whether rings may be too short, or unread for too long, or lack something.
     pub(super) fn is_rough(&self) -> bool {
         let long = |action: &Action| match *action {
+            Action::Raw(_) => true,
             Action::Restart { time, .. }
             | Action::Failover { time, .. }
             | Action::Cut { time, .. }
@@ -220,7 +231,7 @@ impl Weather {
                 _ => Action::Cut {
                     one: r.random(),
                     other: r.random(),
-                    time: r.random_range(12_000..24_000),
+                    time: some_time(r),
                 },
             }
         } else if roll < slowness {
@@ -240,30 +251,51 @@ impl Weather {
                 },
             }
         } else {
-            match r.random_range(0..100) {
-                0..6 => Action::Come {
-                    kind: r.random(),
-                    node: r.random(),
-                },
-                6..9 => Action::Leave(r.random()),
-                9..20 => Action::Ask {
-                    client: r.random(),
-                    topic: r.random(),
-                },
-                20..26 => Action::GiveUp {
-                    client: r.random(),
-                    topic: r.random(),
-                },
-                26..75 => Action::Publish {
-                    topic: r.random(),
-                    count: few(r),
-                },
-                _ => Action::Push {
-                    recipient: r.random(),
-                    count: few(r),
-                },
-            }
+            peaceful(r)
         }
+    }
+}
+
+impl Action {
+    /// Whether it breaks something.
+    fn is_trouble(&self) -> bool {
+        matches!(
+            self,
+            Self::Kill(_)
+                | Self::Freeze(_)
+                | Self::Isolate { .. }
+                | Self::Restart { .. }
+                | Self::Failover { .. }
+                | Self::Cut { .. }
+        )
+    }
+}
+
+/// What clients and producers do on any day.
+fn peaceful(r: &mut SmallRng) -> Action {
+    match r.random_range(0..100) {
+        0..6 => Action::Come {
+            kind: r.random(),
+            node: r.random(),
+        },
+        6..9 => Action::Leave(r.random()),
+        9..20 => Action::Ask {
+            client: r.random(),
+            topic: r.random(),
+        },
+        20..26 => Action::GiveUp {
+            client: r.random(),
+            topic: r.random(),
+        },
+        26..28 => Action::Raw(r.random()),
+        28..75 => Action::Publish {
+            topic: r.random(),
+            count: few(r),
+        },
+        _ => Action::Push {
+            recipient: r.random(),
+            count: few(r),
+        },
     }
 }
 

@@ -35,6 +35,8 @@ pub(super) enum Of {
 pub(super) struct Event {
     pub(super) subject: usize,
     pub(super) place: usize,
+    /// No ring has it.
+    pub(super) raw: bool,
     /// When it was accepted.
     pub(super) at: Time,
     /// Redis has forgotten it, as a primary took it along.

@@ -203,10 +203,22 @@ impl World {
         self.delay() + if self.now < until { by } else { 0 }
     }
 
+    /// Publishes an event past all scripts.
+    fn publish_raw(&mut self, subject: usize) {
+        let (number, now) = (self.events.len(), self.now);
+        let json = self.subjects[subject].json(number);
+        let topic = &self.subjects[subject].topic;
+        let (server, channel) = (self.redis.server_of(topic), self.redis.keys.channel(topic));
+        let (random, most) = (&mut self.random, self.climate.delay);
+        let due = || now + random.random_range(1..=most);
+        let result = self.redis.publish(server, &channel, json.as_bytes(), due);
+        self.accept(subject, true, result.is_ok());
+    }
+
     /// Publishes an event on a topic that has a ring; whoever published it knows
     /// whether it was accepted.
     fn publish(&mut self, subject: usize) {
-        let (number, place) = (self.events.len(), self.subjects[subject].accepted.len());
+        let number = self.events.len();
         let json = self.subjects[subject].json(number);
         let topic = self.subjects[subject].topic.clone();
         let (random, most, now) = (&mut self.random, self.climate.delay, self.now);
@@ -217,11 +229,18 @@ impl World {
         } else {
             self.redis.publish_in_ring(&topic, &json, now, due)
         };
-        if result.is_ok() {
+        self.accept(subject, false, result.is_ok());
+    }
+
+    fn accept(&mut self, subject: usize, raw: bool, accepted: bool) {
+        let number = self.events.len();
+        if accepted {
+            let place = self.subjects[subject].accepted.len();
             self.subjects[subject].accepted.push(number);
             self.events.push(Event {
                 subject,
                 place,
+                raw,
                 at: self.now,
                 lost: false,
             });

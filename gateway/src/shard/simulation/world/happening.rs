@@ -200,9 +200,7 @@ impl World {
                 until,
                 clock,
             } => self.promote(server, until, clock),
-            Happening::Mend { pair } => {
-                self.redis.cuts.remove(&pair);
-            }
+            Happening::Mend { pair } => self.redis.mend(pair),
         }
     }
 

@@ -97,6 +97,11 @@ impl World {
         of.read_at = None;
         of.written = self.now;
         of.course.connected(now);
+        if 1 < self.redis.servers.len() {
+            // It asks first of all, and is not lost by an answer.
+            let home = self.redis.name(server);
+            drop(of.course.take(&Push::Answer(home.as_bytes()), now));
+        }
         let probes = channel(of.course.probe_channel().to_owned());
         let epoch = of.epoch;
         self.write(node, |connection| Happening::Subscribe {
@@ -299,10 +304,11 @@ impl World {
     pub(super) fn probe(&mut self, node: usize, nonce: u64) {
         let (epoch, isolated) = (self.nodes[node].epoch, self.is_isolated(node));
         let channel = self.nodes[node].course.probe_channel().to_owned();
+        let home = self.nodes[node].course.home().to_owned();
         let mut published = Vec::new();
         for server in 0..self.redis.servers.len() {
             let due = self.now + self.delay();
-            let name = self.redis.name(server);
+            let name = self.redis.name_to(server, &home);
             let time = self.redis.clock(server, self.now).millis();
             let probe = format!("{nonce} {time} {name}");
             let due = || due;

@@ -20,6 +20,13 @@ impl World {
             Action::Publish { topic, count } => {
                 self.publish_some(topic, count, |of| of != Of::Recipient);
             }
+            Action::Raw(topic) => {
+                // What is not of our scripts is not believed of annotations.
+                let such =
+                    |&s: &usize| matches!(self.subjects[s].of, Of::Note | Of::Game | Of::Broadcast);
+                let such: Vec<_> = (0..self.subjects.len()).filter(such).collect();
+                self.publish_raw(such[topic as usize % such.len()]);
+            }
             Action::Push { recipient, count } => {
                 self.publish_some(recipient, count, |of| of == Of::Recipient);
             }
