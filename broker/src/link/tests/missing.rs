@@ -28,6 +28,10 @@ impl Stage {
     /// One that listens to `a`.
     async fn start() -> (Self, fixture::Own) {
         let (redis, server) = fixture::Own::start();
+        (Self::over(redis).await, server)
+    }
+
+    async fn over(redis: Redis) -> Self {
         let keys = Keys::new("carillon");
         let metrics = LinkMetrics::register("test", &Registry::new()).unwrap();
         let (aside, _) = mpsc::channel(1);
@@ -54,7 +58,7 @@ impl Stage {
             metrics,
         };
         stage.want("a").await;
-        (stage, server)
+        stage
     }
 
     async fn want(&mut self, id: &str) {
@@ -224,4 +228,45 @@ async fn a_ring_that_is_gone_or_made_anew_is_a_gap() {
     assert_eq!(stage.gaps(Verdict::Lost), 3);
     let rejected = stage.metrics.rejected.with_label_values(&["json"]);
     assert_eq!(rejected.get(), 0);
+}
+
+#[tokio::test]
+async fn what_a_cluster_loses_between_its_nodes_is_found_in_rings() {
+    let cluster = fixture::Cluster::start();
+    let mut stage = Stage::over(fixture::open_url(&cluster.url())).await;
+    // Of these, two thirds are published elsewhere than where the link listens.
+    let owner = |id: &str| fixture::Cluster::owner(note(id).partition().slot());
+    let all = (0..).map(|n: u32| n.to_string());
+    let ids: Vec<_> = (0..3)
+        .filter_map(|primary| all.clone().find(|id| owner(id) == primary))
+        .collect();
+    for id in &ids {
+        stage.want(id).await;
+    }
+    while stage.metrics.probes.get() < 6 {
+        tokio::task::yield_now().await;
+    }
+    for (primary, id) in ids.iter().enumerate() {
+        let here = cluster.node(primary);
+        let client = redis::Client::open(format!("redis://{}", here.address())).unwrap();
+        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        let mut all = redis::pipe();
+        all.atomic();
+        for there in (0..6).filter(|there| *there != primary) {
+            let there = cluster
+                .node(there)
+                .ask::<String>(&["CLUSTER", "MYID"])
+                .unwrap();
+            all.cmd("DEBUG").arg(&["CLUSTERLINK", "KILL", "TO", &there]);
+        }
+        all.add_command(stage.event(id, "lost"));
+        let _: Vec<Value> = all.query_async(&mut connection).await.unwrap();
+    }
+    let mut arrived: [String; 3] = stage.arrive().await;
+    arrived.sort();
+    let mut expected: Vec<_> = ids.iter().map(|id| format!("{id} lost")).collect();
+    expected.sort();
+    assert_eq!(arrived[..], expected);
+    assert_eq!(stage.metrics.replayed.get(), 2);
+    assert_eq!(stage.metrics.missed.get(), 0);
 }
