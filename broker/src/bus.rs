@@ -92,17 +92,35 @@ impl Bus {
         Ok(published.collect())
     }
 
-    /// Says that the gateway `node` is there. To be repeated every [`ANNOUNCE_INTERVAL`].
+    /// Says that the gateway `node` is there, and whether it hears what is published.
+    /// To be repeated every [`ANNOUNCE_INTERVAL`].
     ///
     /// # Errors
     /// If Redis cannot be reached.
-    pub async fn announce(&self, node: &str) -> Result<(), Error> {
+    pub async fn announce(&self, node: &str, hears: bool) -> Result<(), Error> {
         let now = self.redis.time().await?;
         let (nodes, gone) = (self.keys.nodes(), (now - PRESENT).millis());
-        let mut both = redis::pipe();
-        both.zadd(&nodes, node, now.millis()).ignore();
-        both.zrembyscore(&nodes, "-inf", gone).ignore();
-        self.redis.pipeline(&both).await
+        let mut all = redis::pipe();
+        all.zadd(&nodes, node, now.millis()).ignore();
+        match hears {
+            true => all.zrem(&nodes, deaf(node)).ignore(),
+            false => all.zadd(&nodes, deaf(node), now.millis()).ignore(),
+        };
+        all.zrembyscore(&nodes, "-inf", gone).ignore();
+        self.redis.pipeline(&all).await
+    }
+
+    /// Whether another gateway than `node` is there and hears what is published.
+    ///
+    /// # Errors
+    /// If Redis cannot be reached.
+    pub async fn another_hears(&self, node: &str) -> Result<bool, Error> {
+        let there = self.there().await?;
+        let hears = |other: &&String| !there.contains(&deaf(other));
+        Ok(there
+            .iter()
+            .filter(|other| !is_deaf(other) && *other != node)
+            .any(|other| hears(&other)))
     }
 
     /// Says that the gateway `node` has left.
@@ -111,7 +129,7 @@ impl Bus {
     /// If Redis cannot be reached; the node then counts as there for a while longer.
     pub async fn depart(&self, node: &str) -> Result<(), Error> {
         self.redis
-            .query(cmd("ZREM").arg(self.keys.nodes()).arg(node))
+            .query(cmd("ZREM").arg(self.keys.nodes()).arg(node).arg(deaf(node)))
             .await
     }
 
@@ -120,10 +138,16 @@ impl Bus {
     /// # Errors
     /// If Redis cannot be reached.
     pub async fn gateways(&self) -> Result<usize, Error> {
+        let there = self.there().await?;
+        Ok(there.iter().filter(|name| !is_deaf(name)).count())
+    }
+
+    /// The names of all gateways that are there, and, marked, of those that hear nothing.
+    async fn there(&self) -> Result<Vec<String>, Error> {
         let since = (self.redis.time().await? - PRESENT).millis();
-        self.redis
-            .query(cmd("ZCOUNT").arg(self.keys.nodes()).arg(since).arg("+inf"))
-            .await
+        let mut range = cmd("ZRANGE");
+        range.arg(self.keys.nodes()).arg(since).arg("+inf");
+        self.redis.query(range.arg("BYSCORE")).await
     }
 
     async fn publish(&self, channel: &str, value: &impl Serialize) -> Result<(), Error> {
@@ -132,6 +156,15 @@ impl Bus {
             .query(cmd("PUBLISH").arg(channel).arg(json))
             .await
     }
+}
+
+/// How a gateway that hears nothing is called beside its name.
+fn deaf(node: &str) -> String {
+    format!("!{node}")
+}
+
+fn is_deaf(name: &str) -> bool {
+    name.starts_with('!')
 }
 
 #[cfg(test)]

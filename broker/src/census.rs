@@ -192,7 +192,7 @@ mod tests {
     async fn a_question_that_nobody_waits_for_any_more_is_forgotten() {
         let (redis, keys) = crate::fixture::redis();
         let bus = Bus::new(redis.clone(), keys.clone());
-        bus.announce("silent gateway").await.unwrap();
+        bus.announce("silent gateway", true).await.unwrap();
         let metrics = LinkMetrics::register("test", &Registry::new()).unwrap();
         let probe_interval = Duration::from_secs(5);
         let stop = std::future::pending();

@@ -15,12 +15,14 @@ const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Keeps the conditions `redis` and `link` of the node true, until it has drained.
 ///
-/// A link may be down for `grace` before the node asks for no new sockets: if all
-/// nodes lose theirs at once, the load balancer must not be left empty.
+/// A link may be down for `grace` before the node asks for no new sockets, and for
+/// longer while `better` does not say that another node hears: if all nodes lose
+/// theirs at once, the load balancer must not be left empty.
 pub async fn watch(
     node: Node,
     redis: Redis,
     mut link: watch::Receiver<LinkState>,
+    better: watch::Receiver<bool>,
     grace: Duration,
 ) {
     let conditions = Conditions {
@@ -47,7 +49,8 @@ pub async fn watch(
                 was_up = true;
                 down_since = Instant::now();
             }
-            let at_fault = grace <= down_since.elapsed() && *redis_answers.borrow();
+            let elsewhere = *redis_answers.borrow() && *better.borrow();
+            let at_fault = grace <= down_since.elapsed() && elsewhere;
             conditions.show_link(&state, was_up, at_fault);
             tokio::select! {
                 _ = ticks.tick() => {}
@@ -103,16 +106,31 @@ impl Conditions {
     }
 }
 
-/// Tells the cluster that this gateway is there, until it has drained.
-pub async fn announce(node: Node, bus: Bus) {
+/// Tells the cluster that this gateway is there and whether it hears what is
+/// published, until it has drained; and tells `better` whether another one does while
+/// this does not.
+pub async fn announce(
+    node: Node,
+    bus: Bus,
+    mut link: watch::Receiver<LinkState>,
+    better: watch::Sender<bool>,
+) {
     let mut ticks = tokio::time::interval(ANNOUNCE_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let work = async {
+        let mut hears = false;
         loop {
-            ticks.tick().await;
-            if let Err(error) = bus.announce(node.name()).await {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                // The sender lives as long as the link, which outlives the drain.
+                _ = link.wait_for(|state| (*state == LinkState::Up) != hears) => {}
+            }
+            hears = *link.borrow() == LinkState::Up;
+            if let Err(error) = bus.announce(node.name(), hears).await {
                 warn!(%error, "this gateway could not announce itself");
             }
+            let another = !hears && bus.another_hears(node.name()).await.unwrap_or(false);
+            better.send_replace(another);
         }
     };
     let _ = node.until_drain(work).await;

@@ -18,7 +18,7 @@ use broker::resumption::Resumption;
 use broker::topology::Redis;
 use prometheus::{IntCounter, Registry};
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -151,7 +151,10 @@ async fn serve(
     let ending = CancellationToken::new();
     let until_end = || ending.clone().cancelled_owned();
     let counted = &metrics.errands;
-    let health = health::watch(node.clone(), redis.clone(), link.state(), config.link_grace);
+    let (better, elsewhere) = watch::channel(false);
+    let (state, grace) = (link.state(), config.link_grace);
+    let health = health::watch(node.clone(), redis.clone(), state, elsewhere, grace);
+    let announcing = health::announce(node.clone(), bus.clone(), link.state(), better);
     let running = errands.clone().run(
         Sources {
             messages: messages.clone(),
@@ -168,7 +171,7 @@ async fn serve(
         .clone()
         .write_marks(messages.clone(), counted.clone(), until_end());
     node.spawn("health", health);
-    node.spawn("announcements", health::announce(node.clone(), bus.clone()));
+    node.spawn("announcements", announcing);
     node.spawn("places", places.clone().announce(until_end()));
     node.spawn("link", link.run(until_end()));
     let buses = feeds.iter().map(Feed::state).collect();

@@ -1,7 +1,7 @@
 //! Probes on a real Cluster.
 
 use super::*;
-use crate::fixture::Cluster;
+use crate::fixture::{self, Cluster};
 
 /// What the primaries call themselves, in the order of their partitions.
 async fn names(bus: &Bus, home: &str) -> Vec<Box<str>> {
@@ -43,4 +43,25 @@ async fn a_connection_between_nodes_that_was_cut_is_told_from_the_one_before() {
     assert_eq!(again[1..], before[1..]);
     // Whoever cannot say where it listens hears the names alone.
     assert_eq!(names(&bus, "").await, [id(0), id(1), id(2)].map(Box::from));
+}
+
+#[tokio::test]
+async fn it_is_known_whether_another_gateway_hears() {
+    let (redis, keys) = fixture::redis();
+    let bus = Bus::new(redis, keys);
+    bus.announce("a", false).await.unwrap();
+    assert!(!bus.another_hears("a").await.unwrap());
+    bus.announce("b", true).await.unwrap();
+    assert!(bus.another_hears("a").await.unwrap());
+    assert!(!bus.another_hears("b").await.unwrap());
+    bus.announce("b", false).await.unwrap();
+    assert!(!bus.another_hears("a").await.unwrap());
+    assert_eq!(bus.gateways().await.unwrap(), 2);
+    bus.announce("b", true).await.unwrap();
+    assert!(bus.another_hears("a").await.unwrap());
+    for node in ["a", "b"] {
+        bus.depart(node).await.unwrap();
+    }
+    assert_eq!(bus.gateways().await.unwrap(), 0);
+    assert!(!bus.another_hears("a").await.unwrap());
 }

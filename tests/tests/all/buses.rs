@@ -67,13 +67,12 @@ async fn a_bus_that_was_lost_or_silent_is_listened_to_again() {
     fleet.misskey_says("mainStream:u1", &said(2)).await;
     fleet.proxy().heal();
     bus_is(true, &fleet, HOST).await;
+    // Nothing is kept, so who comes back reads again.
+    assert_eq!(socket.close_code().await, 1012);
+    let mut socket = listening(&fleet, &token).await;
     fleet.misskey_says("mainStream:u1", &said(3)).await;
     let frame = socket.json().await;
-    assert_eq!(
-        frame,
-        of_main("followed", &json!({"id": "f3"})),
-        "nothing is kept"
-    );
+    assert_eq!(frame, of_main("followed", &json!({"id": "f3"})));
 
     fleet.proxy().cut(Lines::Subscriptions).await;
     until("it has noticed", async || {
@@ -81,6 +80,8 @@ async fn a_bus_that_was_lost_or_silent_is_listened_to_again() {
     })
     .await;
     bus_is(true, &fleet, HOST).await;
+    assert_eq!(socket.close_code().await, 1012);
+    let mut socket = listening(&fleet, &token).await;
     fleet.misskey_says("mainStream:u1", &said(4)).await;
     assert_eq!(
         socket.json().await,

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use broker::bus::Bus;
 use broker::topic::Topic;
 use serde_json::{Value, json};
 use tests::{Fleet, FleetBuilder, Lines, Process, Refusal, Socket, until, within};
@@ -156,6 +157,15 @@ async fn a_node_whose_own_link_stays_down_asks_for_no_more_sockets() {
     fleet.proxy().sever(Lines::Subscriptions);
     link_is(false, gateway).await;
     assert_eq!(ready(gateway).await, (200, "up".into(), "degraded".into()));
+    // While no other node hears, this one is as good as any.
+    let long = Instant::now() + Duration::from_millis(1500) + SLACK;
+    until("it has lasted", async || {
+        assert_eq!(ready(gateway).await.0, 200);
+        long < Instant::now()
+    })
+    .await;
+    let bus = Bus::new(fleet.commands(), fleet.keys());
+    bus.announce("another", true).await.unwrap();
     until("the node is not ready", async || {
         ready(gateway).await == (503, "up".into(), "down".into())
     })
