@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
+use broker::node::env::Env;
 use futures_util::future::join_all;
 use gateway::admission::Denial;
 use gateway::close::CloseReason;
+use gateway::config::Config;
 use tests::{Fleet, Heard, Socket, Upgrade, until, within};
 use tokio::time::Instant;
 
@@ -85,6 +87,13 @@ fn the_page_tells_every_way_in_which_sockets_end() {
     }
     rows.retain(|name, _| name.starts_with('5'));
     assert!(rows.is_empty(), "no socket ends so: {rows:?}");
+}
+
+#[test]
+fn by_default_a_single_gateway_takes_in_what_a_full_one_lets_go() {
+    let config = Config::read(&mut Env::from_pairs::<&str, &str>([]));
+    let parting = config.max_connections as f64 / config.drain_window.as_secs_f64();
+    assert!(parting < f64::from(config.accept_rate), "{parting}");
 }
 
 /// A socket of each dialect at a gateway, in turn.
