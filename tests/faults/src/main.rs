@@ -21,6 +21,7 @@ mod rows;
 mod slope;
 mod soak;
 mod strike;
+mod tail;
 mod ways;
 
 use std::process::ExitCode;
@@ -102,6 +103,7 @@ async fn run(row: Row, rate: u32, sockets: usize) -> Outcome {
         resumed: resume::resumed(&crowd, struck.well_at, until),
         delays: of(50).zip(of(99)),
         stuck: struck.stuck,
+        tail: struck.tail,
     };
     if std::env::var_os("FAULTS_METRICS").is_some() {
         for gateway in crowd.fleet.gateways() {

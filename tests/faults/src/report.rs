@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::audit::{Books, Counts};
 use crate::rows::Row;
+use crate::tail::Tail;
 
 /// The page in the documentation; what stands between the marks is replaced.
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reliability.md");
@@ -24,6 +25,8 @@ pub(crate) struct Outcome {
     pub(crate) delays: Option<(Duration, Duration)>,
     /// Expired messages that were not cancelled.
     pub(crate) stuck: usize,
+    /// What a master took with it of what waited for recipients who are away.
+    pub(crate) tail: Tail,
 }
 
 impl Outcome {
@@ -41,7 +44,13 @@ impl Outcome {
     /// Whether everything that is promised was kept.
     pub(crate) fn is_kept(&self) -> bool {
         let resumed = self.resumed.is_some_and(|after| after <= RESUMED_WITHIN);
-        self.sum(true).silent == 0 && self.stuck == 0 && resumed
+        self.silent() == 0 && resumed
+    }
+
+    /// What was lost without a word.
+    fn silent(&self) -> u64 {
+        let (_, replicated) = self.tail.replicated;
+        self.sum(true).silent + (self.stuck + replicated) as u64
     }
 
     /// By way, for a person who watches.
@@ -66,10 +75,12 @@ impl Outcome {
             .map(|(half, most)| format!("{half:.1?}, {most:.1?}"));
         writeln!(
             story,
-            "  resumed after {:.1?}; delays before {}; {} stuck",
+            "  resumed after {:.1?}; delays before {}; {} stuck; (accepted, lost) for who is away: stored {:?}, replicated {:?}",
             self.resumed,
             delays.unwrap_or_default(),
             self.stuck,
+            self.tail.stored,
+            self.tail.replicated,
         )
         .expect("a string takes text");
         story
@@ -84,6 +95,10 @@ pub(crate) fn table(outcomes: &[Outcome]) -> String {
     );
     for outcome in outcomes {
         let (sum, raw) = (outcome.sum(true), outcome.sum(false));
+        let (stored, stored_lost) = outcome.tail.stored;
+        let (replicated, replicated_lost) = outcome.tail.replicated;
+        let away = (stored + replicated) as u64;
+        let kept = away - (stored_lost + replicated_lost) as u64;
         let resumed = outcome.resumed.map_or_else(
             || "not".to_owned(),
             |resumed| format!("{:.1} s", resumed.as_secs_f64()),
@@ -93,11 +108,11 @@ pub(crate) fn table(outcomes: &[Outcome]) -> String {
             "| {} | {} | {} | {} | {} | {} | {} | {} | {resumed} | {}, {}, {} |",
             outcome.row,
             outcome.row.topology(),
-            sum.accepted,
-            sum.delivered,
+            sum.accepted + away,
+            sum.delivered + kept,
             sum.announced,
-            sum.silent + outcome.stuck as u64,
-            sum.tail,
+            outcome.silent(),
+            sum.tail + stored_lost as u64,
             sum.duplicated,
             raw.accepted,
             raw.announced,

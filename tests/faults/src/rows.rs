@@ -22,6 +22,8 @@ pub(crate) enum Row {
     Down,
     /// The master is killed, and sentinels name another.
     SentinelFailover,
+    /// The same, of a master that had been cut off from its replicas.
+    MasterCutOff,
     /// A primary of the Cluster is killed, and its replica takes over.
     PrimaryKilled,
     /// Two slots of the Cluster move to other primaries, with what is in them.
@@ -48,6 +50,7 @@ impl fmt::Display for Row {
             Self::Restarted => "Redis restarted",
             Self::Down => "Redis down 60 s without traffic",
             Self::SentinelFailover => "Sentinel failover",
+            Self::MasterCutOff => "Sentinel failover of a master cut off",
             Self::PrimaryKilled => "Cluster primary killed",
             Self::SlotMoved => "slot moved",
             Self::BusCut => "Cluster bus link cut",
@@ -61,7 +64,7 @@ impl fmt::Display for Row {
 
 impl Row {
     /// All of them, as they stand on the page.
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Calm,
         Self::LinkKilled,
         Self::LinkFrozen,
@@ -69,6 +72,7 @@ impl Row {
         Self::Restarted,
         Self::Down,
         Self::SentinelFailover,
+        Self::MasterCutOff,
         Self::PrimaryKilled,
         Self::SlotMoved,
         Self::BusCut,
@@ -94,7 +98,9 @@ impl Row {
 
     fn setup(self) -> Setup {
         match self {
-            Self::SentinelFailover => Setup::quick_to_fail_over(Topology::Sentinel),
+            Self::SentinelFailover | Self::MasterCutOff => {
+                Setup::quick_to_fail_over(Topology::Sentinel)
+            }
             Self::PrimaryKilled => Setup::quick_to_fail_over(Topology::Cluster),
             Self::SlotMoved | Self::BusCut => Setup::of(Topology::Cluster),
             _ => Setup::of(Topology::Standalone),

@@ -21,6 +21,7 @@ use crate::crowd::Crowd;
 use crate::load::{self, Load};
 use crate::marker;
 use crate::rows::Row;
+use crate::tail::{self, Tail};
 use crate::ways::Way;
 
 /// Longer than a gateway needs to give up a silent link.
@@ -52,6 +53,8 @@ pub(crate) struct Struck {
     pub(crate) lost_at: Option<Duration>,
     /// Messages that should have been cancelled at their expiry, and were not.
     pub(crate) stuck: usize,
+    /// What a master took with it of what waited for recipients who are away.
+    pub(crate) tail: Tail,
 }
 
 impl Row {
@@ -60,6 +63,7 @@ impl Row {
         let fleet = &crowd.fleet;
         let mut well_at = crowd.clock.now();
         let mut stuck = 0;
+        let mut tail = Tail::default();
         let mut lost_at = None;
         match self {
             Self::Calm => {}
@@ -99,6 +103,10 @@ impl Row {
                 well_at = crowd.clock.now();
                 fleet.redis().restart().await;
             }
+            Self::MasterCutOff => {
+                lost_at = Some(well_at);
+                (tail, well_at) = tail::cut_off_and_kill(crowd).await;
+            }
             Self::SlotMoved => {
                 let keys = fleet.keys();
                 let tenant = TENANT.parse().expect("the tenant is valid");
@@ -137,6 +145,7 @@ impl Row {
             well_at,
             lost_at,
             stuck,
+            tail,
         }
     }
 }
@@ -150,11 +159,17 @@ async fn kill_primary(crowd: &Crowd) {
     let key = crowd.fleet.keys().intake(&tenant);
     let primary = redis.master_of(&key);
     primary.process().kill();
-    let killed = primary.address();
+    replaced(crowd, primary).await;
+}
+
+/// Waits until another server takes writes in place of this one.
+pub(crate) async fn replaced(crowd: &Crowd, killed: &Server) {
+    let redis = crowd.fleet.redis();
+    let tenant = TENANT.parse().expect("the tenant is valid");
+    let key = crowd.fleet.keys().intake(&tenant);
     until("another takes writes", async || {
-        let other = redis
-            .find_master_of(&key)
-            .filter(|of| of.address() != killed);
+        let other = redis.find_master_of(&key);
+        let other = other.filter(|of| of.address() != killed.address());
         other.is_some_and(|of| writes(of, &key))
     })
     .await;

@@ -201,6 +201,21 @@ fn message(number: u32, to: &client::Client) -> Value {
     })
 }
 
+/// Pushes to somebody who is never connected, under this key; the message, if it
+/// is as safe as it was asked to be.
+pub(crate) async fn push_away(fleet: &Fleet, key: &str, durability: &str) -> Option<MessageId> {
+    let message = json!({
+        "recipients": ["away"],
+        "message": marker::BELL,
+        "idempotencyKey": key,
+        "durability": durability,
+    });
+    match push(fleet, message).await {
+        Answer::Accepted(message) => message,
+        Answer::Unknown => None,
+    }
+}
+
 async fn push(fleet: &Fleet, message: Value) -> Answer {
     let body = json!({ "query": PUSH, "variables": { "input": message } });
     let answer = post(fleet, "/graphql", &body).await;
