@@ -137,3 +137,48 @@ async fn a_tenant_s_messages_have_a_length_and_so_many_wait() {
     let counted = fleet.api().metric(counted).await;
     assert!((0.5..1.5).contains(&counted), "{counted}");
 }
+
+#[tokio::test]
+async fn a_gateway_that_leaves_takes_its_places_along() {
+    let fleet = Fleet::of(2, 0).start().await;
+    set(&fleet, &["--sockets", "1"]);
+    let registration = fleet.register("ann").await;
+    let mut socket = fleet.upgrade(0, &registration).open().await.unwrap();
+    let refusal = fleet.upgrade(1, &registration).open().await;
+    is_over_quota(&refusal.err().expect("there is one"));
+    assert!(fleet.gateway(0).terminate().await.success());
+    assert_eq!(socket.close_code().await, 1012);
+    // Sooner than if it had been killed: then its places are held for 15 s.
+    within(Duration::from_secs(5), "the place is free", async || {
+        fleet.upgrade(1, &registration).open().await.is_ok()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn pushes_through_the_stream_count_as_all_others() {
+    let fleet = Fleet::of(1, 1).start().await;
+    set(&fleet, &["--pushes", "2"]);
+    let mut socket = fleet.connect("ann").await;
+    let tenant = tests::fleet::TENANT.parse().unwrap();
+    let add = async |recipients: &[&str], text: &str| {
+        let push = json!({ "recipients": recipients, "message": text });
+        let mut add = redis::cmd("XADD");
+        add.arg(fleet.keys().intake(&tenant)).arg("*");
+        add.arg("type")
+            .arg("push")
+            .arg("data")
+            .arg(push.to_string());
+        fleet.commands().query::<String>(&add).await.unwrap();
+    };
+    add(&["ann", "ben", "cid"], "to more than ever may be").await;
+    for n in 0..4 {
+        add(&["ann"], &format!("by stream {n}")).await;
+    }
+    for n in 0..4 {
+        assert_eq!(socket.text().await, format!("by stream {n}"));
+    }
+    let dead = "carillon_worker_dead_letters_total{why=\"quota\"}";
+    let dead = fleet.worker(0).metric(dead).await;
+    assert!((0.5..1.5).contains(&dead), "{dead}");
+}
