@@ -22,10 +22,10 @@ test: need-redis need-browser need-proxies need-producers ## Run all tests, agai
 
 # What does not depend on the servers of Redis, or chooses them itself, runs once.
 ONCE := clients:: configuration:: docs:: misskey_page:: sources:: topologies:: api::pages::
-test-topologies: need-redis ## Run the tests from outside again, on a master with sentinels and on a Cluster
+test-topologies: need-redis need-producers ## Run the tests from outside again, on a master with sentinels and on a Cluster
 	cargo build --workspace --bins
 	for topology in sentinel cluster; do \
-		FLEET_TOPOLOGY=$$topology cargo test -p tests --test all -- --test-threads=4 $(ONCE:%=--skip %) || exit 1; \
+		FLEET_TOPOLOGY=$$topology cargo test --workspace --test all -- --test-threads=4 $(ONCE:%=--skip %) || exit 1; \
 	done
 
 check: fmt lint docs test test-topologies ## What must pass before a change is merged: formatting, lints, docs, tests on every topology
