@@ -34,13 +34,18 @@ local function ring_counts(entry)
   end
 end
 
+-- Who publishes may let a ring expire, and need not be allowed to delete keys.
+local function remove_ring(ring)
+  redis.call('PEXPIRE', ring, 0)
+end
+
 local function add_to_ring(ring, topic, json)
   local last = redis.call('XREVRANGE', ring, '+', '-', 'COUNT', 1)[1]
   local n, c = 0, 0
   if last then
     n, c = ring_counts(last)
     if not n or not c then
-      redis.call('DEL', ring)
+      remove_ring(ring)
       n, c = 0, 0
     end
   end
@@ -58,7 +63,7 @@ local function publish_in_ring(ring, channel, json)
   end
   local id, c = add_to_ring(ring, topic, json)
   if id.err and string.find(id.err, 'last possible ID', 1, true) then
-    redis.call('DEL', ring)
+    remove_ring(ring)
     id, c = add_to_ring(ring, topic, json)
   end
   if id.err then

@@ -1,6 +1,7 @@
 //! Servers that speak only over TLS, ask for certificates, and let in nobody but
 //! the users of `docs/operations.md`.
 
+use broker::topic::{Topic, TopicKind};
 use broker::topology::Redis;
 use futures_util::future::join_all;
 use redis::cmd;
@@ -25,6 +26,13 @@ async fn does_all_it_should(topology: Topology, tls: Tls) {
     let expiring = fleet.push_with(input).await[0]["item"]["id"].clone();
     fleet.settled(&expiring, "CANCELLED").await;
     let tenant = tests::fleet::TENANT.parse().unwrap();
+    let news = Topic::new(&tenant, TopicKind::Channel, "news");
+    // As a producer may who is allowed to write there.
+    let spoil = cmd("XADD")
+        .arg(fleet.keys().ring(&news))
+        .arg(&["*", "what", "is no event"])
+        .clone();
+    fleet.commands().query::<String>(&spoil).await.unwrap();
     let add = cmd("XADD")
         .arg(fleet.keys().intake(&tenant))
         .arg(&["*", "topic", "channel:news", "data", r#"{"type":"any"}"#])
