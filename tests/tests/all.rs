@@ -52,6 +52,8 @@ mod misskey_relay;
 mod providers;
 #[path = "all/quotas.rs"]
 mod quotas;
+#[path = "all/rings.rs"]
+mod rings;
 #[path = "all/sockets.rs"]
 mod sockets;
 #[path = "all/misskey_page.rs"]
