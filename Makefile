@@ -21,7 +21,7 @@ test: need-redis need-browser need-proxies need-producers ## Run all tests, agai
 	cargo test --workspace
 
 # What does not depend on the servers of Redis, or chooses them itself, runs once.
-ONCE := clients:: configuration:: docs:: misskey_page:: sources:: topologies:: api::pages::
+ONCE := clients:: configuration:: docs:: hung:: misskey_page:: sources:: topologies:: api::pages::
 test-topologies: need-redis need-producers ## Run the tests from outside again, on a master with sentinels and on a Cluster
 	cargo build --workspace --bins
 	for topology in sentinel cluster; do \

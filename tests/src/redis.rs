@@ -126,6 +126,37 @@ impl PrivateRedis {
     /// # Panics
     /// If they cannot be started.
     pub async fn of(setup: &Setup, folder: &Path) -> Self {
+        let mut redis = Self::prepared(setup, folder);
+        // Somebody may take a port between our look and the server's.
+        while !redis.listens().await {
+            redis.kill();
+            redis = Self::prepared(setup, folder);
+        }
+        redis.serves().await;
+        redis
+    }
+
+    /// Starts every server; whether all have the ports that they were to have.
+    async fn listens(&self) -> bool {
+        for process in self.processes() {
+            process.spawn();
+        }
+        let mut taken = false;
+        let all = self.sentinels.iter().chain(&self.servers);
+        for server in all {
+            until("a server listens", async || {
+                let runs = server.process().is_running();
+                taken |= server.process().output().contains("Address already in use");
+                assert!(taken || runs, "{}", server.process().tail());
+                taken || server.answers()
+            })
+            .await;
+        }
+        !taken
+    }
+
+    /// All the servers, none of them started.
+    fn prepared(setup: &Setup, folder: &Path) -> Self {
         let locks = Locks::new(setup, folder);
         let (servers, sentinels) = match setup.topology {
             Topology::Standalone => {
@@ -135,14 +166,12 @@ impl PrivateRedis {
             Topology::Sentinel => sentinel::servers(setup, &locks, folder),
             Topology::Cluster => (cluster::servers(setup, &locks, folder), vec![]),
         };
-        let redis = Self {
+        Self {
             topology: setup.topology,
             servers,
             sentinels,
             locks,
-        };
-        redis.restart().await;
-        redis
+        }
     }
 
     /// Kills every server and sentinel.
@@ -434,6 +463,18 @@ mod tests {
             assert_eq!(kept, "rung");
         })
         .await;
+    }
+
+    #[tokio::test]
+    async fn a_port_that_was_taken_meanwhile_is_given_up() {
+        let folder = crate::fleet::folder();
+        let redis = PrivateRedis::prepared(&Setup::of(Topology::Cluster), &folder);
+        let squatter = TcpListener::bind(redis.servers[4].address()).unwrap();
+        assert!(!redis.listens().await);
+        redis.kill();
+        drop(squatter);
+        drop(redis);
+        std::fs::remove_dir_all(folder).unwrap();
     }
 
     #[tokio::test]

@@ -69,7 +69,8 @@ pub(super) fn serves(servers: &[Server], sentinels: &[Server]) -> bool {
     let agreed = sentinels.iter().all(|each| named_by(each) == Some(master));
     let is_one = servers
         .iter()
-        .filter(|server| server.address() == master)
+        // It says what it is before it has read its file.
+        .filter(|server| server.address() == master && server.answers())
         .filter_map(Server::replication)
         .any(|of| of.role == "master");
     agreed && is_one

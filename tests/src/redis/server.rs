@@ -79,6 +79,9 @@ impl Server {
         folder: &Path,
     ) -> Self {
         let data = folder.join(name);
+        // Of one that did not come to listen.
+        drop(std::fs::remove_dir_all(&data));
+        drop(std::fs::remove_file(folder.join(format!("{name}.log"))));
         std::fs::create_dir_all(&data).expect("the fleet's folder is writable");
         let socket = data.join("socket");
         let port = match lines.iter().any(|line| line.starts_with("tls-cert-file")) {

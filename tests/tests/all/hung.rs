@@ -40,12 +40,15 @@ async fn recipients_on_other_servers_get_what_waits_while_one_hangs() {
     let hung = fleet.redis().master_of(&fleet.keys().pending(&topic));
 
     fleet.push(&sound, "before").await;
-    let mut socket = fleet.connect(&stuck).await;
     let registrations = fleet.register(&stuck).await;
-    // Marked as delivered it will not be: its server hangs by then.
+    let socket = fleet.upgrade(0, &registrations).acknowledging().open();
+    let mut socket = socket.await.unwrap();
     let pushed = fleet.push(&stuck, "seen").await;
+    assert_eq!(socket.json().await["message"], "seen");
     hung.process().freeze();
-    assert_eq!(socket.text().await, "seen");
+    // Marked as delivered it will not be: its server hangs.
+    let id = pushed["id"].as_str().unwrap();
+    socket.acknowledge(&[id]).await;
     // Sockets that wait for what that server has.
     let waiting: Vec<_> = (0..100)
         .map(|_| tokio::spawn(fleet.upgrade(0, &registrations).open()))

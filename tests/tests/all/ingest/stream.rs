@@ -206,7 +206,11 @@ async fn streams_of_tenants_without_a_site_are_read_if_workers_know_of_them() {
     tell(&fleet, "user:u1", br#"{"type":"x"}"#).await;
     until("it is published", async || waiting(&fleet).await == 0).await;
     let published = r#"carillon_worker_ingest_events_total{outcome="published",source="redis"}"#;
-    assert_eq!(fleet.worker(0).metric(published).await as u64, 1);
+    // Counted once the worker has heard that it is.
+    until("it is counted", async || {
+        fleet.worker(0).metric(published).await as u64 == 1
+    })
+    .await;
 }
 
 #[tokio::test]
