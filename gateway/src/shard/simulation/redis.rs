@@ -60,6 +60,8 @@ pub(super) struct Server {
 #[derive(Debug, Default)]
 pub(super) struct Ring {
     pub(super) entries: VecDeque<Entry>,
+    /// What made room for others, which a replica may have still.
+    trimmed: Vec<Entry>,
     pub(super) last: (u64, u64),
     dies_at: Time,
 }
@@ -446,9 +448,12 @@ impl Redis {
     pub(super) fn promote(&mut self, server: usize, until: Time, clock: i64) {
         let server = &mut self.servers[server];
         for ring in server.rings.values_mut() {
-            while ring.entries.back().is_some_and(|entry| until < entry.at) {
-                ring.entries.pop_back();
-            }
+            let mut heard = std::mem::take(&mut ring.trimmed);
+            heard.extend(ring.entries.drain(..));
+            heard.retain(|entry| entry.at <= until);
+            let held = heard.len().saturating_sub(self.ring_entries);
+            ring.entries.extend(heard.drain(held..));
+            ring.trimmed = heard;
             ring.last = ring.entries.back().map_or((0, 0), |entry| entry.id);
         }
         server.rings.retain(|_, ring| !ring.entries.is_empty());
@@ -492,7 +497,7 @@ impl Ring {
             at: now,
         });
         if most < self.entries.len() {
-            self.entries.pop_front();
+            self.trimmed.extend(self.entries.pop_front());
         }
         self.dies_at = now + RING_LIFE;
         self.last
