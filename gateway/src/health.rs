@@ -119,6 +119,7 @@ pub async fn announce(
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let work = async {
         let mut hears = false;
+        let mut failing = false;
         loop {
             tokio::select! {
                 _ = ticks.tick() => {}
@@ -126,9 +127,12 @@ pub async fn announce(
                 _ = link.wait_for(|state| (*state == LinkState::Up) != hears) => {}
             }
             hears = *link.borrow() == LinkState::Up;
-            if let Err(error) = bus.announce(node.name(), hears).await {
-                warn!(%error, "this gateway could not announce itself");
+            let announced = bus.announce(node.name(), hears).await;
+            // Only a change is news.
+            if let (Err(error), false) = (&announced, failing) {
+                warn!(%error, "this gateway cannot announce itself");
             }
+            failing = announced.is_err();
             let another = !hears && bus.another_hears(node.name()).await.unwrap_or(false);
             better.send_replace(another);
         }

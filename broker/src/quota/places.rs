@@ -139,15 +139,18 @@ impl Places {
         let mut stop = std::pin::pin!(stop);
         let mut ticks = tokio::time::interval(INTERVAL);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut failing = false;
         loop {
             let ended = tokio::select! {
                 _ = ticks.tick() => false,
                 () = &mut stop => true,
             };
             let told = self.tell_all(ended).await;
-            if let Err(error) = told {
-                warn!(%error, "it could not be told how many sockets tenants have here");
+            // Only a change is news.
+            if let (Err(error), false) = (&told, failing) {
+                warn!(%error, "it cannot be told how many sockets tenants have here");
             }
+            failing = told.is_err();
             if ended {
                 return;
             }
