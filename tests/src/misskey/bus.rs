@@ -6,10 +6,15 @@ use serde_json::{Value, json};
 
 use super::{Misskey, lock};
 use crate::fleet::{Fleet, FleetBuilder, TENANT};
+use crate::redis::Topology;
 use crate::socket::{Refusal, Socket, Upgrade};
+use crate::until::until;
 
 /// The host that fleets serve: what its bus and the prefix of its keys are called.
 pub const HOST: &str = "misskey.example";
+
+/// How many probes a gateway has heard again.
+const PROOFS: &str = "carillon_gateway_probe_rtt_seconds_count";
 
 /// Names the hosts that a gateway serves.
 pub const HOSTS: &str = "CARILLON_MISSKEY_HOSTS";
@@ -59,9 +64,25 @@ impl Fleet {
     /// # Panics
     /// If Redis is not there.
     pub async fn produce(&self, topic: &str, kind: &str, body: &Value) {
+        self.primaries_are_heard().await;
         let frame = json!({ "v": 1, "type": kind, "body": body });
         let channel = format!("carillon:c:{TENANT}:{topic}");
         self.publish(&channel, &frame.to_string()).await;
+    }
+
+    /// Waits until running gateways have heard each primary of a Cluster prove
+    /// itself. With the first proof after a start they close sockets that were
+    /// told of events which are in no ring: others may have been missed.
+    async fn primaries_are_heard(&self) {
+        if self.redis().topology() == Topology::Cluster {
+            let primaries = self.redis().servers().len() as f64 / 2.0;
+            for gateway in self.gateways().iter().filter(|one| one.is_running()) {
+                until("each primary has been heard", async || {
+                    primaries <= gateway.metric(PROOFS).await
+                })
+                .await;
+            }
+        }
     }
 
     /// Publishes on a channel of its Redis.
