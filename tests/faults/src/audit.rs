@@ -22,7 +22,7 @@ use crate::ways::{self, Way};
 /// recover, and to close sockets over the drain window.
 const TOLD_WITHIN: Duration = Duration::from_secs(30);
 /// Nothing arrived for so long: nothing will.
-const QUIET: Duration = Duration::from_secs(10);
+const QUIET: Duration = Duration::from_secs(8);
 /// The longest wait for what is late.
 const LATEST: Duration = Duration::from_secs(90);
 /// How long Redis remembers that an event was published.

@@ -36,7 +36,7 @@ use crate::rows::Row;
 
 /// How long there is load before something is broken, and after it works again.
 const BEFORE: Duration = Duration::from_secs(6);
-const AFTER: Duration = Duration::from_secs(15);
+const AFTER: Duration = Duration::from_secs(12);
 
 /// A number from the environment.
 fn setting(name: &str, default: u32) -> u32 {
