@@ -6,7 +6,7 @@ use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
-use crate::redis::free_address;
+use crate::redis::listener;
 
 /// Leads each new connection to the first server that takes it, on a thread of
 /// its own: it works while a test is blocked.
@@ -21,8 +21,7 @@ impl Balancer {
     /// # Panics
     /// If nobody can be listened to.
     pub fn before(servers: Vec<SocketAddr>) -> Self {
-        let address = free_address();
-        let listener = std::net::TcpListener::bind(address).expect("the address is free");
+        let (listener, address) = listener();
         listener.set_nonblocking(true).expect("it can be polled");
         let (end, dropped) = oneshot::channel::<()>();
         std::thread::spawn(move || {

@@ -21,7 +21,7 @@ pub use bus::{HOST, HOSTS};
 pub use packed::{account, note, renote, reply};
 pub use world::{List, Principal, Role, Room, World};
 
-use crate::redis::free_address;
+use crate::redis::listener;
 
 /// A Misskey, on a thread of its own: it works while a test is blocked.
 pub struct Misskey {
@@ -86,8 +86,7 @@ impl Misskey {
     /// # Panics
     /// If nobody can be listened to.
     pub fn of(world: World) -> Self {
-        let address = free_address();
-        let listener = std::net::TcpListener::bind(address).expect("the address is free");
+        let (listener, address) = listener();
         listener.set_nonblocking(true).expect("it can be polled");
         let state = Arc::new(State {
             world: Mutex::new(world),

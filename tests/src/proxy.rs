@@ -15,7 +15,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use crate::redis::free_address;
+use crate::redis::listener;
 use crate::until::until;
 
 /// Which connections something happens to.
@@ -66,15 +66,16 @@ impl Proxy {
     /// # Panics
     /// If nobody can be listened to.
     pub fn before(servers: impl Iterator<Item = SocketAddr>) -> Self {
-        let doors: Doors = Arc::new(servers.map(|server| (server, free_address())).collect());
         let (weather, reports) = watch::channel(Weather::Fair);
         let open = Arc::<Open>::default();
-        let mut listeners = Vec::new();
-        for (&server, door) in &*doors {
-            let listener = std::net::TcpListener::bind(door).expect("the address is free");
+        let (mut doors, mut listeners) = (HashMap::new(), Vec::new());
+        for server in servers {
+            let (listener, door) = listener();
             listener.set_nonblocking(true).expect("it can be polled");
+            doors.insert(server, door);
             listeners.push((server, listener));
         }
+        let doors: Doors = Arc::new(doors);
         let (known, open_now) = (Arc::clone(&doors), Arc::clone(&open));
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
@@ -300,7 +301,7 @@ async fn calm(weather: &mut watch::Receiver<Weather>, line: &Line) {
 
 /// Puts the door in the place of each server named in what a server says, as
 /// sentinels do, nodes of a Cluster in their maps, and those that redirect. All
-/// [our ports](free_address) have four digits, so no length changes.
+/// [our ports](crate::redis::free_address) have four digits, so no length changes.
 fn name_doors(words: &mut [u8], doors: &HashMap<SocketAddr, SocketAddr>) {
     const BEFORE: [&[u8]; 4] = [b":", b"\r\n$4\r\n", b"127.0.0.1:", b"127.0.0.1 "];
     let mut at = 0;

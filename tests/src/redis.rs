@@ -25,8 +25,9 @@ mod server;
 /// Names the topology that tests run on which do not choose one themselves.
 const TOPOLOGY: &str = "FLEET_TOPOLOGY";
 /// Where [`free_address`] looks.
-const FIRST_PORT: u16 = 6500;
-const PORTS: u32 = 3000;
+const FIRST_PORT: u16 = 2000;
+/// More than all tests take on a Cluster.
+const PORTS: u32 = 8000;
 
 /// How many servers there are, and what each is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -421,11 +422,19 @@ impl PrivateRedis {
 
 /// A loopback address on which nobody listens, below the ports that the system
 /// gives to outgoing connections: it stays free while its owner is down. No two
-/// calls in a process return the same.
+/// calls in a process return the same, unless there are eight thousand.
 ///
 /// # Panics
 /// If none is left.
 pub fn free_address() -> SocketAddr {
+    listener().1
+}
+
+/// Somebody who listens at such an address.
+///
+/// # Panics
+/// If none is left.
+pub fn listener() -> (TcpListener, SocketAddr) {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     // Processes that test at the same time begin far from each other.
     let start = std::process::id().wrapping_mul(37);
@@ -436,8 +445,8 @@ pub fn free_address() -> SocketAddr {
     std::iter::repeat_with(port)
         .take(PORTS as usize)
         .map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
-        .find(|&address| TcpListener::bind(address).is_ok())
-        .expect("one of three thousand ports is free")
+        .find_map(|address| Some((TcpListener::bind(address).ok()?, address)))
+        .expect("one of eight thousand ports is free")
 }
 
 #[cfg(test)]
