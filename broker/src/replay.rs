@@ -172,6 +172,9 @@ struct Held {
 #[derive(Debug)]
 struct Behind<L> {
     position: Position,
+    /// Who listens since an earlier epoch than this may have missed events that no
+    /// ring keeps; 0 if nobody has.
+    raw: u32,
     reading: Option<u64>,
     failing_since: Option<Instant>,
     parked: Vec<Parked<L>>,
@@ -376,7 +379,8 @@ impl<L> Replay<L> {
 
     /// The link is lost: from the positions on, anything may be missed.
     pub fn lose(&mut self) {
-        self.epoch = self.epoch.wrapping_add(1);
+        self.epoch += 1;
+        let epoch = self.epoch;
         self.queue.clear();
         self.reading = 0;
         self.parked = 0;
@@ -386,14 +390,21 @@ impl<L> Replay<L> {
             let behind = state.behind.take();
             let proof = proofs[usize::from(state.partition.index())].millis;
             let position = behind.map_or_else(|| state.position(proof), |behind| behind.position);
-            state.behind = Some(Behind::at(position));
+            state.behind = Some(Behind::at(position, epoch));
         }
     }
 
     /// Events of these partitions may not have reached a link that lives: those
-    /// since the last proof, even if later ones did.
-    pub fn doubt(&mut self, partitions: impl IntoIterator<Item = Partition>, now: Instant) {
-        self.epoch = self.epoch.wrapping_add(1);
+    /// since the last proof, even if later ones did. `raw`: also such that no ring keeps,
+    /// unless that was said when the link was lost.
+    pub fn doubt(
+        &mut self,
+        partitions: impl IntoIterator<Item = Partition>,
+        raw: bool,
+        now: Instant,
+    ) {
+        self.epoch += 1;
+        let raw = if raw { self.epoch } else { 0 };
         let doubted: Vec<_> = partitions.into_iter().collect();
         for partition in &doubted {
             self.proofs[usize::from(partition.index())].sure = false;
@@ -406,10 +417,13 @@ impl<L> Replay<L> {
             }
             let proof = proofs[usize::from(state.partition.index())].millis;
             match &mut state.behind {
-                Some(behind) => behind.position = behind.position.only_proved(),
+                Some(behind) => {
+                    behind.position = behind.position.only_proved();
+                    behind.raw = behind.raw.max(raw);
+                }
                 None => {
                     let position = state.position(proof).only_proved();
-                    state.behind = Some(Behind::at(position));
+                    state.behind = Some(Behind::at(position, raw));
                     queue.push_back((now, state.ring(tenant, annotations)));
                 }
             }
@@ -499,8 +513,8 @@ impl<L> Replay<L> {
         let state = self.state_of(ring)?;
         // Who listens since later has missed nothing.
         let missed = |held: &Held| {
-            let raw = 0 < held.raw && raw_since <= held.raw;
-            held.epoch != epoch && (verdict != Verdict::Whole || raw)
+            let raw = held.epoch < behind.raw && 0 < held.raw && raw_since <= held.raw;
+            raw || held.epoch < epoch && verdict != Verdict::Whole
         };
         let gaps = state.topics.iter().filter(|(_, held)| missed(held));
         let mut gaps: Vec<_> = gaps.map(|(topic, _)| topic.clone()).collect();
@@ -602,9 +616,10 @@ impl<L> State<L> {
 }
 
 impl<L> Behind<L> {
-    fn at(position: Position) -> Self {
+    fn at(position: Position, raw: u32) -> Self {
         Self {
             position,
+            raw,
             reading: None,
             failing_since: None,
             parked: Vec::new(),

@@ -299,7 +299,7 @@ fn what_a_primary_did_not_bring_is_read_though_later_events_came() {
     let mut node = Node::new();
     node.hears("a", "1000100-0", "one");
     node.hears("a", "1000300-0", "three");
-    node.replay.doubt(Partition::every(), node.now);
+    node.replay.doubt(Partition::every(), true, node.now);
     let read = node.replay.next_read(node.now).unwrap();
     assert_eq!(read.from, id("990000-0"));
     assert_eq!(node.hears("a", "1000400-0", "four"), "parked");
@@ -314,7 +314,7 @@ fn what_a_primary_did_not_bring_is_read_though_later_events_came() {
     let expected = ["recovered", "gap a", "b 1000200-0 two", "a parked four"];
     assert_eq!(node.reads(&read, &page(1_000_500, 1, &kept)), expected);
     // Of what the ring had before the newest that was heard, some may be missed.
-    node.replay.doubt(Partition::every(), node.now);
+    node.replay.doubt(Partition::every(), true, node.now);
     let read = node.replay.next_read(node.now).unwrap();
     node.hears("a", "1000700-0", "seven");
     let trimmed = page(1_000_800, 5, &["1000600-0 a six", "1000700-0 a seven"]);
@@ -497,4 +497,20 @@ fn a_clock_that_went_back_does_not_make_a_trimmed_ring_whole() {
     // Of after the proof, though it is dated before it.
     let told = node.reads(&read, &page(1_002_000, 5, &["1001500-0 a fifth"]));
     assert_eq!(told, ["trimmed", "gap a", "gap b", "a 1001500-0 fifth"]);
+}
+
+#[test]
+fn a_doubt_of_rings_alone_leaves_as_it_is_what_no_ring_keeps() {
+    let mut node = Node::new();
+    node.hears("a", "raw", "one");
+    let read = node.cut("990000-0");
+    node.replay.listen(&topic("c"), node.now);
+    assert_eq!(node.hears("c", "raw", "two"), "parked");
+    node.replay.doubt(Partition::every(), false, node.now);
+    let told = node.reads(&read, &page(1_000_500, 0, &[]));
+    assert_eq!(told, ["recovered", "gap a", "c parked two"]);
+    node.replay.doubt(Partition::every(), false, node.now);
+    let read = node.replay.next_read(node.now).unwrap();
+    let told = node.reads(&read, &page(1_000_600, 0, &[]));
+    assert_eq!(told, ["recovered"]);
 }

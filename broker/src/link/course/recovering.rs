@@ -74,14 +74,15 @@ impl Course {
             for partition in &partitions {
                 self.missed[usize::from(partition.index())] = true;
             }
-            self.doubt(&partitions, now);
+            self.doubt(&partitions, true, now);
         }
     }
 
     /// Events of these partitions may be missing, even if later ones came: of rings
-    /// they are read there, and who has a store reads that.
-    fn doubt(&mut self, partitions: &[Partition], now: Instant) {
-        self.replay.doubt(partitions.iter().copied(), now);
+    /// they are read there, and who has a store reads that. `raw`: also such that are in
+    /// neither, see [`Replay::doubt`](replay::Replay::doubt).
+    fn doubt(&mut self, partitions: &[Partition], raw: bool, now: Instant) {
+        self.replay.doubt(partitions.iter().copied(), raw, now);
         let stored = |topic: &Topic| {
             !replay::has_ring(topic.kind()) && partitions.contains(&topic.partition())
         };
@@ -98,20 +99,25 @@ impl Course {
             millis,
         } in proofs
         {
-            let mut doubted = Vec::new();
+            let (mut doubted, mut unproved) = (Vec::new(), Vec::new());
             for &partition in &partitions {
                 let index = usize::from(partition.index());
                 let prover = self.provers[index].replace(server.clone());
-                let another = prover.is_none_or(|prover| prover != server);
+                let missed = std::mem::take(&mut self.missed[index]);
                 // Between what was read last and this, something may be missing still;
-                // also between a new connection's first reading and its first proof.
-                let another = self.cluster && another;
-                if std::mem::take(&mut self.missed[index]) || another {
-                    doubted.push(partition);
+                // also between a new connection's first reading and its first proof. What
+                // no ring keeps was given up when the connection before was lost.
+                match prover {
+                    _ if missed => doubted.push(partition),
+                    None if self.cluster => unproved.push(partition),
+                    Some(prover) if self.cluster && prover != server => doubted.push(partition),
+                    None | Some(_) => {}
                 }
             }
-            if !doubted.is_empty() {
-                self.doubt(&doubted, now);
+            for (doubted, raw) in [(doubted, true), (unproved, false)] {
+                if !doubted.is_empty() {
+                    self.doubt(&doubted, raw, now);
+                }
             }
             self.replay.proved(partitions, millis, now);
         }

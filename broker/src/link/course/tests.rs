@@ -4,11 +4,13 @@ use prometheus::Registry;
 
 use super::*;
 use crate::keys::Partition;
+use crate::replay::Page;
 
 /// A link in a Cluster of two, with one listener.
 struct Stage {
     course: Course,
     start: Instant,
+    now: Instant,
 }
 
 const INTERVAL: Duration = Duration::from_secs(4);
@@ -19,21 +21,31 @@ impl Stage {
         let metrics = LinkMetrics::register("test", &Registry::new()).unwrap();
         let mut course = Course::new(&keys, "node", INTERVAL, 1, metrics, start);
         course.begin(1_000_000, start);
-        course.lost();
-        course.connected(start);
-        let mut stage = Self { course, start };
-        let probes = stage.course.probe_channel().to_owned();
-        stage.says(&Push::Subscribed(probes.as_bytes()));
+        let now = start;
+        let mut stage = Self { course, start, now };
+        stage.connects();
         stage
     }
 
+    /// The connection is gone, and there is another.
+    fn connects(&mut self) {
+        self.course.lost();
+        self.course.connected(self.now);
+        let probes = self.course.probe_channel().to_owned();
+        self.says(&Push::Subscribed(probes.as_bytes()));
+    }
+
     fn says(&mut self, push: &Push<'_>) {
-        self.course.take(push, self.start).unwrap();
+        self.course.take(push, self.now).unwrap();
     }
 
     fn wants(&mut self, topic: &Topic) {
         let want = vec![Want::Subscribe(0, topic.clone())];
-        self.course.want(want, self.start);
+        self.course.want(want, self.now);
+        self.subscribes(topic);
+    }
+
+    fn subscribes(&mut self, topic: &Topic) {
         assert_eq!(self.course.ask_for_more(), std::slice::from_ref(topic));
         let channel = self.course.channel(topic);
         self.says(&Push::Subscribed(channel.as_bytes()));
@@ -42,6 +54,7 @@ impl Stage {
     /// A round of probes at this time, which come back from so many of the two.
     fn probe(&mut self, seconds: u64, back: usize) {
         let at = self.start + Duration::from_secs(seconds);
+        self.now = at;
         let nonce = self.course.tick(at).unwrap().probe.expect("one is due");
         let half =
             |one: usize| Partition::every().filter(move |p| usize::from(p.index() % 2) == one);
@@ -62,6 +75,30 @@ impl Stage {
         });
         self.course.published(nonce, published.collect(), at);
         self.course.heard(at + Duration::from_millis(1));
+    }
+
+    /// An event comes that no ring keeps.
+    fn hears_raw(&mut self, topic: &Topic) {
+        let channel = self.course.channel(topic);
+        self.says(&Push::Message {
+            channel: channel.as_bytes(),
+            payload: br#"{"v":1,"type":"raw"}"#,
+        });
+        assert_eq!(self.arrivals(), [format!("event {topic}")]);
+    }
+
+    /// Reads what is to be read, and finds nothing in it; how much that is.
+    fn finds_nothing(&mut self) -> usize {
+        let mut read = 0;
+        while let Some(next) = self.course.next_read(self.now) {
+            let page = Page {
+                time: 1_000_000,
+                ..Page::default()
+            };
+            self.course.read(&next, Some(&page), self.now);
+            read += 1;
+        }
+        read
     }
 
     fn arrivals(&mut self) -> Vec<String> {
@@ -112,8 +149,48 @@ fn what_happened_before_a_connection_was_proved_is_read_again() {
     let mut stage = Stage::new();
     let note = Topic::new(&"acme".parse().unwrap(), TopicKind::Note, "n");
     stage.wants(&note);
-    assert_eq!(stage.course.next_read(stage.start), None);
+    assert_eq!(stage.course.next_read(stage.now), None);
     stage.probe(0, 2);
-    assert!(stage.course.next_read(stage.start).is_some());
-    assert_eq!(stage.course.next_read(stage.start), None);
+    assert!(stage.course.next_read(stage.now).is_some());
+    assert_eq!(stage.course.next_read(stage.now), None);
+}
+
+#[test]
+fn what_no_ring_keeps_is_announced_once_for_each_time_it_may_have_been_missed() {
+    let mut stage = Stage::new();
+    let tenant = "acme".parse().unwrap();
+    let all = (0..).map(|n: u32| Topic::new(&tenant, TopicKind::Note, &n.to_string()));
+    let mut odd = all.filter(|topic| topic.partition().index() % 2 == 1);
+    let (note, later) = (odd.next().unwrap(), odd.next().unwrap());
+    let (gap, later_gap) = (format!("gap {note}"), format!("gap {later}"));
+    stage.wants(&note);
+    stage.arrivals();
+    stage.hears_raw(&note);
+    stage.probe(0, 2);
+    assert_eq!(stage.finds_nothing(), 1);
+    assert_eq!(stage.arrivals(), [] as [String; 0], "nothing was away");
+
+    stage.connects();
+    stage.subscribes(&note);
+    assert_eq!(stage.finds_nothing(), 1);
+    assert_eq!(stage.arrivals(), [format!("resumed {note}"), gap.clone()]);
+    stage.wants(&later);
+    stage.arrivals();
+    stage.hears_raw(&later);
+    stage.probe(4, 2);
+    assert_eq!(stage.finds_nothing(), 2);
+    assert_eq!(stage.arrivals(), [] as [String; 0], "it has been said");
+
+    // A primary that did not come back, for as long as it does not, and another.
+    for (seconds, back) in [(8, 1), (12, 1), (16, 2)] {
+        stage.probe(seconds, back);
+        let found = stage.finds_nothing();
+        let mut told = stage.arrivals();
+        told.sort();
+        let expected: &[String] = match seconds {
+            8 => &[],
+            _ => &[gap.clone(), later_gap.clone()],
+        };
+        assert_eq!((told.as_slice(), found), (expected, expected.len()));
+    }
 }
