@@ -34,7 +34,8 @@ pub struct Config {
     /// client address; 0 means no limit, as many clients may share one address.
     pub max_connections_per_address: usize,
     /// `CARILLON_GATEWAY_ACCEPT_RATE`, default `2000`: upgrades per second;
-    /// further ones wait for a while, and some in vain.
+    /// further ones wait for a while, and some in vain. Sockets that missed something
+    /// are closed at this rate too.
     pub accept_rate: u32,
     /// `CARILLON_GATEWAY_MAX_HANDSHAKES`, default `4096`: connections that have
     /// not been upgraded, of which half may wait for it; for a further one, the one
@@ -110,7 +111,8 @@ pub struct Config {
     /// closing, for load balancers to notice.
     pub shutdown_delay: Duration,
     /// `CARILLON_DRAIN_WINDOW`, default `60s`: sockets are closed evenly
-    /// over this time, so that other nodes are not stormed.
+    /// over this time, so that other nodes are not stormed; those that missed
+    /// something, within it.
     pub drain_window: Duration,
 }
 

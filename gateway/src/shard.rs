@@ -11,6 +11,7 @@ mod conn;
 mod arrivals;
 mod effects;
 mod endings;
+mod parting;
 mod held;
 mod out;
 mod writing;
@@ -33,6 +34,7 @@ pub use self::held::Held;
 use self::held::{Holding, WEIGH_INTERVAL};
 use self::inbox::{Inbox, Listening};
 use self::out::{Fate, Fates, Turn};
+use self::parting::Parting;
 use self::timers::Timers;
 use crate::dialect::{Mark, Protocol};
 use crate::errands::{Asked, Errands};
@@ -44,7 +46,7 @@ use crate::session::{Now, SessionLimits};
 const WAKE: Token = Token(usize::MAX);
 /// Bytes read at once from a socket; one buffer serves all of a shard's.
 const READ: usize = 64 << 10;
-/// Steps in which a drain closes sockets.
+/// Steps in which many sockets are closed.
 const DRAIN_STEP: Duration = Duration::from_millis(20);
 
 /// What holds for every socket of a shard.
@@ -56,8 +58,11 @@ pub struct ShardSettings {
     pub max_frame: usize,
     /// Bytes kept for a client that does not take them; beyond, it is closed.
     pub max_queue: usize,
-    /// Over this time sockets are closed that are closed together.
+    /// Over this time sockets are closed in a drain; also, at most, those that missed
+    /// something,
     pub drain_window: Duration,
+    /// of which so many are closed in a second.
+    pub missed_rate: f64,
     /// A socket is closed between half of this and all of it; zero means never.
     pub max_age: Duration,
 }
@@ -117,6 +122,7 @@ struct Shard {
     /// A session has ended: its client may already be on its way to another
     /// node, which must not find pending what it has got.
     hurry: bool,
+    parting: Parting,
     drain: Option<Drain>,
     /// Its share of the topics that are counted for the whole node.
     topics: i64,
@@ -206,6 +212,7 @@ impl Shard {
             published: Vec::new(),
             concerned: Vec::new(),
             hurry: false,
+            parting: Parting::new(settings.missed_rate, settings.drain_window, now),
             drain: None,
             topics: 0,
             random,
@@ -253,7 +260,9 @@ impl Shard {
         let step = self.drain.as_ref().map(|_| DRAIN_STEP);
         let weigh = self.holding.is_too_much().then_some(WEIGH_INTERVAL);
         let timer = self.timers.wait(now);
-        timer.into_iter().chain(step).chain(weigh).min()
+        let parting = self.parting.wait(now);
+        let all = timer.into_iter().chain(step).chain(weigh).chain(parting);
+        all.min()
     }
 
     fn key(&self, slot: usize) -> SessionKey {

@@ -47,16 +47,19 @@ pub(crate) fn berths(
         },
         heartbeat: config.heartbeat,
     };
+    let count = match config.shards {
+        0 => thread::available_parallelism().map_or(1, usize::from),
+        count => count,
+    };
+    let count = count.min(MAX_SHARDS);
     let settings = ShardSettings {
         session: Protocol::EVERY.map(limits),
         max_frame: config.max_frame,
         max_queue: config.max_queue,
         drain_window: config.drain_window,
+        // Other nodes let as many in.
+        missed_rate: f64::from(config.accept_rate) / count as f64,
         max_age: config.max_age,
-    };
-    let count = match config.shards {
-        0 => thread::available_parallelism().map_or(1, usize::from),
-        count => count,
     };
     let berth = |number| {
         Berth::new(
@@ -68,7 +71,7 @@ pub(crate) fn berths(
             metrics.clone(),
         )
     };
-    (0..count.min(MAX_SHARDS)).map(berth).collect()
+    (0..count).map(berth).collect()
 }
 
 /// Gives each shard its thread; each receiver resolves when its shard has ended.
@@ -233,6 +236,7 @@ mod tests {
             max_frame: 1,
             max_queue: 1,
             drain_window: Duration::ZERO,
+            missed_rate: 0.0,
             max_age: Duration::ZERO,
         };
         let errands = Errands::default();

@@ -271,7 +271,6 @@ impl Shard {
             match due {
                 Due::Beat => self.beat(key, now),
                 Due::Wake => self.with(key, now, |s, now| s.notice(Notice::Woken, now)),
-                Due::Missed => self.close(key, CloseReason::Missed, now),
                 Due::Closed => self.remove(key),
                 Due::Aged => self.close(key, CloseReason::Aged, now),
             }
@@ -281,6 +280,7 @@ impl Shard {
             let conn = conns.get(key.slot as usize);
             conn.is_some_and(|conn| conn.turn == key.turn)
         });
+        self.part(now);
         self.drain_some(now);
     }
 

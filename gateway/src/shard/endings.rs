@@ -112,17 +112,27 @@ impl Shard {
         }
     }
 
-    /// Ends a session that missed something some time within the window of a drain:
-    /// what many missed together must not bring them all back together.
+    /// Ends a session that missed something, when its turn comes.
     pub(super) fn close_in_turn(&mut self, key: SessionKey, now: Now) {
-        let window = self.settings.drain_window;
         let Some(conn) = self.open_conn(key) else {
             return;
         };
         if !std::mem::replace(&mut conn.missed, true) {
-            let wait = window.mul_f64(self.random.random::<f64>());
-            self.timers.add(now.steady + wait, Due::Missed, key);
+            self.parting.add(key, now.steady);
         }
+    }
+
+    /// Closes those whose turn has come among those that missed something.
+    pub(super) fn part(&mut self, now: Now) {
+        while let Some(key) = self.next_to_part(now) {
+            self.close(key, CloseReason::Missed, now);
+        }
+    }
+
+    fn next_to_part(&mut self, now: Now) -> Option<SessionKey> {
+        let random = &mut self.random;
+        self.parting
+            .next(now.steady, |among| random.random_range(..among))
     }
 
     pub(super) fn begin_drain(&mut self, window: Duration, now: Now) {

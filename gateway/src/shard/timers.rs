@@ -16,8 +16,6 @@ pub(super) enum Due {
     Beat,
     /// Its dialect asked to be woken.
     Wake,
-    /// It is its turn among those who missed something.
-    Missed,
     /// The client had its time to answer our close frame.
     Closed,
     /// It is as old as a connection may be.

@@ -43,6 +43,7 @@ impl Floor {
             max_frame: 1 << 16,
             max_queue: climate.queue,
             drain_window: Duration::from_secs(5),
+            missed_rate: 1.0,
             max_age: Duration::ZERO,
         };
         let errands = Errands::default();
