@@ -6,7 +6,7 @@ use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
-use crate::redis::listener;
+use crate::port::listener;
 
 /// Leads each new connection to the first server that takes it, on a thread of
 /// its own: it works while a test is blocked.

@@ -18,6 +18,7 @@ mod stage;
 mod step;
 pub mod variables;
 mod wire;
+mod witness;
 
 use std::fs;
 use std::path::{Path, PathBuf};

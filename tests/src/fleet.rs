@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Output;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use broker::keys::Keys;
 use broker::topology::Redis;
@@ -12,9 +12,10 @@ use broker::topology::Redis;
 use crate::balancer::Balancer;
 use crate::binaries::binary;
 use crate::http::Http;
+use crate::port::Port;
 use crate::process::{Process, Program};
 use crate::proxy::Proxy;
-use crate::redis::{PrivateRedis, Setup, Topology, free_address};
+use crate::redis::{PrivateRedis, Setup, Topology};
 use crate::secrets::Secrets;
 
 /// The tenant whose key the fleet holds.
@@ -45,6 +46,8 @@ pub struct Fleet {
     http: Http,
     secrets: Secrets,
     folder: PathBuf,
+    /// Where our own processes listen, also once they are started again.
+    _ports: Vec<Port>,
 }
 
 /// What a fleet is made of.
@@ -223,6 +226,13 @@ impl FleetBuilder {
         let folder = folder();
         let redis = PrivateRedis::of(&self.redis, &folder).await;
         let proxy = Proxy::before(redis.addresses());
+        let ports = Mutex::new(Vec::new());
+        let listens = || {
+            let port = Port::claim();
+            let address = port.address().to_string();
+            ports.lock().expect("nobody panics here").push(port);
+            address
+        };
         let program = |role: &str, node: &str| {
             let mut program = Program {
                 path: binary(role),
@@ -256,10 +266,10 @@ impl FleetBuilder {
             if role != "worker" {
                 program.set("CARILLON_TOKEN_KEYS", TOKEN_KEYS);
                 let listen = format!("CARILLON_{}_LISTEN", role.to_uppercase());
-                program.set(&listen, "127.0.0.1:0");
+                program.set(&listen, &listens());
             }
             let admin = format!("CARILLON_{}_ADMIN_LISTEN", role.to_uppercase());
-            program.set(&admin, "127.0.0.1:0");
+            program.set(&admin, &listens());
             for (name, value) in &self.env {
                 let value = value.replace("{redis}", &redis.address().to_string());
                 program.set(name, &value);
@@ -288,8 +298,8 @@ impl FleetBuilder {
             run_api.set("CARILLON_API_PUBLIC_URL", &format!("ws://{address}/"));
         }
         // Clients are told where the api is by the api itself.
-        let api = free_address();
-        run_api.set("CARILLON_API_LISTEN", &api.to_string());
+        let api = listens();
+        run_api.set("CARILLON_API_LISTEN", &api);
         run_api.set("CARILLON_API_APP_URL", &format!("http://{api}/"));
         let api = Process::new("api", run_api, &folder);
         api.start().await;
@@ -308,6 +318,7 @@ impl FleetBuilder {
             api_command,
             secrets: Secrets::default(),
             folder,
+            _ports: ports.into_inner().unwrap_or_else(PoisonError::into_inner),
         };
         fleet.access_key = fleet.create_key(TENANT, ALL_SCOPES);
         let (_, signing) = TOKEN_KEYS

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 
 use crate::fleet::folder;
+use crate::port::Port;
 use crate::process::{Process, Program};
-use crate::redis::free_address;
 use crate::until::until;
 
 /// How long a proxy gets to end its own processes.
@@ -27,8 +27,8 @@ pub enum Kind {
 pub struct Front {
     kind: Kind,
     process: Process,
-    address: SocketAddr,
-    admin: SocketAddr,
+    port: Port,
+    admin: Port,
     folder: PathBuf,
 }
 
@@ -58,15 +58,15 @@ impl Front {
         let front = Self {
             kind,
             process: Process::new("front", program, &folder),
-            address: free_address(),
-            admin: free_address(),
+            port: Port::claim(),
+            admin: Port::claim(),
             folder,
         };
         front.write(configuration);
         front.process.spawn();
         until("the proxy listens", async || {
             assert!(front.process.is_running(), "{}", front.process.tail());
-            TcpStream::connect(front.address).await.is_ok()
+            TcpStream::connect(front.address()).await.is_ok()
         })
         .await;
         front
@@ -74,7 +74,7 @@ impl Front {
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.port.address()
     }
 
     /// Gives it another configuration, as an operator does.
@@ -87,7 +87,7 @@ impl Front {
             Kind::Nginx => self.process.signal("HUP"),
             Kind::Caddy => {
                 let file = self.folder.join("configuration").display().to_string();
-                let admin = self.admin.to_string();
+                let admin = self.admin.address().to_string();
                 let args = ["reload", "--adapter", "caddyfile", "--config"];
                 let mut args = args.map(str::to_owned).to_vec();
                 args.extend([file, "--address".to_owned(), admin]);
@@ -112,9 +112,9 @@ impl Front {
 
     fn write(&self, configuration: &str) {
         let configuration = configuration
-            .replace("{listen}", &self.address.to_string())
-            .replace("{port}", &self.address.port().to_string())
-            .replace("{admin}", &self.admin.to_string())
+            .replace("{listen}", &self.address().to_string())
+            .replace("{port}", &self.address().port().to_string())
+            .replace("{admin}", &self.admin.address().to_string())
             .replace("{folder}", &self.folder.display().to_string());
         std::fs::write(self.folder.join("configuration"), configuration)
             .expect("the folder is writable");

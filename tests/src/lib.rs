@@ -20,6 +20,7 @@ pub mod http;
 pub mod hypothesis;
 pub mod metrics;
 pub mod misskey;
+pub mod port;
 pub mod process;
 pub mod procfs;
 pub mod proxy;

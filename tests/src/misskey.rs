@@ -21,7 +21,7 @@ pub use bus::{HOST, HOSTS};
 pub use packed::{account, note, renote, reply};
 pub use world::{List, Principal, Role, Room, World};
 
-use crate::redis::listener;
+use crate::port::listener;
 
 /// A Misskey, on a thread of its own: it works while a test is blocked.
 pub struct Misskey {

@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
@@ -86,6 +87,7 @@ pub struct Process {
     log: PathBuf,
     program: Mutex<Program>,
     child: Mutex<Option<Child>>,
+    frozen: AtomicBool,
     addresses: Mutex<Option<Addresses>>,
 }
 
@@ -97,6 +99,7 @@ impl Process {
             log: folder.join(format!("{name}.log")),
             program: Mutex::new(program),
             child: Mutex::new(None),
+            frozen: AtomicBool::new(false),
             addresses: Mutex::new(None),
         }
     }
@@ -131,8 +134,6 @@ impl Process {
 
     /// Starts a Carillon process and waits until it is ready.
     ///
-    /// Started again, it listens where it did before, as a real deployment would.
-    ///
     /// # Panics
     /// If it ends, or is not ready within [`crate::until::PATIENCE`].
     pub async fn start(&self) {
@@ -161,23 +162,6 @@ impl Process {
         })
         .await;
         *lock(&self.addresses) = Some(found);
-        let mut program = lock(&self.program);
-        let role = self
-            .name
-            .split('-')
-            .next()
-            .unwrap_or_default()
-            .to_uppercase();
-        program.set(
-            &format!("CARILLON_{role}_ADMIN_LISTEN"),
-            &found.admin.to_string(),
-        );
-        if role != "WORKER" {
-            program.set(
-                &format!("CARILLON_{role}_LISTEN"),
-                &found.public.to_string(),
-            );
-        }
     }
 
     /// Changes a variable of its environment, from the next start on.
@@ -251,16 +235,24 @@ impl Process {
 
     /// Freezes it: it keeps its sockets and does nothing.
     pub fn freeze(&self) {
+        self.frozen.store(true, Ordering::SeqCst);
         self.signal("STOP");
+    }
+
+    /// Whether it is frozen.
+    pub fn is_frozen(&self) -> bool {
+        self.frozen.load(Ordering::SeqCst)
     }
 
     /// Lets it go on after [`Process::freeze`].
     pub fn thaw(&self) {
         self.signal("CONT");
+        self.frozen.store(false, Ordering::SeqCst);
     }
 
     /// Kills it without a chance to clean up.
     pub fn kill(&self) {
+        self.frozen.store(false, Ordering::SeqCst);
         if let Some(mut child) = lock(&self.child).take() {
             undertaker::ended(child.id());
             child

@@ -15,7 +15,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use crate::redis::listener;
+use crate::port::listener;
 use crate::until::until;
 
 /// Which connections something happens to.
@@ -301,7 +301,7 @@ async fn calm(weather: &mut watch::Receiver<Weather>, line: &Line) {
 
 /// Puts the door in the place of each server named in what a server says, as
 /// sentinels do, nodes of a Cluster in their maps, and those that redirect. All
-/// [our ports](crate::redis::free_address) have four digits, so no length changes.
+/// [our ports](crate::port) have four digits, so no length changes.
 fn name_doors(words: &mut [u8], doors: &HashMap<SocketAddr, SocketAddr>) {
     const BEFORE: [&[u8]; 4] = [b":", b"\r\n$4\r\n", b"127.0.0.1:", b"127.0.0.1 "];
     let mut at = 0;

@@ -1,9 +1,8 @@
 //! A Redis of one's own: one server, a master that sentinels watch, or a Cluster.
 
 use std::collections::HashMap;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use broker::topology::RedisSettings;
@@ -24,10 +23,6 @@ mod server;
 
 /// Names the topology that tests run on which do not choose one themselves.
 const TOPOLOGY: &str = "FLEET_TOPOLOGY";
-/// Where [`free_address`] looks.
-const FIRST_PORT: u16 = 2000;
-/// More than all tests take on a Cluster.
-const PORTS: u32 = 8000;
 
 /// How many servers there are, and what each is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -420,37 +415,10 @@ impl PrivateRedis {
     }
 }
 
-/// A loopback address on which nobody listens, below the ports that the system
-/// gives to outgoing connections: it stays free while its owner is down. No two
-/// calls in a process return the same, unless there are eight thousand.
-///
-/// # Panics
-/// If none is left.
-pub fn free_address() -> SocketAddr {
-    listener().1
-}
-
-/// Somebody who listens at such an address.
-///
-/// # Panics
-/// If none is left.
-pub fn listener() -> (TcpListener, SocketAddr) {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    // Processes that test at the same time begin far from each other.
-    let start = std::process::id().wrapping_mul(37);
-    let port = || {
-        let offset = start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % PORTS;
-        FIRST_PORT + u16::try_from(offset).expect("there are few")
-    };
-    std::iter::repeat_with(port)
-        .take(PORTS as usize)
-        .map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
-        .find_map(|address| Some((TcpListener::bind(address).ok()?, address)))
-        .expect("one of eight thousand ports is free")
-}
-
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+
     use super::*;
 
     /// Starts one, uses it, and removes what it kept.

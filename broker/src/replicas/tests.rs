@@ -163,7 +163,8 @@ async fn who_asks_at_the_same_time_waits_together() {
         all.into_iter()
             .all(|one| one == [Err(Unconfirmed::NotInTime)])
     );
-    assert!(began.elapsed() < 2 * WITHIN + GRACE);
+    // One after the other, they would wait for minutes.
+    assert!(began.elapsed() < 10 * WITHIN);
     drop(frozen);
     let all = pushed.chunks(1).map(|one| replicas.have(&world.acme, one));
     assert!(join_all(all).await.into_iter().all(|one| one == [Ok(())]));

@@ -14,6 +14,7 @@ use broker::topic::Tenant;
 use tests::Fleet;
 use tests::fleet::{TENANT, TOKEN_KEYS};
 use tests::hypothesis::page_filter;
+use tests::port::Port;
 use tokio::runtime::Runtime;
 
 use crate::clients::text;
@@ -52,11 +53,11 @@ impl fmt::Display for Subject {
 /// A running subject.
 pub(crate) enum Running {
     /// The limit program, and how it spells what it sends.
-    Limit(Child, SocketAddr, fn(Marker) -> String),
+    Limit(Child, Port, fn(Marker) -> String),
     /// A fleet of one gateway, and what its sockets show it.
     Gateway(Box<Fleet>, Shown),
     /// A server on Node.js, beside a fleet without gateways.
-    Node(Child, SocketAddr, Box<Fleet>),
+    Node(Child, Port, Box<Fleet>),
 }
 
 /// What sockets show a gateway.
@@ -76,7 +77,8 @@ impl Running {
     pub(crate) fn start(subject: Subject, scenario: &Scenario) -> Self {
         match subject {
             Subject::Limit => {
-                let address = tests::redis::free_address();
+                let port = Port::claim();
+                let address = port.address();
                 // Ourselves, also if a build has replaced the file meanwhile.
                 let mut program = Command::new("/proc/self/exe");
                 program.args(["limit", &address.to_string()]);
@@ -87,7 +89,7 @@ impl Running {
                     Protocol::MisskeyMain | Protocol::MisskeyIdle => misskey::own_message,
                     Protocol::MisskeyHome => misskey::note_message,
                 };
-                Self::Limit(child, address, spell)
+                Self::Limit(child, port, spell)
             }
             Subject::Gateway => {
                 let mut fleet = Fleet::of(1, 1)
@@ -126,13 +128,18 @@ impl Running {
                 let fleet = runtime.block_on(Fleet::of(0, 0).start());
                 let users = scenario.users().unwrap_or_default();
                 runtime.block_on(misskey::settle(&fleet, users));
-                let address = tests::redis::free_address();
+                let port = Port::claim();
+                let address = port.address();
                 let mut program = Command::new("node");
-                let port = address.port().to_string();
-                program.args([PEER, &port, &fleet.redis().url(), misskey::HOST]);
+                program.args([
+                    PEER,
+                    &address.port().to_string(),
+                    &fleet.redis().url(),
+                    misskey::HOST,
+                ]);
                 // It ends with us, however we end.
                 program.stdin(Stdio::piped());
-                Self::Node(listening(&mut program, address), address, Box::new(fleet))
+                Self::Node(listening(&mut program, address), port, Box::new(fleet))
             }
         }
     }
@@ -148,7 +155,7 @@ impl Running {
     /// Where sockets are opened.
     pub(crate) fn address(&self) -> SocketAddr {
         match self {
-            Self::Limit(_, address, _) | Self::Node(_, address, _) => *address,
+            Self::Limit(_, port, _) | Self::Node(_, port, _) => port.address(),
             Self::Gateway(fleet, ..) => fleet.gateway(0).address(),
         }
     }
@@ -196,7 +203,7 @@ impl Running {
     /// Somebody who pushes.
     pub(crate) fn pusher(&self, producer: Producer) -> Pusher {
         match self {
-            Self::Limit(_, address, spell) => Pusher::limit(*address, *spell),
+            Self::Limit(_, port, spell) => Pusher::limit(port.address(), *spell),
             Self::Gateway(fleet, ..) | Self::Node(_, _, fleet) => {
                 let messages = || Messages::new(fleet.commands(), fleet.keys(), Limits::default());
                 match producer {

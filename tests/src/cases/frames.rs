@@ -64,11 +64,17 @@ async fn frame(wire: &mut Wire, opcode: u8, step: &Step, payload: &[u8]) -> Resu
     Ok(())
 }
 
-/// Plays a step that waits for the server.
-pub(super) async fn expect(wire: &mut Wire, op: &str, step: &Step) -> Result<(), String> {
+/// Plays a step that waits for the server: so long for what must come. A step
+/// says itself how long nothing must come, but not how fast the machine is.
+pub(super) async fn expect(
+    wire: &mut Wire,
+    op: &str,
+    step: &Step,
+    patience: Duration,
+) -> Result<(), String> {
     match op {
         "expect_json" => {
-            let got = event(wire, step.within()).await?;
+            let got = event(wire, patience).await?;
             let how = match step.optional_text("match") {
                 Some("subset") => Match::Subset,
                 _ => Match::Exact,
@@ -77,14 +83,14 @@ pub(super) async fn expect(wire: &mut Wire, op: &str, step: &Step) -> Result<(),
         }
         "expect_json_range" => {
             for n in 1..=step.number("count")? {
-                let got = event(wire, step.within()).await?;
+                let got = event(wire, patience).await?;
                 against(&numbered(step.member("template")?, n), &got, Match::Exact)?;
             }
             Ok(())
         }
         "expect_text_contains" => {
             let part = step.text("text")?;
-            match wire.data_within(step.within()).await {
+            match wire.data_within(patience).await {
                 Some(Seen::Text(text)) if text.contains(part) => Ok(()),
                 other => Err(format!(
                     "expected a text with {part}, got {}",
@@ -92,7 +98,7 @@ pub(super) async fn expect(wire: &mut Wire, op: &str, step: &Step) -> Result<(),
                 )),
             }
         }
-        "expect_none" => match wire.data_within(step.within()).await {
+        "expect_none" => match wire.data_within(step.quiet()).await {
             None => Ok(()),
             // A close is no data; whoever minds it says so in the next step.
             Some(seen @ (Seen::Close(..) | Seen::Gone)) => {
@@ -101,19 +107,16 @@ pub(super) async fn expect(wire: &mut Wire, op: &str, step: &Step) -> Result<(),
             }
             seen => Err(format!("expected no frame, got {}", told(seen.as_ref()))),
         },
-        "expect_close" => closed(wire, step).await,
+        "expect_close" => closed(wire, step, patience).await,
         "expect_pong" => {
             let payload = step.bytes()?;
-            control(wire, step.within(), |opcode, got| {
-                opcode == 10 && got == payload
-            })
-            .await
+            control(wire, patience, |opcode, got| opcode == 10 && got == payload).await
         }
         "expect_control_frame" => {
             let Json::Array(opcodes) = step.member("opcodes")? else {
                 return Err("opcodes of the step is no array".to_owned());
             };
-            control(wire, step.within(), |opcode, _| {
+            control(wire, patience, |opcode, _| {
                 opcodes.contains(&Json::from(u64::from(opcode)))
             })
             .await
@@ -153,9 +156,9 @@ fn against(expected: &Json, got: &Json, how: Match) -> Result<(), String> {
     }
 }
 
-async fn closed(wire: &mut Wire, step: &Step) -> Result<(), String> {
+async fn closed(wire: &mut Wire, step: &Step, patience: Duration) -> Result<(), String> {
     let expected = &step.0;
-    let seen = wire.data_within(step.within()).await;
+    let seen = wire.data_within(patience).await;
     let Some(Seen::Close(code, reason)) = &seen else {
         return Err(format!(
             "expected a close frame, got {}",

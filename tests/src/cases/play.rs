@@ -2,6 +2,7 @@
 //! the order of their files.
 
 use std::panic::AssertUnwindSafe;
+use std::time::Duration;
 
 use futures_util::{FutureExt as _, StreamExt as _};
 
@@ -11,6 +12,7 @@ use super::stage::Stage;
 use super::variables::Variables;
 use super::{Case, Level};
 use crate::fleet::{Fleet, FleetBuilder};
+use crate::until::PATIENCE;
 
 /// Brings the quirks of the original back.
 const STRICT: &str = "CARILLON_HYPOTHESIS_STRICT";
@@ -53,13 +55,19 @@ async fn play_over<'a>(fleet: FleetBuilder, cases: &[&'a Case]) -> Vec<Played<'a
     }
     let fleet = fleet.start().await;
     let people = gather(&fleet).await;
-    play(&fleet, &people, cases).await
+    play(&fleet, &people, cases, PATIENCE).await
 }
 
-/// Plays cases over a fleet whose people are gathered.
-pub async fn play<'a>(fleet: &Fleet, people: &Variables, cases: &[&'a Case]) -> Vec<Played<'a>> {
+/// Plays cases over a fleet whose people are gathered, with so much patience for
+/// what must come.
+pub async fn play<'a>(
+    fleet: &Fleet,
+    people: &Variables,
+    cases: &[&'a Case],
+    patience: Duration,
+) -> Vec<Played<'a>> {
     let (alone, beside): (Vec<&Case>, Vec<&Case>) = cases.iter().partition(|case| case.is_shy());
-    let one = async |case: &'a Case| (case, Box::pin(outcome(fleet, people, case)).await);
+    let one = async |case: &'a Case| (case, Box::pin(outcome(fleet, people, case, patience)).await);
     let beside = futures_util::stream::iter(beside).map(one);
     let mut played: Vec<_> = beside.buffered(ABREAST).collect().await;
     for case in alone {
@@ -68,11 +76,11 @@ pub async fn play<'a>(fleet: &Fleet, people: &Variables, cases: &[&'a Case]) -> 
     played
 }
 
-async fn outcome(fleet: &Fleet, people: &Variables, case: &Case) -> Outcome {
+async fn outcome(fleet: &Fleet, people: &Variables, case: &Case, patience: Duration) -> Outcome {
     if case.needs_client() {
         return Outcome::Skipped;
     }
-    let mut stage = Stage::new(fleet, people, &case.id);
+    let mut stage = Stage::new(fleet, people, &case.id, patience);
     for (n, step) in case.steps.iter().enumerate() {
         // A panic of the fleet fails this case, not all of them.
         let played = AssertUnwindSafe(stage.play(step)).catch_unwind().await;

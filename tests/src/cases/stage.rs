@@ -1,6 +1,7 @@
 //! Where one case is played: its sockets, what it saved, and what its steps do.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::compare::{Match, difference, misshapen};
 use super::frames::{barrier, event, expect, send};
@@ -8,6 +9,7 @@ use super::json::Json;
 use super::step::{Step, check, tell};
 use super::variables::Variables;
 use super::wire::Wire;
+use super::witness::all_is_heard;
 use crate::fleet::Fleet;
 use crate::http::Http;
 
@@ -19,11 +21,21 @@ pub(super) struct Stage<'a> {
     opened: usize,
     barriers: u64,
     drained: Vec<usize>,
+    /// How long is waited for what must come.
+    patience: Duration,
+    case: String,
+    /// The token with which it wrote what gateways may not have heard of yet.
+    wrote: Option<String>,
 }
 
 impl<'a> Stage<'a> {
-    /// A stage for the case of this id.
-    pub(super) fn new(fleet: &'a Fleet, people: &Variables, case: &str) -> Self {
+    /// A stage for the case of this id, with so much patience for what must come.
+    pub(super) fn new(
+        fleet: &'a Fleet,
+        people: &Variables,
+        case: &str,
+        patience: Duration,
+    ) -> Self {
         let mut variables = people.clone();
         variables.set("case", case.into());
         Self {
@@ -33,6 +45,9 @@ impl<'a> Stage<'a> {
             opened: 0,
             barriers: 0,
             drained: Vec::new(),
+            patience,
+            case: case.to_owned(),
+            wrote: None,
         }
     }
 
@@ -67,12 +82,12 @@ impl<'a> Stage<'a> {
                         barrier(wire, self.barriers).await
                     }
                     "expect_json_save" => {
-                        let seen = event(wire, step.within()).await?;
+                        let seen = event(wire, self.patience).await?;
                         self.variables.set(step.text("save")?, seen);
                         Ok(())
                     }
                     op if op.starts_with("send") => send(wire, op, &step).await,
-                    op => expect(wire, op, &step).await,
+                    op => expect(wire, op, &step, self.patience).await,
                 }
             }
         }
@@ -87,8 +102,13 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// Sockets go to the gateways in turn.
+    /// Sockets go to the gateways in turn. What was written before is not for them.
     async fn connect(&mut self, step: &Step) -> Result<(), String> {
+        if let Some(token) = self.wrote.take() {
+            let gateways = 0..self.fleet.gateways().len();
+            let gateways = gateways.filter(|gateway| !self.drained.contains(gateway));
+            all_is_heard(self.fleet, gateways, &token, &self.case).await;
+        }
         let gateway = self.opened % self.fleet.gateways().len();
         self.opened += 1;
         let mut target = step.optional_text("path").unwrap_or("/ws").to_owned();
@@ -148,6 +168,9 @@ impl<'a> Stage<'a> {
             .map_err(|error| format!("no answer: {error}"))?;
         if let Some(expected) = step.0.get("expect") {
             check(expected, &answer)?;
+        }
+        if method != "GET" && answer.status == 200 {
+            self.wrote = step.optional_text("bearer").map(str::to_owned);
         }
         if let Some(name) = step.optional_text("save") {
             let saved = Json::parse(&answer.text());

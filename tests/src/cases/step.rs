@@ -6,8 +6,8 @@ use super::compare::{Match, difference};
 use super::json::Json;
 use crate::http::Response;
 
-/// How long to wait where a step does not say, in milliseconds.
-const USUAL: u64 = 2000;
+/// How long to listen for nothing where a step does not say, in milliseconds.
+const USUAL: u64 = 400;
 
 /// A step whose variables are replaced.
 pub(super) struct Step(pub(super) Json);
@@ -39,7 +39,8 @@ impl Step {
         }
     }
 
-    pub(super) fn within(&self) -> Duration {
+    /// How long nothing must come.
+    pub(super) fn quiet(&self) -> Duration {
         Duration::from_millis(self.number("within_ms").unwrap_or(USUAL))
     }
 

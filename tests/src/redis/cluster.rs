@@ -6,9 +6,10 @@ use std::path::Path;
 
 use redis::Value;
 
+use super::Setup;
 use super::locks::{Locks, Login};
 use super::server::Server;
-use super::{Setup, free_address};
+use crate::port::Port;
 
 const PRIMARIES: usize = 3;
 const NODES: usize = 2 * PRIMARIES;
@@ -31,27 +32,28 @@ impl Node {
 
 /// The primaries, then their replicas in the same order; none is started.
 pub(super) fn servers(setup: &Setup, locks: &Locks, folder: &Path) -> Vec<Server> {
-    let nodes: [Node; NODES] = std::array::from_fn(|_| Node {
-        address: free_address(),
-        bus: free_address(),
+    let ports: [_; NODES] = std::array::from_fn(|_| (Port::claim(), Port::claim()));
+    let nodes = ports.each_ref().map(|(port, bus)| Node {
+        address: port.address(),
+        bus: bus.address(),
     });
-    let start = |(index, node): (usize, &Node)| {
+    let start = |(index, (port, bus)): (usize, (Port, Port))| {
         let name = format!("redis-{index}");
         let lines = [
             "appendonly yes".to_owned(),
             "cluster-enabled yes".to_owned(),
-            format!("cluster-port {}", node.bus.port()),
+            format!("cluster-port {}", bus.address().port()),
             format!("cluster-node-timeout {}", setup.patience.as_millis()),
             // Whoever is left takes over, and replicas stay with their shard.
             "cluster-replica-validity-factor 0".to_owned(),
             "cluster-allow-replica-migration no".to_owned(),
         ];
-        let server = Server::at(node.address, &name, &lines, locks, folder);
+        let server = Server::at(port, &name, &lines, locks, folder).with_bus(bus);
         let map = folder.join(&name).join("nodes.conf");
         std::fs::write(map, map_of(&nodes, index)).expect("the fleet's folder is writable");
         server
     };
-    nodes.iter().enumerate().map(start).collect()
+    ports.into_iter().enumerate().map(start).collect()
 }
 
 /// What the node with this number knows of all when it starts: meeting one by

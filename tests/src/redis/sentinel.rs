@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
+use super::Setup;
 use super::locks::{Locks, Login};
 use super::server::Server;
-use super::{Setup, free_address};
+use crate::port::Port;
 
 /// The name under which the sentinels know the master.
 pub(super) const MASTER: &str = "carillon";
@@ -15,19 +16,21 @@ const QUORUM: usize = 2;
 
 /// The servers, the master first, and the sentinels; none is started.
 pub(super) fn servers(setup: &Setup, locks: &Locks, folder: &Path) -> (Vec<Server>, Vec<Server>) {
-    let addresses: [SocketAddr; SERVERS] = std::array::from_fn(|_| free_address());
-    let server = |index: usize| {
+    let ports: [Port; SERVERS] = std::array::from_fn(|_| Port::claim());
+    let addresses = ports.each_ref().map(Port::address);
+    let server = |(index, port): (usize, Port)| {
         let mut lines = vec!["appendonly yes".to_owned()];
         if index > 0 {
             lines.push(format!("replicaof {}", spaced(addresses[0])));
         }
         let name = format!("redis-{index}");
-        Server::at(addresses[index], &name, &lines, locks, folder)
+        Server::at(port, &name, &lines, locks, folder)
     };
-    let watchers: [SocketAddr; SENTINELS] = std::array::from_fn(|_| free_address());
+    let watching: [Port; SENTINELS] = std::array::from_fn(|_| Port::claim());
+    let watchers = watching.each_ref().map(Port::address);
     let id = |of: SocketAddr| format!("{:040x}", of.port());
-    let sentinel = |index: usize| {
-        let own = watchers[index];
+    let sentinel = |(index, port): (usize, Port)| {
+        let own = port.address();
         let millis = setup.patience.as_millis();
         let mut lines = vec![
             format!("sentinel myid {}", id(own)),
@@ -53,11 +56,11 @@ pub(super) fn servers(setup: &Setup, locks: &Locks, folder: &Path) -> (Vec<Serve
             let (place, id) = (spaced(other), id(other));
             lines.push(format!("sentinel known-sentinel {MASTER} {place} {id}"));
         }
-        Server::sentinel(own, &format!("sentinel-{index}"), &lines, locks, folder)
+        Server::sentinel(port, &format!("sentinel-{index}"), &lines, locks, folder)
     };
     (
-        (0..SERVERS).map(server).collect(),
-        (0..SENTINELS).map(sentinel).collect(),
+        ports.into_iter().enumerate().map(server).collect(),
+        watching.into_iter().enumerate().map(sentinel).collect(),
     )
 }
 

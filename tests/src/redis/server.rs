@@ -9,17 +9,20 @@ use std::time::Duration;
 
 use redis::{FromRedisValue, InfoDict, RedisResult};
 
-use super::free_address;
 use super::locks::{Locks, Login};
+use crate::port::Port;
 use crate::process::{Process, Program};
 
-/// How long it may take to answer a test.
-const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
+/// How long it may take to answer a test: long enough for the disk of a busy
+/// machine, and for the longest `WAIT` of a test.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 
 /// One server.
 pub struct Server {
     process: Process,
-    address: SocketAddr,
+    port: Port,
+    /// Where nodes of its Cluster reach it.
+    _bus: Option<Port>,
     socket: PathBuf,
     login: Option<Login>,
 }
@@ -35,12 +38,12 @@ pub(super) struct Replication {
 impl Server {
     /// A server that holds data, not yet started.
     pub(super) fn new(name: &str, lines: &[String], locks: &Locks, folder: &Path) -> Self {
-        Self::at(free_address(), name, lines, locks, folder)
+        Self::at(Port::claim(), name, lines, locks, folder)
     }
 
-    /// A server that holds data at this address, not yet started.
+    /// A server that holds data at this port, not yet started.
     pub(super) fn at(
-        address: SocketAddr,
+        port: Port,
         name: &str,
         lines: &[String],
         locks: &Locks,
@@ -54,12 +57,20 @@ impl Server {
         ];
         all.extend(locks.lines());
         all.extend_from_slice(lines);
-        Self::configured(address, name, &all, locks.test_signs_in(), folder)
+        Self::configured(port, name, &all, locks.test_signs_in(), folder)
+    }
+
+    /// The same, which has this port too.
+    pub(super) fn with_bus(self, bus: Port) -> Self {
+        Self {
+            _bus: Some(bus),
+            ..self
+        }
     }
 
     /// A sentinel, not yet started.
     pub(super) fn sentinel(
-        address: SocketAddr,
+        port: Port,
         name: &str,
         lines: &[String],
         locks: &Locks,
@@ -68,11 +79,11 @@ impl Server {
         let mut all = vec!["sentinel deny-scripts-reconfig yes".to_owned()];
         all.extend(locks.tls_lines());
         all.extend_from_slice(lines);
-        Self::configured(address, name, &all, None, folder)
+        Self::configured(port, name, &all, None, folder)
     }
 
     fn configured(
-        address: SocketAddr,
+        port: Port,
         name: &str,
         lines: &[String],
         login: Option<Login>,
@@ -84,12 +95,13 @@ impl Server {
         drop(std::fs::remove_file(folder.join(format!("{name}.log"))));
         std::fs::create_dir_all(&data).expect("the fleet's folder is writable");
         let socket = data.join("socket");
-        let port = match lines.iter().any(|line| line.starts_with("tls-cert-file")) {
-            true => format!("port 0\ntls-port {}", address.port()),
-            false => format!("port {}", address.port()),
+        let number = port.address().port();
+        let listens = match lines.iter().any(|line| line.starts_with("tls-cert-file")) {
+            true => format!("port 0\ntls-port {number}"),
+            false => format!("port {number}"),
         };
         let text = format!(
-            "bind 127.0.0.1\n{port}\nunixsocket {}\ndir {}\n{}\n",
+            "bind 127.0.0.1\n{listens}\nunixsocket {}\ndir {}\n{}\n",
             socket.display(),
             data.display(),
             lines.join("\n")
@@ -110,7 +122,8 @@ impl Server {
         };
         Self {
             process: Process::new(name, program, folder),
-            address,
+            port,
+            _bus: None,
             socket,
             login,
         }
@@ -118,7 +131,7 @@ impl Server {
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.port.address()
     }
 
     /// The process, to be killed, frozen or read.
@@ -131,6 +144,10 @@ impl Server {
     /// # Errors
     /// If it does not answer, or refuses.
     pub fn ask<T: FromRedisValue>(&self, words: &[&str]) -> RedisResult<T> {
+        if self.process.is_frozen() {
+            // Its socket would take the question.
+            return Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into());
+        }
         let mut stream = UnixStream::connect(&self.socket)?;
         stream.set_read_timeout(Some(ANSWERS_WITHIN))?;
         let mut answer = None;

@@ -158,6 +158,11 @@ async fn a_user_s_groups_are_followed_while_the_socket_is_open() {
     let mut ben = cluster.fleet.hypothesis_socket(0, Some(&token.token)).await;
     ben.settle(&page_filter(&[page])).await;
     cluster.annotate("ada", "circle", page).await;
+    let withheld = async || {
+        let series = "carillon_gateway_suppressed_total{reason=\"permission\"}";
+        cluster.fleet.gateway(0).metric(series).await as u64
+    };
+    until("it is withheld", async || withheld().await == 1).await;
 
     let (site, who) = (&cluster.site, userid("ben"));
     cluster
@@ -177,9 +182,7 @@ async fn a_user_s_groups_are_followed_while_the_socket_is_open() {
     cluster.annotate("ada", "circle", page).await;
     let made = cluster.annotate("ada", "__world__", page).await;
     tells(&mut ben, &made).await;
-    let withheld = "carillon_gateway_suppressed_total{reason=\"permission\"}";
-    let withheld = cluster.fleet.gateway(0).metric(withheld).await;
-    assert_eq!(withheld as u64, 2);
+    assert_eq!(withheld().await, 2);
 }
 
 #[tokio::test]
@@ -305,7 +308,7 @@ async fn pages_of_other_origins_may_be_kept_out() {
 
 #[tokio::test]
 async fn a_gateway_that_leaves_tells_clients_to_come_back() {
-    let builder = Fleet::of(1, 0).env("CARILLON_SHUTDOWN_DELAY", "2s");
+    let builder = Fleet::of(1, 0).env("CARILLON_SHUTDOWN_DELAY", "5s");
     let fleet = builder.env("CARILLON_DRAIN_WINDOW", "100ms").start().await;
     let gateway = fleet.gateway(0);
     let mut socket = fleet.hypothesis_socket(0, None).await;

@@ -1,12 +1,14 @@
 //! The cases that protocols are held to, and whoever plays them.
 
 use std::path::Path;
+use std::time::Duration;
 
 use tests::Fleet;
 use tests::cases::json::Json;
 use tests::cases::misskey::Cases;
 use tests::cases::variables::Variables;
 use tests::cases::{self, Case, Level, Outcome};
+use tests::until::PATIENCE;
 
 fn read(file: &str) -> Vec<Case> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases");
@@ -96,13 +98,13 @@ const FAILING: [(&str, &str, &str, &str); 17] = [
     (
         "u1",
         CONNECT,
-        r#"{"frame":{"type":"connected","body":{"id":"b"}}}"#,
+        r#"{"frame":{"type":"connected","body":{"id":"b"}},"within_ms":500}"#,
         r#"body.id: expected "b", got "a""#,
     ),
     (
         "u1",
         CONNECT,
-        r#"{"frame":{"type":"connected"},"match":"exact"}"#,
+        r#"{"frame":{"type":"connected"},"match":"exact","within_ms":500}"#,
         "body: not expected",
     ),
     (
@@ -132,7 +134,7 @@ const FAILING: [(&str, &str, &str, &str); 17] = [
     (
         "u1",
         CONNECT,
-        r#"{"frames_in_order":["n1"]}"#,
+        r#"{"frames_in_order":["n1"],"within_ms":50}"#,
         r#"expected ["n1"], got []"#,
     ),
     (
@@ -144,7 +146,7 @@ const FAILING: [(&str, &str, &str, &str); 17] = [
     (
         "u1",
         r#"{"set_key":{"key":"k","value":"v"}}"#,
-        r#"{"key_absent":"k"}"#,
+        r#"{"key_absent":"k","within_ms":50}"#,
         "k is still there",
     ),
     (
@@ -182,7 +184,7 @@ async fn a_case_of_the_misskey_protocol_fails_where_anything_is_not_as_expected(
 }
 
 /// How a conversation over a running cluster goes: each line is a step.
-async fn told(fleet: &Fleet, steps: &[&str]) -> String {
+async fn told(fleet: &Fleet, steps: &[&str], patience: Duration) -> String {
     let case = Case {
         id: "c".to_owned(),
         level: Level::Must,
@@ -192,7 +194,7 @@ async fn told(fleet: &Fleet, steps: &[&str]) -> String {
             .map(|step| Json::parse(step).unwrap())
             .collect(),
     };
-    let played = cases::play(fleet, &Variables::default(), &[&case]).await;
+    let played = cases::play(fleet, &Variables::default(), &[&case], patience).await;
     match &played[0].1 {
         Outcome::Passed => "passed".to_owned(),
         Outcome::Skipped => "skipped".to_owned(),
@@ -209,9 +211,12 @@ async fn a_case_fails_with_its_steps_where_anything_comes_that_is_not_expected()
 
     let right =
         r#"{"op":"expect_json","socket":"A","json":{"type":"pong","ok":true,"reply_to":1.0}}"#;
-    assert_eq!(told(fleet, &[CONNECT, PING, right]).await, "passed");
+    assert_eq!(
+        told(fleet, &[CONNECT, PING, right], PATIENCE).await,
+        "passed"
+    );
     let wrong = r#"{"op":"expect_json","socket":"A","json":{"type":"pong"},"match":"exact"}"#;
-    let told_whole = told(fleet, &[CONNECT, PING, wrong]).await;
+    let told_whole = told(fleet, &[CONNECT, PING, wrong], PATIENCE).await;
     assert!(
         told_whole.starts_with("c (must): A fact\n   1. ok     connect A\n"),
         "{told_whole}"
@@ -242,31 +247,10 @@ async fn a_case_fails_with_its_steps_where_anything_comes_that_is_not_expected()
         (
             &[
                 CONNECT,
-                r#"{"op":"expect_json","socket":"A","json":{},"within_ms":50}"#,
-            ],
-            "expected a text frame of JSON within 50ms, got nothing",
-        ),
-        (
-            &[
-                CONNECT,
-                r#"{"op":"expect_close","socket":"A","within_ms":50}"#,
-            ],
-            "expected a close frame, got nothing",
-        ),
-        (
-            &[
-                CONNECT,
                 r#"{"op":"send_close","socket":"A","code":1000}"#,
                 r#"{"op":"expect_close","socket":"A","code":1001}"#,
             ],
             "expected another close, got a close with 1000",
-        ),
-        (
-            &[
-                CONNECT,
-                r#"{"op":"expect_pong","socket":"A","hex":"00","within_ms":50}"#,
-            ],
-            "expected a control frame within 50ms, got none such",
         ),
         (
             &[r#"{"op":"connect","socket":"A","path":"/nowhere"}"#],
@@ -297,7 +281,25 @@ async fn a_case_fails_with_its_steps_where_anything_comes_that_is_not_expected()
             "nobody here knows the op dance",
         ),
     ] {
-        let told = told(fleet, steps).await;
+        let told = told(fleet, steps, PATIENCE).await;
+        assert!(told.contains(why), "{told}\n\nis not because {why}");
+    }
+
+    for (step, why) in [
+        (
+            r#"{"op":"expect_json","socket":"A","json":{}}"#,
+            "expected a text frame of JSON within 50ms, got nothing",
+        ),
+        (
+            r#"{"op":"expect_close","socket":"A"}"#,
+            "expected a close frame, got nothing",
+        ),
+        (
+            r#"{"op":"expect_pong","socket":"A","hex":"00"}"#,
+            "expected a control frame within 50ms, got none such",
+        ),
+    ] {
+        let told = told(fleet, &[CONNECT, step], Duration::from_millis(50)).await;
         assert!(told.contains(why), "{told}\n\nis not because {why}");
     }
 }

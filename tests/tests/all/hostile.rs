@@ -8,7 +8,8 @@ use std::time::Duration;
 use broker::Timestamp;
 use broker::token::{Keyring, RecipientToken};
 use futures_util::stream::{self, StreamExt as _};
-use tests::{Fleet, FleetBuilder, Process, Upgrade, until, within};
+use tests::until::PATIENCE;
+use tests::{Fleet, FleetBuilder, Process, Upgrade, until};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout};
@@ -110,7 +111,7 @@ pub(crate) async fn closed_with(stream: &mut TcpStream) -> Option<u16> {
 
 async fn nobody_is_left(fleet: &Fleet) {
     let gateway = fleet.gateway(0);
-    within(Duration::from_secs(12), "nobody is left", async || {
+    until("nobody is left", async || {
         gateway.metric(CONNECTIONS).await < 0.5 && gateway.metric(HANDSHAKES).await < 0.5
     })
     .await;
@@ -119,7 +120,7 @@ async fn nobody_is_left(fleet: &Fleet) {
 #[tokio::test]
 async fn ten_thousand_half_open_handshakes_keep_nobody_out() {
     let fleet = patient()
-        .env("CARILLON_GATEWAY_HANDSHAKE_TIMEOUT", "3s")
+        .env("CARILLON_GATEWAY_HANDSHAKE_TIMEOUT", "10s")
         .start()
         .await;
     let gateway = fleet.gateway(0);
@@ -157,7 +158,7 @@ async fn ten_thousand_half_open_handshakes_keep_nobody_out() {
         half_open.len(),
         "the attack is as large as it should be"
     );
-    assert!(longest < Duration::from_secs(3), "let in after {longest:?}");
+    assert!(longest < Duration::from_secs(8), "let in after {longest:?}");
     let mut socket = fleet.upgrade(0, &ann).open().await.unwrap();
     let during = resident(gateway);
     assert!(
@@ -183,7 +184,7 @@ async fn ten_thousand_half_open_handshakes_keep_nobody_out() {
 #[tokio::test]
 async fn a_place_for_a_handshake_is_kept_by_asking_for_nothing_else() {
     let fleet = patient()
-        .env("CARILLON_GATEWAY_HANDSHAKE_TIMEOUT", "1s")
+        .env("CARILLON_GATEWAY_HANDSHAKE_TIMEOUT", "5s")
         .start()
         .await;
     let gateway = fleet.gateway(0).address();
@@ -195,7 +196,7 @@ async fn a_place_for_a_handshake_is_kept_by_asking_for_nothing_else() {
             .await
             .starts_with("HTTP/1.1 426")
     );
-    assert!(asked.elapsed() < Duration::from_millis(900));
+    assert!(asked.elapsed() < Duration::from_secs(4));
     // A body that never comes is not waited for.
     let token = fleet.register("ann").await.token;
     let head = request(gateway, &format!("token={token}"));
@@ -238,7 +239,7 @@ async fn forged_tokens_do_not_use_up_what_real_ones_are_allowed() {
 #[tokio::test]
 async fn requests_that_no_browser_sends_get_an_answer_or_an_end() {
     let fleet = patient()
-        .env("CARILLON_GATEWAY_HANDSHAKE_TIMEOUT", "1s")
+        .env("CARILLON_GATEWAY_HANDSHAKE_TIMEOUT", "2s")
         .start()
         .await;
     let gateway = fleet.gateway(0).address();
@@ -314,10 +315,7 @@ async fn floods_of_frames_end_whoever_sends_them() {
             let mut frames = 0;
             while to.write_all(&burst).await.is_ok() {
                 frames += 100;
-                assert!(
-                    began.elapsed() < Duration::from_secs(5),
-                    "{what}: {frames} frames"
-                );
+                assert!(began.elapsed() < PATIENCE, "{what}: {frames} frames");
                 tokio::task::yield_now().await;
             }
         };

@@ -99,7 +99,7 @@ async fn a_client_that_comes_back_anywhere_is_sent_what_it_missed() {
 async fn what_a_client_has_proved_to_have_is_not_sent_again_and_another_user_gets_nothing() {
     let cluster = cluster(
         Fleet::of(2, 0)
-            .env("CARILLON_GATEWAY_HEARTBEAT", "1s")
+            .env("CARILLON_GATEWAY_HEARTBEAT", "2s")
             .env("CARILLON_GATEWAY_PROBE_INTERVAL", "500ms"),
     )
     .await;

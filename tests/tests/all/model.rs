@@ -150,6 +150,11 @@ async fn push(fleet: &Fleet, story: &mut Story, dice: &mut Dice, step: u32) {
         .into_iter()
         .zip(outcomes.as_array().expect("a list"))
     {
+        let past = |at: Timestamp| at <= Timestamp::now();
+        if outcome["item"].is_null() && expires_at.is_some_and(past) {
+            // The machine was too slow for so short a life.
+            continue;
+        }
         let id: MessageId = parsed(&outcome["item"]["id"]);
         let text = text.clone();
         let cancelled = None;

@@ -17,8 +17,8 @@ use tests::redis::PrivateRedis;
 use tests::{until, until_some};
 use tokio::time::Instant;
 
-/// How soon after Redis answers again pushes are accepted.
-const RESUMES_WITHIN: Duration = Duration::from_secs(5);
+/// How soon after Redis answers again pushes are accepted, by a busy machine.
+const RESUMES_WITHIN: Duration = Duration::from_secs(8);
 
 /// Waits until another server than `dead` serves `key`, and says since when.
 async fn replaced(redis: &PrivateRedis, key: &str, dead: std::net::SocketAddr) -> Instant {

@@ -8,7 +8,7 @@ use crate::messages::Marked;
 #[tokio::test]
 async fn an_expired_message_is_never_sent_and_ends_as_of_its_expiry() {
     let store = Store::new();
-    let expires_at = store.now().await + Duration::from_millis(500);
+    let expires_at = store.now().await + Duration::from_millis(1500);
     let draft = Draft {
         expires_at: Some(expires_at),
         ..text("soon gone")
@@ -40,7 +40,7 @@ async fn an_expired_message_is_never_sent_and_ends_as_of_its_expiry() {
 #[tokio::test]
 async fn a_mark_on_its_way_at_the_expiry_counts_until_the_sweep() {
     let store = Store::new();
-    let expires_at = store.now().await + Duration::from_millis(500);
+    let expires_at = store.now().await + Duration::from_millis(1500);
     let draft = Draft {
         expires_at: Some(expires_at),
         ..text("just in time")
@@ -60,7 +60,7 @@ async fn what_ends_an_expired_message_ends_it_as_of_its_expiry() {
         pending: 1,
         ..Limits::default()
     });
-    let expires_at = store.now().await + Duration::from_millis(500);
+    let expires_at = store.now().await + Duration::from_millis(1500);
     let draft = Draft {
         expires_at: Some(expires_at),
         ..text("soon gone")

@@ -58,7 +58,7 @@ async fn a_master_that_is_killed_is_replaced_by_what_the_sentinels_say() {
     watched.kill_master();
     let began = Instant::now();
     while let Err(error) = count(&redis).await {
-        assert!(began.elapsed() < Duration::from_secs(15), "{error}");
+        assert!(began.elapsed() < Duration::from_secs(20), "{error}");
     }
     assert!(redis.server(None).await.is_ok());
 }
@@ -70,5 +70,5 @@ async fn without_a_sentinel_that_knows_the_master_commands_fail_in_time() {
     let began = Instant::now();
     let error = redis.ping().await.unwrap_err().to_string();
     assert!(error.contains("knows no such master"), "{error}");
-    assert!(began.elapsed() < Duration::from_secs(4));
+    assert!(began.elapsed() < Duration::from_secs(10));
 }

@@ -1,18 +1,13 @@
 //! A socket of a case, and everything that was seen on it.
 
-use std::time::Duration;
-
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::cases::json::Json;
 use crate::cases::wire::{BINARY, Outgoing, PING, Seen, Wire};
+use crate::until::PATIENCE;
 
 /// The id of the channel by which is found out that all has been acted on.
 const SYNC: &str = r"\u0000sync";
-
-/// How long that may take. A socket that has all the channels it may have open
-/// never answers.
-const SYNC_WITHIN: Duration = Duration::from_secs(2);
 
 /// A socket, and what was seen on it.
 pub(super) struct Ear {
@@ -74,13 +69,15 @@ impl Ear {
             r#"{{"type":"connect","body":{{"channel":"reversiGame","id":"{SYNC}","params":{params},"pong":true}}}}"#
         );
         self.wire.say(&connect).await;
-        let deadline = Instant::now() + SYNC_WITHIN;
+        let deadline = Instant::now() + PATIENCE;
         let pong = Json::parse(&format!(
             r#"{{"type":"connected","body":{{"id":"{SYNC}"}}}}"#
         ));
         let pong = pong.expect("it was just written");
-        self.listen(deadline, |ear| ear.frames.last() == Some(&pong))
-            .await;
+        self.listen(deadline, |ear| {
+            ear.closed.is_some() || ear.frames.last() == Some(&pong)
+        })
+        .await;
         self.frames.retain(|frame| *frame != pong);
         let disconnect = format!(r#"{{"type":"disconnect","body":{{"id":"{SYNC}"}}}}"#);
         self.wire.say(&disconnect).await;

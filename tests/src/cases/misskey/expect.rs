@@ -10,9 +10,8 @@ use super::ear::Ear;
 use super::stage::{Stage, text};
 use crate::cases::compare::{Match, difference};
 use crate::cases::json::Json;
+use crate::until::PATIENCE;
 
-/// What must come, comes within this.
-const SOON: Duration = Duration::from_secs(2);
 /// What must not come has not come after this, where a case does not say.
 const QUIET: Duration = Duration::from_millis(700);
 /// A mute socket is cut within so many heartbeats.
@@ -60,7 +59,10 @@ impl Stage<'_> {
         for (kind, wanted) in what {
             match kind.as_str() {
                 "http_status" | "header" => self.answered(kind, wanted)?,
-                "key_absent" => self.key_absent(wanted, done).await?,
+                "key_absent" => {
+                    let deadline = done + within.unwrap_or(PATIENCE);
+                    self.key_absent(wanted, deadline).await?;
+                }
                 kind => {
                     let ear = self.ear(name)?;
                     heard(ear, kind, wanted, (how, within, modifier("path")), done).await?;
@@ -85,7 +87,7 @@ impl Stage<'_> {
             .map_or(Ok(()), |place| Err(format!("{kind}: {place}")))
     }
 
-    async fn key_absent(&self, wanted: &Json, done: Instant) -> Result<(), String> {
+    async fn key_absent(&self, wanted: &Json, deadline: Instant) -> Result<(), String> {
         let key = self.key(&text(wanted.get("key").unwrap_or(wanted)));
         let mut exists = cmd("EXISTS");
         exists.arg(&key);
@@ -94,7 +96,7 @@ impl Stage<'_> {
             if there.map_err(|error| error.to_string())? == 0 {
                 return Ok(());
             }
-            if done + SOON < Instant::now() {
+            if deadline < Instant::now() {
                 return Err(format!("{key} is still there"));
             }
             sleep(Duration::from_millis(20)).await;
@@ -113,7 +115,7 @@ async fn heard(
     let fits = |frame: &Json| difference(wanted, frame, how).is_none();
     match kind {
         "frame" => {
-            let deadline = done + within.unwrap_or(SOON);
+            let deadline = done + within.unwrap_or(PATIENCE);
             let came = ear
                 .listen(deadline, |ear| ear.frames.iter().any(fits))
                 .await;
@@ -127,10 +129,14 @@ async fn heard(
             (!came).then_some(()).ok_or_else(|| "it came".to_owned())
         }
         "only_frames" => {
-            ear.listen(done + within.unwrap_or(QUIET), |_| false).await;
             let Json::Array(wanted) = wanted else {
                 return Err("only_frames is no array".to_owned());
             };
+            ear.listen(done + PATIENCE, |ear| wanted.len() <= ear.frames.len())
+                .await;
+            let quiet = within.unwrap_or(QUIET);
+            ear.listen(Instant::now().max(done) + quiet, |_| false)
+                .await;
             let mut left: Vec<&Json> = ear.frames.iter().collect();
             for frame in wanted {
                 let found = left
@@ -151,7 +157,7 @@ async fn heard(
                 let found = ear.frames.iter().filter(|frame| frame.get("type") == kind);
                 found.count() as u64
             };
-            ear.listen(done + SOON, |ear| times <= count(ear)).await;
+            ear.listen(done + PATIENCE, |ear| times <= count(ear)).await;
             ear.listen(Instant::now().max(done) + QUIET, |_| false)
                 .await;
             let got = count(ear);
@@ -163,7 +169,8 @@ async fn heard(
             let Json::Array(ids) = wanted else {
                 return Err("frames_in_order is no array".to_owned());
             };
-            ear.listen(done + SOON, |ear| ids.len() <= notes(ear).len())
+            let deadline = done + within.unwrap_or(PATIENCE);
+            ear.listen(deadline, |ear| ids.len() <= notes(ear).len())
                 .await;
             let got = Json::Array(notes(ear));
             difference(wanted, &got, Match::Exact).map_or(Ok(()), Err)
@@ -178,7 +185,7 @@ async fn heard(
             let has = |frame: &Json| at(frame, &path).is_some_and(|value| value != Json::Null);
             let fits = |frame: &Json| difference(&like, frame, Match::Subset).is_none();
             let came = ear
-                .listen(done + SOON, |ear| ear.frames.iter().any(fits))
+                .listen(done + PATIENCE, |ear| ear.frames.iter().any(fits))
                 .await;
             if !came {
                 return Err(nearest(ear, &like, Match::Subset));

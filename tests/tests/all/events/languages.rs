@@ -3,18 +3,15 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use broker::event::Event;
 use futures_util::StreamExt as _;
 use tests::Fleet;
+use tests::until::PATIENCE;
 use tokio::time::timeout;
 
 use super::rights::{sign_in, until_loaded};
 use super::{blocks, page};
-
-/// How long an event may take.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Runs code of this language, which finds Redis by this address; what it printed.
 fn run(language: &str, code: &str, url: &str) -> String {

@@ -11,9 +11,11 @@ use super::{Pushed, Story};
 
 /// A frame written before an expiry may be read this much after it: the reader
 /// shares two cores with everything else.
-const READING_DELAY: Duration = Duration::from_millis(750);
+const READING_DELAY: Duration = Duration::from_millis(2000);
 /// A scheduled message is released within this of when it is due.
-const RELEASE: Duration = Duration::from_millis(1500);
+const RELEASE: Duration = Duration::from_secs(3);
+/// Within this a gateway has marked what it sent.
+const MARKING: Duration = Duration::from_secs(2);
 /// A tab that is open this long is subscribed, and one that stays open this long
 /// after a push has got it.
 const SETTLING: Duration = Duration::from_secs(2);
@@ -129,7 +131,7 @@ fn check_end(story: &Story, id: MessageId, pushed: &Pushed, status: Status) {
             assert!(asked <= at, "{id} was cancelled before anybody asked");
             // Marks travel together: a cancellation may overtake one for an instant.
             assert!(
-                first.is_none_or(|first| asked <= first + Duration::from_millis(500)),
+                first.is_none_or(|first| asked <= first + MARKING),
                 "{id} was heard long before it was cancelled"
             );
         }
