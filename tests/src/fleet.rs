@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Output;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use broker::keys::Keys;
@@ -48,6 +48,7 @@ pub struct Fleet {
     folder: PathBuf,
     /// Where our own processes listen, also once they are started again.
     _ports: Vec<Port>,
+    doubted: AtomicBool,
 }
 
 /// What a fleet is made of.
@@ -167,6 +168,12 @@ impl Fleet {
     /// A client of the api that keeps its connections.
     pub fn http(&self) -> &Http {
         &self.http
+    }
+
+    /// Says whether something went wrong: then it tells when it is dropped what its
+    /// processes said, as it does when a test panics.
+    pub fn doubt_if(&self, doubted: bool) {
+        self.doubted.fetch_or(doubted, Ordering::Relaxed);
     }
 
     /// Every process, those of Redis first.
@@ -318,6 +325,7 @@ impl FleetBuilder {
             api_command,
             secrets: Secrets::default(),
             folder,
+            doubted: AtomicBool::new(false),
             _ports: ports.into_inner().unwrap_or_else(PoisonError::into_inner),
         };
         fleet.access_key = fleet.create_key(TENANT, ALL_SCOPES);
@@ -336,12 +344,18 @@ impl Drop for Fleet {
         for process in processes.iter().rev() {
             process.kill();
         }
-        if std::thread::panicking() {
+        if std::thread::panicking() || self.doubted.load(Ordering::Relaxed) {
             for process in processes {
                 println!("--- {} printed last:\n{}", process.name(), process.tail());
             }
-            println!("--- everything is in {}", self.folder.display());
+            for process in self.own_processes() {
+                let complaints = process.complaints();
+                println!("--- {} complained:\n{complaints}", process.name());
+            }
             println!("--- Redis refused them: {refused:#?}");
+        }
+        if std::thread::panicking() {
+            println!("--- everything is in {}", self.folder.display());
             return;
         }
         assert!(

@@ -307,6 +307,15 @@ impl Process {
         );
     }
 
+    /// The first lines in which it says that something is wrong.
+    pub(crate) fn complaints(&self) -> String {
+        const LINES: usize = 40;
+        let output = self.output();
+        let loud = |line: &&str| line.contains("\"WARN\"") || line.contains("\"ERROR\"");
+        let lines: Vec<_> = output.lines().filter(loud).take(LINES).collect();
+        lines.join("\n")
+    }
+
     /// Its last lines, for a person who wonders what went wrong.
     pub(crate) fn tail(&self) -> String {
         const LINES: usize = 30;

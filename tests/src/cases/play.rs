@@ -31,6 +31,13 @@ pub enum Outcome {
     Failed(String),
 }
 
+impl Outcome {
+    /// Whether something did not come as expected.
+    pub fn is_failure(&self) -> bool {
+        matches!(self, Self::Failed(_))
+    }
+}
+
 /// A case and how it went.
 pub type Played<'a> = (&'a Case, Outcome);
 
@@ -55,7 +62,9 @@ async fn play_over<'a>(fleet: FleetBuilder, cases: &[&'a Case]) -> Vec<Played<'a
     }
     let fleet = fleet.start().await;
     let people = gather(&fleet).await;
-    play(&fleet, &people, cases, PATIENCE).await
+    let played = play(&fleet, &people, cases, PATIENCE).await;
+    fleet.doubt_if(played.iter().any(|(_, outcome)| outcome.is_failure()));
+    played
 }
 
 /// Plays cases over a fleet whose people are gathered, with so much patience for
