@@ -1,6 +1,9 @@
 //! What can go wrong between a process and what it keeps in Redis.
 
-use redis::ErrorKind;
+use redis::{ErrorKind, RedisError};
+
+/// What follows in an error of Redis is what it was told, be it a password.
+const REPEATED: &str = ", with args beginning with";
 
 /// A failure of the broker, never of a caller.
 ///
@@ -8,8 +11,8 @@ use redis::ErrorKind;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Redis cannot be reached, timed out, or refused a command.
-    #[error("redis: {0}")]
-    Redis(#[from] redis::RedisError),
+    #[error("redis: {}", told(.0))]
+    Redis(#[from] RedisError),
     /// What connections to Redis need cannot be had.
     #[error("connections to redis cannot be prepared: {0}")]
     Topology(String),
@@ -52,5 +55,24 @@ impl Error {
             }
             Self::Topology(_) | Self::Schema { .. } | Self::Provider(_) => false,
         }
+    }
+}
+
+/// What Redis says of a command, without what it repeats of it.
+fn told(error: &RedisError) -> String {
+    let mut told = error.to_string();
+    if let Some(repeated) = told.find(REPEATED) {
+        told.truncate(repeated);
+    }
+    told
+}
+
+/// The same, as an error.
+pub(crate) fn without_arguments(error: RedisError) -> RedisError {
+    match error.detail() {
+        Some(why) if why.contains(REPEATED) => {
+            RedisError::from((error.kind(), "redis refused", told(&error)))
+        }
+        _ => error,
     }
 }

@@ -50,6 +50,13 @@ impl Own {
         (open(own.address()), own)
     }
 
+    /// Starts one with these settings.
+    pub(crate) fn start_with(args: &[&str]) -> Self {
+        let ports = std::iter::repeat_with(free_port).take(usize::from(PORTS.end - PORTS.start));
+        let mut servers = ports.filter_map(|port| Server::start_with(port, args));
+        Self(servers.next().expect("a port is free for it"))
+    }
+
     /// Ends it and starts it again where it was. It has lost everything.
     pub(crate) fn restart(&mut self) {
         drop(self.0.shell.stdin.take());

@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use super::dial::{CONNECT_TIMEOUT, Server};
 use super::lane::Ended;
 use super::sentinel::Sentinels;
+use crate::error::without_arguments;
 
 /// How long a command may take before its connection is given up.
 pub(super) const RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -106,9 +107,9 @@ pub(super) async fn make(
     let stream = server.dial().await?;
     let info = server.access.info();
     let greeting = MultiplexedConnection::new_with_config(&info, stream, config);
-    let (commands, driver) = timeout(CONNECT_TIMEOUT, greeting)
-        .await
-        .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    let greeted = timeout(CONNECT_TIMEOUT, greeting).await;
+    let greeted = greeted.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?;
+    let (commands, driver) = greeted.map_err(without_arguments)?;
     let driver = Driver(tokio::spawn(driver).abort_handle());
     Ok(Connection {
         commands,

@@ -59,3 +59,31 @@ async fn commands_and_what_fails_are_counted() {
     assert_eq!(redis.inner.metrics.connections.get(), 0);
     assert_eq!(redis.inner.metrics.under_way.get(), 0);
 }
+
+#[tokio::test]
+async fn a_password_is_in_no_error_of_a_server_that_repeats_what_it_does_not_know() {
+    // As a server that is too old for it, or a proxy in front of one.
+    let server = fixture::Own::start_with(&["--rename-command", "HELLO", ""]);
+    for scheme in ["redis", "redis+cluster"] {
+        let redis = fixture::open_url(&format!("{scheme}://ann:hush@{}", server.address()));
+        let error = redis.ping().await.unwrap_err();
+        for text in [error.to_string(), format!("{error:?}")] {
+            assert!(!text.contains("hush"), "{text}");
+            assert!(text.contains("HELLO"), "{text}");
+        }
+    }
+    let sentinels = format!(
+        "redis+sentinel://{0}/m?sentinel_password=hush",
+        server.address()
+    );
+    let error = fixture::open_url(&sentinels).ping().await.unwrap_err();
+    assert!(!format!("{error} {error:?}").contains("hush"), "{error}");
+
+    let redis = fixture::open(fixture::address());
+    let unknown = redis::cmd("STORE").arg("hush").clone();
+    let error = redis.query::<()>(&unknown).await.unwrap_err().to_string();
+    assert!(
+        error.contains("STORE") && !error.contains("hush"),
+        "{error}"
+    );
+}
