@@ -101,6 +101,15 @@ impl Event {
         Self::read(entry, json)
     }
 
+    /// The JSON of such a frame, as a ring keeps it; nothing of what is no text.
+    pub(crate) fn json_of(frame: &[u8]) -> &str {
+        let frame = std::str::from_utf8(frame.trim_ascii_start()).unwrap_or_default();
+        match frame.split_once(' ') {
+            Some((_, json)) if !frame.starts_with('{') => json,
+            _ => frame,
+        }
+    }
+
     /// Reads what a ring keeps under this id.
     ///
     /// # Errors

@@ -8,7 +8,7 @@
 //! Up to where everything is known of a ring, its *position*, is the later of the
 //! newest event heard and the Redis time that the last answered probe carried.
 //! Once all is subscribed again, rings are read from a while before it; repeats are
-//! told by the ids of what was handed over. What is heard meanwhile is parked, so
+//! told by the ids and the words of what was handed over. What is heard meanwhile is parked, so
 //! that events of a topic stay in order.
 
 mod merge;
@@ -18,7 +18,7 @@ mod verdict;
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use self::seen::Seen;
+use self::seen::{Mark, Seen};
 pub use self::verdict::{Oldest, Verdict};
 use self::verdict::{Position, verdict};
 use crate::annotation;
@@ -185,7 +185,7 @@ struct Behind<L> {
 struct Parked<L> {
     topic: Topic,
     /// If a ring keeps it.
-    id: Option<EntryId>,
+    mark: Option<Mark>,
     event: L,
 }
 
@@ -325,13 +325,14 @@ impl<L> Replay<L> {
         }
     }
 
-    /// An event of this many bytes was heard on a topic; `entry` is what stands in
-    /// front of it.
+    /// An event, this JSON, was heard on a topic; `entry` is what stands in front of
+    /// it. That a ring keeps what is dated far ahead is believed of nobody: all that
+    /// follows would seem to be late.
     pub fn hear(
         &mut self,
         topic: &Topic,
         entry: Option<EntryId>,
-        bytes: usize,
+        json: &str,
         event: L,
         now: Instant,
     ) -> Heard<L> {
@@ -339,6 +340,9 @@ impl<L> Replay<L> {
             return Heard::Now(event);
         }
         let second = self.second(now);
+        let ahead = self.ahead[usize::from(topic.partition().index())];
+        let latest = ahead + millis_between(self.start, now) + LIFE_MILLIS;
+        let entry = entry.filter(|id| id.millis <= latest);
         let Some(state) = self.state(topic.owner(), place_of(topic)) else {
             return Heard::Now(event);
         };
@@ -348,27 +352,28 @@ impl<L> Replay<L> {
             held.raw = second;
         }
         let id = entry.filter(|id| *id != EntryId::NOWHERE);
-        if id.is_some_and(|id| state.seen.has(id)) {
+        let mark = id.map(|id| Mark::of(id, topic, json));
+        if mark.is_some_and(|mark| state.seen.has(mark)) {
             return Heard::Repeated;
         }
         if id.is_some_and(|id| id < held.newest) {
             return Heard::Late;
         }
         let Some(behind) = &mut state.behind else {
-            if let Some(id) = id {
-                state.seen.add(id);
-                held.newest = held.newest.max(id);
+            if let Some(mark) = mark {
+                state.seen.add(mark);
+                held.newest = held.newest.max(mark.id);
             }
             return Heard::Now(event);
         };
         let parked = topic.clone();
         behind.parked.push(Parked {
             topic: parked,
-            id,
+            mark,
             event,
         });
-        behind.cost += bytes + PARKED_COST;
-        self.parked += bytes + PARKED_COST;
+        behind.cost += json.len() + PARKED_COST;
+        self.parked += json.len() + PARKED_COST;
         if self.parked <= PARKED {
             return Heard::Parked;
         }

@@ -281,7 +281,8 @@ impl Course {
             Ok(event) => {
                 let (entry, bytes) = (event.entry, payload.len());
                 let live = (Arc::new(event), bytes);
-                match self.replay.hear(topic, entry, bytes, live, now) {
+                let json = Event::json_of(payload);
+                match self.replay.hear(topic, entry, json, live, now) {
                     Heard::Now((event, bytes)) => self.gathered.collect(listeners, bytes, || {
                         Arrival::Event(topic.clone(), Arc::clone(&event))
                     }),

@@ -1,5 +1,6 @@
 //! What was read of a ring and what was parked, in one order and nothing twice.
 
+use super::seen::Mark;
 use super::verdict::Position;
 use super::{Event, Page, Parked, State};
 use crate::topic::{Tenant, Topic};
@@ -30,41 +31,41 @@ pub(super) fn merge<L>(
             continue;
         };
         let concerns = known < Some(entry.id) && held.since <= entry.id.millis + back;
-        if !concerns || seen.has(entry.id) {
+        let mark = Mark::of(entry.id, topic, &entry.json);
+        if !concerns || seen.has(mark) {
             continue;
         }
         if held.newest < entry.id {
-            read.push((topic.clone(), entry));
+            read.push((topic.clone(), entry, mark));
         } else if !position.in_order && !holes.contains(topic) {
             holes.push(topic.clone());
         }
     }
     let mut read = read.into_iter().peekable();
     let mut events = Vec::with_capacity(read.len() + parked.len());
-    for Parked { topic, id, event } in parked {
-        if let Some(id) = id {
-            while let Some((topic, entry)) = read.next_if(|(_, entry)| entry.id < id) {
+    let mut note = |topic: &Topic, mark: Mark| {
+        let new = seen.add(mark);
+        if let Some(held) = topics.get_mut(topic).filter(|_| new) {
+            held.newest = held.newest.max(mark.id);
+        }
+        new
+    };
+    for Parked { topic, mark, event } in parked {
+        if let Some(mark) = mark {
+            while let Some((topic, entry, read)) = read.next_if(|(_, _, read)| *read < mark) {
+                note(&topic, read);
                 events.push((topic, Event::Replayed(entry.id, entry.json.clone())));
             }
-            read.next_if(|(_, entry)| entry.id == id);
-            if !seen.add(id) {
+            read.next_if(|(_, _, read)| *read == mark);
+            if !note(&topic, mark) {
                 continue;
-            }
-            if let Some(held) = topics.get_mut(&topic) {
-                held.newest = held.newest.max(id);
             }
         }
         events.push((topic, Event::Parked(event)));
     }
-    let rest = read.map(|(topic, entry)| (topic, Event::Replayed(entry.id, entry.json.clone())));
-    events.extend(rest);
-    for (topic, event) in &events {
-        if let Event::Replayed(id, _) = event {
-            seen.add(*id);
-            if let Some(held) = topics.get_mut(topic) {
-                held.newest = held.newest.max(*id);
-            }
-        }
+    for (topic, entry, mark) in read {
+        note(&topic, mark);
+        events.push((topic, Event::Replayed(entry.id, entry.json.clone())));
     }
     (holes, events)
 }

@@ -104,7 +104,7 @@ impl Node {
     /// An event is heard: `now`, `parked`, `repeated` or what overflows.
     fn hears(&mut self, name: &str, entry: &str, what: &'static str) -> &'static str {
         let entry = (entry != "raw").then(|| id(entry));
-        match self.replay.hear(&topic(name), entry, 10, what, self.now) {
+        match self.replay.hear(&topic(name), entry, what, what, self.now) {
             Heard::Now(_) => "now",
             Heard::Repeated => "repeated",
             Heard::Parked => "parked",
@@ -332,20 +332,20 @@ fn what_a_primary_did_not_bring_is_read_though_later_events_came() {
 fn what_finds_no_room_is_handed_over_and_the_rest_given_up() {
     let mut node = Node::new();
     let read = node.cut("990000-0");
-    let large = PARKED / 4 - PARKED_COST;
-    let mut hear = |name, id_: &str, bytes, what| {
+    let large = "x".repeat(PARKED / 4 - PARKED_COST);
+    let mut hear = |name, id_: &str, json: &str, what| {
         let heard = node
             .replay
-            .hear(&topic(name), Some(id(id_)), bytes, what, node.now);
+            .hear(&topic(name), Some(id(id_)), json, what, node.now);
         match heard {
             Heard::Overflow(recovered) => Some(recovered),
             _ => None,
         }
     };
     for n in 0..4 {
-        assert_eq!(hear("a", &format!("1000500-{n}"), large, "x"), None);
+        assert_eq!(hear("a", &format!("1000500-{n}"), &large, "x"), None);
     }
-    let recovered = hear("b", "1000501-0", 0, "last").expect("there is no room");
+    let recovered = hear("b", "1000501-0", "", "last").expect("there is no room");
     assert_eq!(recovered.events.len(), 5);
     let told = told(&recovered);
     assert_eq!(told[..3], ["overflow", "gap a", "gap b"]);
@@ -513,4 +513,33 @@ fn a_doubt_of_rings_alone_leaves_as_it_is_what_no_ring_keeps() {
     let read = node.replay.next_read(node.now).unwrap();
     let told = node.reads(&read, &page(1_000_600, 0, &[]));
     assert_eq!(told, ["recovered"]);
+}
+
+#[test]
+fn who_forges_ids_on_one_topic_keeps_nothing_of_another_from_anybody() {
+    let mut node = Node::new();
+    node.at(1_000_100);
+    // One that the ring will give.
+    assert_eq!(node.hears("a", "1000200-0", "forged"), "now");
+    assert_eq!(node.hears("b", "1000200-0", "true"), "now");
+    assert_eq!(node.hears("b", "1000200-0", "true"), "repeated");
+    let read = node.cut("990000-0");
+    assert_eq!(node.hears("a", "1000300-0", "forged"), "parked");
+    let page = page(1_000_400, 1, &["1000200-0 b true", "1000300-0 b two"]);
+    let mut told = node.reads(&read, &page);
+    told.sort();
+    assert_eq!(told, ["a parked forged", "b 1000300-0 two", "recovered"]);
+}
+
+#[test]
+fn an_id_of_far_ahead_makes_nothing_late() {
+    let mut node = Node::new();
+    node.at(1_000_100);
+    assert_eq!(node.hears("a", "9999999999999-0", "forged"), "now");
+    assert_eq!(node.hears("a", "1000200-0", "true"), "now");
+    // That it was kept is not believed either: something like it may be lost.
+    let read = node.cut("990000-0");
+    let page = page(1_000_400, 1, &["1000200-0 a true", "1000300-0 a two"]);
+    let expected = ["recovered", "gap a", "a 1000300-0 two"];
+    assert_eq!(node.reads(&read, &page), expected);
 }
