@@ -12,7 +12,8 @@ pub fn users() -> &'static str {
 }
 
 /// The same, but gateways may also do what they are allowed at the Redis of a
-/// Misskey: in tests its bus and caches are in ours.
+/// Misskey: in tests its bus and caches are in ours. That is a selector of its own, so
+/// that it adds nothing to what they may do with our keys.
 pub(super) fn users_beside_misskey() -> String {
     let rights = block(MISSKEY).replace("&social.example", "&*.example &*.example:*");
     let rights = rights.replace("social.example", "*.example*");
@@ -22,7 +23,7 @@ pub(super) fn users_beside_misskey() -> String {
         .filter(|word| word.contains(['&', '~', '+']))
         .collect();
     let beside = |line: &str| match line.starts_with("user carillon-gateway ") {
-        true => format!("{line} {}\n", rights.join(" ")),
+        true => format!("{line} ({})\n", rights.join(" ")),
         false => format!("{line}\n"),
     };
     users().lines().map(beside).collect()
