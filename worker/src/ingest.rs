@@ -24,56 +24,60 @@ pub(crate) async fn run(mut intake: Intake, config: &Config, metrics: &Metrics, 
     if intake.is_idle() {
         return;
     }
-    let mut taken = Vec::new();
     let mut look_at = Instant::now();
     let mut tidy_at = Instant::now() + config.trim_interval;
     let mut failing = false;
     while node.phase() < Phase::Draining {
         let round = async {
-            if taken.is_empty() {
-                taken = intake.next().await?;
-            }
-            publish(&mut intake, &taken, metrics).await?;
-            taken.clear();
+            let taken = intake.next().await?;
+            let mut failed = publish(&mut intake, &taken, metrics).await;
             if look_at <= Instant::now() {
-                take_over(&mut intake, config.claim_after, metrics).await?;
+                let other = take_over(&mut intake, config.claim_after, metrics).await?;
+                failed = failed.or(other);
                 look_at = Instant::now() + config.claim_after / LOOKS;
             }
             if tidy_at <= Instant::now() {
                 metrics.ingest_dropped.inc_by(intake.tidy().await?);
                 tidy_at = Instant::now() + config.trim_interval;
             }
-            Ok::<(), Error>(())
+            Ok::<_, Error>(failed)
         };
-        match round.await {
-            Ok(()) => {
-                if failing {
-                    info!("ingest works again");
-                }
-                failing = false;
+        let (failed, everything) = match round.await {
+            Ok(failed) => (failed, false),
+            Err(error) => (Some(error), true),
+        };
+        if let Some(error) = failed {
+            metrics.ingests_failed.inc();
+            if !failing {
+                warn!(%error, "ingest failed and is tried again");
             }
-            Err(error) => {
-                metrics.ingests_failed.inc();
-                if !failing {
-                    warn!(%error, "ingest failed and is tried again");
-                }
-                failing = true;
-                node.until_drain(sleep(RETRY)).await;
-            }
+            failing = true;
+        } else if failing && !intake.is_failing() {
+            info!("ingest works again");
+            failing = false;
+        }
+        if everything {
+            node.until_drain(sleep(RETRY)).await;
         }
     }
 }
 
-async fn publish(intake: &mut Intake, entries: &[Entry], metrics: &Metrics) -> Result<(), Error> {
-    let handled = intake.handle(entries).await?;
+/// Publishes entries. Says if that failed for a tenant; they are tried again then.
+async fn publish(intake: &mut Intake, entries: &[Entry], metrics: &Metrics) -> Option<Error> {
+    let handled = intake.handle(entries).await;
     metrics.handled(&handled);
-    Ok(())
+    handled.failed
 }
 
 /// Publishes what others have taken and not finished: one by one, so that an
 /// entry that a worker dies of is not held against those beside it. Then looks
-/// at what waits.
-async fn take_over(intake: &mut Intake, idle: Duration, metrics: &Metrics) -> Result<(), Error> {
+/// at what waits. Says if publishing failed for a tenant.
+async fn take_over(
+    intake: &mut Intake,
+    idle: Duration,
+    metrics: &Metrics,
+) -> Result<Option<Error>, Error> {
+    let mut failed = None;
     for left in intake.left(idle).await? {
         let Some(entry) = intake.claim(&left, idle).await? else {
             continue;
@@ -81,12 +85,15 @@ async fn take_over(intake: &mut Intake, idle: Duration, metrics: &Metrics) -> Re
         metrics.ingest_claimed.inc();
         match intake.give_up(&left, &entry).await? {
             Some(given_up) => metrics.handled(&given_up),
-            None => publish(intake, std::slice::from_ref(&entry), metrics).await?,
+            None => {
+                let other = publish(intake, std::slice::from_ref(&entry), metrics).await;
+                failed = failed.or(other);
+            }
         }
     }
     let backlog = intake.backlog().await?;
     metrics.ingest_pending.set(backlog.entries as i64);
     metrics.ingest_lag.set(backlog.lag.as_secs_f64());
     metrics.dead_letters_kept.set(backlog.dead as i64);
-    Ok(())
+    Ok(failed)
 }

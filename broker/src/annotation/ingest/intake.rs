@@ -10,7 +10,7 @@ mod entry;
 mod held;
 mod push;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ use redis::{Cmd, Script, cmd};
 pub use self::entry::{DEAD_LETTERS, Entry};
 use self::entry::{Letter, Told, Wish, added_at};
 use self::held::{Held, Let};
-use super::{Ingest, Outcome, Push, Report};
+use super::{Ingest, MAX_REPORT, Outcome, Push, Report};
 use crate::error::Error;
 use crate::keys::Keys;
 use crate::message::rules::Rules;
@@ -37,6 +37,8 @@ const BATCH: usize = 32;
 const WAIT: Duration = Duration::from_millis(500);
 /// How long Redis may say nothing to it.
 const PATIENCE: Duration = Duration::from_millis(1500);
+/// Entries that failed are tried again after this.
+const RETRY: Duration = Duration::from_millis(500);
 /// An entry that was taken so often is given up: its takers died of it.
 pub const MAX_DELIVERIES: u64 = 5;
 /// What a stream holds while nobody takes anything; the oldest is dropped for more.
@@ -47,6 +49,7 @@ const DEAD_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How long Redis remembers a worker that takes nothing any more.
 const WORKER_LIFE: Duration = Duration::from_secs(3600);
 
+static CLAIM: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("intake/claim.lua")));
 static SETTLE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("settle.lua")));
 static TIDY: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("tidy.lua")));
 
@@ -59,6 +62,8 @@ pub struct Intake {
     rules: Rules,
     quotas: Quotas,
     held: Held,
+    /// For whom something failed the last time.
+    failing: HashSet<Tenant>,
     worker: String,
     /// By the keys of their streams.
     tenants: HashMap<String, Tenant>,
@@ -83,6 +88,8 @@ pub struct Handled {
     pub pushed: u64,
     /// The kinds of what is wrong with the others.
     pub dead: Vec<&'static str>,
+    /// Why some were not handled. They are still there.
+    pub failed: Option<Error>,
 }
 
 /// What waits in all streams.
@@ -119,6 +126,7 @@ impl Intake {
             rules,
             quotas: Quotas::new(redis.clone(), keys.clone()),
             held: Held::default(),
+            failing: HashSet::new(),
             reading: None,
             redis,
             keys,
@@ -128,6 +136,11 @@ impl Intake {
     /// Whether there is anybody to take from.
     pub fn is_idle(&self) -> bool {
         self.tenants.is_empty()
+    }
+
+    /// Whether something [failed](Handled::failed) and has not succeeded since.
+    pub fn is_failing(&self) -> bool {
+        !self.failing.is_empty()
     }
 
     /// Waits a moment for entries that nobody has taken, and takes some. Those
@@ -243,11 +256,10 @@ impl Intake {
     /// # Errors
     /// If Redis fails.
     pub async fn claim(&self, left: &Left, idle: Duration) -> Result<Option<Entry>, Error> {
-        let mut command = cmd("XCLAIM");
-        command.arg(self.keys.intake(&left.tenant)).arg(GROUP);
-        command.arg(&self.worker).arg(millis(idle)).arg(&left.id);
-        let mut claimed: Vec<Option<Told>> = self.redis.query(&command).await?;
-        let claimed = claimed.pop().flatten();
+        let mut call = CLAIM.key(self.keys.intake(&left.tenant));
+        call.arg(GROUP).arg(&self.worker).arg(millis(idle));
+        call.arg(&left.id).arg(MAX_REPORT);
+        let claimed: Option<Told> = self.redis.invoke(&call).await?;
         Ok(claimed.map(|told| Entry::new(&left.tenant, told)))
     }
 
@@ -274,53 +286,71 @@ impl Intake {
         }))
     }
 
-    /// Publishes entries, and ends them. May be repeated with the same if it
-    /// fails. Those that are more than their tenant may push now are held, and come
-    /// [next](Self::next) when it may.
-    ///
-    /// # Errors
-    /// If Redis fails. They are then still there.
-    pub async fn handle(&mut self, entries: &[Entry]) -> Result<Handled, Error> {
+    /// Publishes entries, and ends them. May be repeated with the same. Those that
+    /// are more than their tenant may push now are held, and come
+    /// [next](Self::next) when it may; so are those of a tenant for whom something
+    /// [failed](Handled::failed), as that may concern nobody else.
+    pub async fn handle(&mut self, entries: &[Entry]) -> Handled {
         let mut handled = Handled::default();
         for of_tenant in entries.chunk_by(|one, other| one.tenant == other.tenant) {
             let tenant = &of_tenant[0].tenant;
-            let (mut wishes, mut ids, mut letters) = (Vec::new(), Vec::new(), Vec::new());
-            let rules = self.rules_of(tenant).await?;
-            for (at, entry) in of_tenant.iter().enumerate() {
-                let wish = match entry.read(&rules) {
-                    Ok(wish) => wish,
-                    Err(letter) => {
-                        letters.push(letter);
-                        continue;
-                    }
-                };
-                match self.may_push(tenant, wish.messages()).await? {
-                    Let::Now => {
-                        ids.push(entry.id.as_str());
-                        wishes.push((entry, wish));
-                    }
-                    // What comes after it must not come before it.
-                    Let::Later(wait) => {
-                        self.held.hold(&of_tenant[at..], Instant::now() + wait);
-                        break;
-                    }
-                    Let::Never(words) => letters.push(Letter {
-                        entry,
-                        why: "quota",
-                        words,
-                    }),
+            match self.handle_of(tenant, of_tenant, &mut handled).await {
+                Ok(()) => {
+                    self.failing.remove(tenant);
+                }
+                Err(error) => {
+                    self.held.hold(of_tenant, Instant::now() + RETRY);
+                    self.failing.insert(tenant.clone());
+                    handled.failed = Some(error);
                 }
             }
-            let alike = |(_, one): &(_, Wish), (_, other): &(_, Wish)| {
-                std::mem::discriminant(one) == std::mem::discriminant(other)
-            };
-            for run in wishes.chunk_by(alike) {
-                self.grant(tenant, run, &mut handled).await?;
-            }
-            self.settle(tenant, &ids, &letters).await?;
-            handled.dead.extend(letters.iter().map(|letter| letter.why));
         }
-        Ok(handled)
+        handled
+    }
+
+    /// The same for entries of one tenant.
+    async fn handle_of(
+        &mut self,
+        tenant: &Tenant,
+        of_tenant: &[Entry],
+        handled: &mut Handled,
+    ) -> Result<(), Error> {
+        let (mut wishes, mut ids, mut letters) = (Vec::new(), Vec::new(), Vec::new());
+        let rules = self.rules_of(tenant).await?;
+        for (at, entry) in of_tenant.iter().enumerate() {
+            let wish = match entry.read(&rules) {
+                Ok(wish) => wish,
+                Err(letter) => {
+                    letters.push(letter);
+                    continue;
+                }
+            };
+            match self.may_push(tenant, wish.messages()).await? {
+                Let::Now => {
+                    ids.push(entry.id.as_str());
+                    wishes.push((entry, wish));
+                }
+                // What comes after it must not come before it.
+                Let::Later(wait) => {
+                    self.held.hold(&of_tenant[at..], Instant::now() + wait);
+                    break;
+                }
+                Let::Never(words) => letters.push(Letter {
+                    entry,
+                    why: "quota",
+                    words,
+                }),
+            }
+        }
+        let alike = |(_, one): &(_, Wish), (_, other): &(_, Wish)| {
+            std::mem::discriminant(one) == std::mem::discriminant(other)
+        };
+        for run in wishes.chunk_by(alike) {
+            self.grant(tenant, run, handled).await?;
+        }
+        self.settle(tenant, &ids, &letters).await?;
+        handled.dead.extend(letters.iter().map(|letter| letter.why));
+        Ok(())
     }
 
     /// Does what entries ask for that all ask for the same.

@@ -1,6 +1,9 @@
 //! One entry of an intake: what is asked for in it, or why it is a dead letter.
 
+use std::time::Duration;
+
 use crate::annotation::ingest::{Invalid, MAX_REPORT, PUSH, PUSH_GLOBAL, Push, Report, told};
+use crate::event::EntryId;
 use crate::message::rules::Rules;
 use crate::time::Timestamp;
 use crate::topic::Tenant;
@@ -11,6 +14,11 @@ pub const DEAD_LETTERS: [&str; 6] = ["deliveries", "entry", "invalid", "json", "
 const MAX_KIND: usize = 64;
 /// And of the field `topic`: the longest that could be right.
 const MAX_TOPIC: usize = 1100;
+
+/// How far Redis' clock may be ahead of ours.
+const CLOCKS: Duration = Duration::from_secs(60);
+/// The longest id: two numbers of 64 bits.
+const MAX_ID: usize = 41;
 
 /// What was added to a stream.
 #[derive(Clone, Debug)]
@@ -75,6 +83,9 @@ impl Entry {
                 _ => {}
             }
         }
+        // What was added first has the smaller id: nobody gets a name that another will.
+        let own = EntryId::parse(&entry.id);
+        entry.first = entry.first.filter(|first| EntryId::parse(first) < own);
         entry
     }
 
@@ -84,9 +95,11 @@ impl Entry {
         self.first.as_deref().unwrap_or(&self.id)
     }
 
-    /// When it was added first.
+    /// When it was added first. Who adds it can choose its id, and all that follow
+    /// are dated later; but nothing was added in times to come.
     fn added_at(&self) -> Timestamp {
-        added_at(self.name()).unwrap_or_default()
+        let (at, now) = (added_at(self.name()).unwrap_or_default(), Timestamp::now());
+        if now + CLOCKS < at { now } else { at }
     }
 
     /// What it asks for.
@@ -148,6 +161,9 @@ fn kept(field: Option<&[u8]>, most: usize) -> (&[u8], bool) {
 /// The id of an entry, if it is one.
 fn first(value: Vec<u8>) -> Option<String> {
     let id = String::from_utf8(value).ok()?;
+    if MAX_ID < id.len() {
+        return None;
+    }
     let (millis, sequence) = id.split_once('-')?;
     let number = |text: &str| text.parse::<u64>().is_ok() && !text.starts_with('+');
     (number(millis) && number(sequence)).then_some(id)

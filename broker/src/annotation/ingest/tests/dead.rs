@@ -22,7 +22,7 @@ impl World {
     async fn work(&self) -> Handled {
         let mut worker = self.worker("one");
         let entries = take(&mut worker).await;
-        worker.handle(&entries).await.unwrap()
+        worker.handle(&entries).await
     }
 }
 

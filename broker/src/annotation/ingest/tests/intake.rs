@@ -150,12 +150,12 @@ async fn a_report_is_published_once_by_whatever_way_it_comes() {
     let mut worker = world.worker("one");
     let entries = take(&mut worker).await;
     assert_eq!(worker.backlog().await.unwrap().entries, 3);
-    let handled = worker.handle(&entries).await.unwrap();
+    let handled = worker.handle(&entries).await;
     assert_eq!(handled.outcomes, [Repeated, Published, Repeated]);
     assert_eq!(world.told().await, ["c"]);
     assert_eq!(worker.backlog().await.unwrap(), Backlog::default());
     // As after a failure whose extent nobody knows.
-    let again = worker.handle(&entries).await.unwrap();
+    let again = worker.handle(&entries).await;
     assert_eq!(again.outcomes, [Repeated; 3]);
     assert!(world.told().await.is_empty());
 }
@@ -202,7 +202,7 @@ async fn what_a_dead_worker_took_another_publishes() {
     // Whoever claims second, with the same in mind, comes too late.
     let second = world.worker("second").claim(&left[0], recently).await;
     assert!(second.unwrap().is_none());
-    alive.handle(&[entry]).await.unwrap();
+    alive.handle(&[entry]).await;
     assert_eq!(world.told().await, ["a"]);
     assert!(alive.left(Duration::ZERO).await.unwrap().is_empty());
     assert_eq!(alive.backlog().await.unwrap().entries, 0);
@@ -225,7 +225,7 @@ async fn what_cannot_be_published_becomes_a_dead_letter_and_stops_nothing() {
 
     let mut worker = world.worker("one");
     let entries = take(&mut worker).await;
-    let handled = worker.handle(&entries).await.unwrap();
+    let handled = worker.handle(&entries).await;
     assert_eq!(handled.outcomes, [Outcome::Published]);
     assert_eq!(handled.dead, ["json", "invalid", "size", "entry"]);
     assert_eq!(world.told().await, ["a"]);
@@ -281,7 +281,7 @@ async fn a_stream_that_is_lost_is_begun_again() {
     world.redis.query::<()>(cmd("DEL").arg(&key)).await.unwrap();
     world.add("annotation", report("a").as_bytes()).await;
     let entries = take(&mut worker).await;
-    worker.handle(&entries).await.unwrap();
+    worker.handle(&entries).await;
     assert_eq!(world.told().await, ["a"]);
 }
 
@@ -353,12 +353,12 @@ async fn pushes_are_stored_in_their_order_and_once_however_often_they_are_taken(
     world.add(PUSH_GLOBAL, br#"{"message":"all"}"#).await;
     let mut worker = world.worker("one");
     let entries = take(&mut worker).await;
-    let handled = worker.handle(&entries).await.unwrap();
+    let handled = worker.handle(&entries).await;
     assert!(handled.dead.is_empty());
     assert_eq!((handled.outcomes.len(), handled.pushed), (5, 11));
     assert_eq!(world.told().await.len(), 5);
     // As by another worker, which does not know how far this one came.
-    worker.handle(&entries).await.unwrap();
+    worker.handle(&entries).await;
 
     let to_ada: Vec<_> = (0..5)
         .flat_map(|n| [format!("a{n}"), format!("b{n}")])
@@ -381,7 +381,7 @@ async fn a_push_that_says_what_it_is_called_is_stored_once_by_whatever_way() {
     world.add(PUSH, &push(&["ada"], "unnamed")).await;
     let mut worker = world.worker("one");
     let entries = take(&mut worker).await;
-    worker.handle(&entries).await.unwrap();
+    worker.handle(&entries).await;
     let draft = Draft {
         text: "sent".into(),
         label: None,
@@ -406,10 +406,102 @@ async fn a_push_that_expired_while_it_waited_is_stored_as_cancelled() {
     while Timestamp::now() <= early.parse().unwrap() {
         tokio::task::yield_now().await;
     }
-    let handled = worker.handle(&entries).await.unwrap();
+    let handled = worker.handle(&entries).await;
     assert_eq!(handled.pushed, 1);
     let filter = MessagesFilter::default();
     let listed = world.messages().list(&world.tenant, &filter, None, 9).await;
     let status = listed.unwrap().items[0].status;
     assert_eq!(status, Status::Cancelled(early.parse().unwrap()));
+}
+
+/// Adds a push under an id of one's choice, with more fields.
+async fn add_as(world: &World, id: &str, fields: &[&str], push: &[u8]) {
+    let mut add = cmd("XADD");
+    add.arg(world.keys.intake(&world.tenant))
+        .arg(id)
+        .arg(fields);
+    add.arg("type").arg(PUSH).arg("data").arg(push);
+    world.redis.query::<String>(&add).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_entry_dated_in_times_to_come_changes_nothing_for_those_behind_it() {
+    let world = World::new().await;
+    let expiring = |text: &str, after: Duration| {
+        let at = (Timestamp::now() + after).to_string();
+        let push = json!({"recipients": ["ada"], "message": text, "expiresAt": at});
+        push.to_string().into_bytes()
+    };
+    let (hour, age) = (
+        Duration::from_secs(3600),
+        Duration::from_secs(9_000_000_000),
+    );
+    add_as(&world, "9000000000000-0", &[], &expiring("for ever", age)).await;
+    let forged = ["entry", "8999999999999-0"];
+    add_as(&world, "*", &forged, &expiring("also", age)).await;
+    add_as(&world, "*", &[], &expiring("for an hour", hour)).await;
+    let mut worker = world.worker("one");
+    let entries = take(&mut worker).await;
+    let handled = worker.handle(&entries).await;
+    assert_eq!(handled.dead, ["invalid"; 2]);
+    assert_eq!(world.pushed("ada").await, ["for an hour"]);
+}
+
+#[tokio::test]
+async fn nobody_takes_the_name_of_what_others_will_add() {
+    let world = World::new().await;
+    let victim = "5000000000000-7";
+    add_as(
+        &world,
+        "5000000000000-1",
+        &["entry", victim],
+        &push(&["ada"], "first"),
+    )
+    .await;
+    let long = format!("{}1-1", "0".repeat(100_000));
+    add_as(&world, "5000000000000-2", &["entry", &long], b"{").await;
+    add_as(&world, victim, &[], &push(&["ada"], "theirs")).await;
+    let mut worker = world.worker("one");
+    let entries = take(&mut worker).await;
+    worker.handle(&entries).await;
+    assert_eq!(world.pushed("ada").await, ["first", "theirs"]);
+    assert_eq!(world.dead().await[0][5], "5000000000000-2");
+}
+
+#[tokio::test]
+async fn a_stream_to_which_nothing_can_be_added_any_more_is_begun_anew() {
+    let world = World::new().await;
+    let last = format!("{0}-{0}", u64::MAX);
+    add_as(&world, &last, &[], &push(&["ada"], "the last")).await;
+    let mut worker = world.worker("one");
+    let entries = take(&mut worker).await;
+    worker.tidy().await.unwrap();
+    assert_eq!(world.length(&world.keys.intake(&world.tenant)).await, 1);
+    worker.handle(&entries).await;
+    worker.tidy().await.unwrap();
+    world.add(PUSH, &push(&["ada"], "another")).await;
+    let entries = take(&mut worker).await;
+    worker.handle(&entries).await;
+    assert_eq!(world.pushed("ada").await, ["the last", "another"]);
+}
+
+#[tokio::test]
+async fn an_entry_is_taken_over_without_what_is_too_long_in_it() {
+    let world = World::new().await;
+    let long = "x".repeat(4 << 20);
+    let data = push(&["ada"], &long);
+    add_as(&world, "*", &["other", &long, "topic", &long], &data).await;
+    take(&mut world.worker("dead")).await;
+    let mut worker = world.worker("alive");
+    let left = worker.left(Duration::ZERO).await.unwrap();
+    let claimed = worker.claim(&left[0], Duration::ZERO).await;
+    let entry = claimed.unwrap().unwrap();
+    assert!(
+        format!("{entry:?}").len() < 4 << 20,
+        "it was handed over whole"
+    );
+    let handled = worker.handle(&[entry]).await;
+    assert_eq!(handled.dead, ["invalid"]);
+    let dead = world.dead().await;
+    assert!(dead[0].contains(&"cut".to_owned()), "it is not all of it");
 }

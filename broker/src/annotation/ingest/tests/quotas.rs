@@ -25,7 +25,7 @@ async fn until_pushed(worker: &mut Intake, count: u64) -> (u32, Vec<&'static str
             Ok(entries) => entries,
             Err(error) => panic!("{error}"),
         };
-        let handled = worker.handle(&entries).await.unwrap();
+        let handled = worker.handle(&entries).await;
         pushed += handled.pushed;
         dead.extend(handled.dead);
         rounds += u32::from(!entries.is_empty());
@@ -104,4 +104,47 @@ async fn nobody_waits_for_a_tenant_that_has_to() {
     }
     let slow = world.pushed("ada").await.len();
     assert!(slow < 4, "the other tenant waited for all of them");
+}
+
+#[tokio::test]
+async fn a_tenant_whose_quota_nobody_can_read_stops_nobody_else() {
+    let world = World::new().await;
+    let other: Tenant = "other".parse().unwrap();
+    let mut spoil = cmd("HSET");
+    spoil
+        .arg(world.keys.quota(&other))
+        .arg("pushes")
+        .arg("many");
+    world.redis.query::<()>(&spoil).await.unwrap();
+    let mut add = cmd("XADD");
+    add.arg(world.keys.intake(&other)).arg("*");
+    add.arg("type")
+        .arg(PUSH)
+        .arg("data")
+        .arg(push(&["ben"], "theirs"));
+    world.redis.query::<String>(&add).await.unwrap();
+    let mut worker = world.worker_of("one", [world.tenant.clone(), other.clone()]);
+    let failed = loop {
+        let entries = worker.next().await.unwrap();
+        if let Some(failed) = worker.handle(&entries).await.failed {
+            break failed.to_string();
+        }
+    };
+    assert!(failed.contains("a stored quota cannot be read"), "{failed}");
+    world.add(PUSH, &push(&["ada"], "ours")).await;
+    until_pushed(&mut worker, 1).await;
+    assert_eq!(world.pushed("ada").await, ["ours"]);
+    assert!(worker.is_failing());
+
+    let end = cmd("DEL").arg(world.keys.quota(&other)).clone();
+    world.redis.query::<()>(&end).await.unwrap();
+    // As by whoever sets one.
+    let mut again = world.worker_of("two", [other.clone()]);
+    let left = again.left(Duration::ZERO).await.unwrap();
+    let entry = again
+        .claim(&left[0], Duration::ZERO)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(again.handle(&[entry]).await.pushed, 1);
 }
