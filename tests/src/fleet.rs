@@ -410,6 +410,8 @@ pub(crate) fn folder() -> PathBuf {
         NEXT.fetch_add(1, Ordering::Relaxed)
     );
     let folder = std::env::temp_dir().join(name);
+    // A process that failed long ago may have had our number.
+    drop(std::fs::remove_dir_all(&folder));
     std::fs::create_dir_all(&folder).expect("the temporary folder is writable");
     folder
 }

@@ -3,9 +3,15 @@
 use std::io::{Error, ErrorKind, Result};
 use std::net::SocketAddr;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// Far longer than any server of ours takes to answer, if only to say that it
+/// took too long.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(60);
 
 /// What came back.
 #[derive(Debug)]
@@ -97,7 +103,8 @@ impl Http {
             .write_all(&[head.as_bytes(), body].concat())
             .await;
         // Who refuses a request may do so before all of it has come.
-        let response = match read(&mut connection).await {
+        let answer = timeout(ANSWERS_WITHIN, read(&mut connection)).await;
+        let response = match answer.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into())) {
             Ok(response) => response,
             Err(unread) => return Err(sent.err().unwrap_or(unread)),
         };
