@@ -524,7 +524,9 @@ async fn an_outage_does_not_flood_the_log() {
     .await;
     let said = complaints() - before;
     let tries = attempts().await as usize;
-    assert!(said <= tries + 5, "{said} complaints for {tries} attempts");
+    // Each attempt once, and a few words of what else Redis is missed for: not one
+    // for each of the sockets, or of those who were refused.
+    assert!(said <= tries + 15, "{said} complaints for {tries} attempts");
     until("the outage is told", async || {
         gateway.output().contains("redis does not answer")
     })
