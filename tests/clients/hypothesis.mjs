@@ -18,8 +18,8 @@ import { inChromium } from "./hypothesis/chromium.mjs";
 import { inJsdom } from "./hypothesis/jsdom.mjs";
 import { serve } from "./hypothesis/page.mjs";
 
-/** A client whose socket was closed comes back within this; its first pause is 2 s. */
-const BACK_WITHIN = 5_000;
+/** A client whose socket was closed comes back within this; its first pause is 2 s, the machine busy. */
+const BACK_WITHIN = 15_000;
 
 const [clusterFile, folder = join(dirname(fileURLToPath(import.meta.url)), "../../target/screenshots")] = process.argv.slice(2);
 if (!clusterFile) {

@@ -4,22 +4,22 @@
 //   node misskey-storm.mjs CLUSTER.json
 //
 // CLUSTER.json says where a running cluster is: "host" (the name of the site, and
-// its bus), "redis" ("host:port"), "tokens" (one user each), and "gateways", each
-// with "address" and "admin" ("host:port") and "pid"; the first is killed. Ends
-// with status 1 if anybody is not back in time, asked too often for it, or
+// its bus), "redis" ("host:port"), "port" (where HAProxy may listen), "tokens"
+// (one user each), and "gateways", each with "address" and "admin" ("host:port")
+// and "pid"; the first is killed. Ends with status 1 if anybody is not back in
+// time, asked too often for it, or
 // misses what happens then; prints what it saw.
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { openSync, readFileSync, unlinkSync } from "node:fs";
-import { createServer } from "node:net";
 import { fileURLToPath } from "node:url";
 import { WebSocket } from "ws";
 import Stream from "misskey-js/streaming.js";
 import { redis } from "./misskey/redis.mjs";
 
-/** All are back within this of the kill. */
-const BACK_WITHIN = 10_000;
+/** All are back within this of the kill: seconds, but half a minute where two busy cores do everything. */
+const BACK_WITHIN = 40_000;
 /** Upgrades that a client may ask for in its first second without a socket. */
 const MOST_UPGRADES = 3;
 /** Everything else happens within this. */
@@ -43,15 +43,7 @@ async function until(what, within, holds) {
   }
 }
 
-async function freePort() {
-  const server = createServer().listen(0, "127.0.0.1");
-  await new Promise((done) => server.once("listening", done));
-  const { port } = server.address();
-  await new Promise((done) => server.close(done));
-  return port;
-}
-
-const port = await freePort();
+const { port } = cluster;
 const [first, second] = cluster.gateways;
 // A file, as a line that a pipe has no room for is lost.
 const logFile = `${clusterFile}.log`;
@@ -166,7 +158,8 @@ console.log(JSON.stringify({
 assert.ok(lost.length > people.length / 4, `only ${lost.length} had a socket there`);
 assert.ok(figure(1) <= BACK_WITHIN, `the last was back after ${figure(1)} ms`);
 assert.ok(Math.max(...tried) <= MOST_UPGRADES, `one asked ${Math.max(...tried)} times in a second`);
-assert.ok(Math.min(...tried) >= 1, "not every upgrade was seen");
+const unseen = lost.filter(({ number }) => !upgrades.some(({ client }) => client === number));
+assert.equal(unseen.length, 0, "not every upgrade was seen");
 assert.equal(people.filter(({ lostAt, connected }) => !lostAt && connected !== 1).length, 0, "who lost nothing stayed");
 store.close();
 process.exit(0);

@@ -101,13 +101,13 @@ const FAILING: [(&str, &str, &str, &str); 17] = [
     (
         "u1",
         CONNECT,
-        r#"{"frame":{"type":"connected","body":{"id":"b"}},"within_ms":500}"#,
+        r#"{"frame":{"type":"connected","body":{"id":"b"}},"within_ms":5000}"#,
         r#"body.id: expected "b", got "a""#,
     ),
     (
         "u1",
         CONNECT,
-        r#"{"frame":{"type":"connected"},"match":"exact","within_ms":500}"#,
+        r#"{"frame":{"type":"connected"},"match":"exact","within_ms":5000}"#,
         "body: not expected",
     ),
     (
@@ -119,19 +119,19 @@ const FAILING: [(&str, &str, &str, &str); 17] = [
     (
         "u1",
         CONNECT,
-        r#"{"no_frame":{"type":"connected"},"within_ms":50}"#,
+        r#"{"no_frame":{"type":"connected"},"within_ms":20000}"#,
         "it came",
     ),
     (
         "u1",
         CONNECT,
-        r#"{"only_frames":[]}"#,
+        r#"{"only_frames":[],"within_ms":5000}"#,
         "this came as well: {",
     ),
     (
         "u1",
         CONNECT,
-        r#"{"count_frames":{"type":"connected","n":0}}"#,
+        r#"{"count_frames":{"type":"connected","n":0},"within_ms":5000}"#,
         "1 of them came",
     ),
     (

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tests::fleet::TENANT;
 use tests::hypothesis::userid;
 use tests::misskey::HOST;
+use tests::port::Port;
 use tests::{Fleet, Misskey};
 
 /// Runs one of the scripts in `tests/clients`, which is told these facts.
@@ -68,6 +69,7 @@ async fn a_thousand_clients_of_misskey_are_back_after_a_kill_without_a_storm() {
         .start()
         .await;
     fleet.hush(&misskey);
+    let port = Port::claim();
     let gateways = fleet.gateways().iter().map(|gateway| {
         json!({ "address": gateway.address(), "admin": gateway.admin(), "pid": gateway.pid() })
     });
@@ -76,6 +78,7 @@ async fn a_thousand_clients_of_misskey_are_back_after_a_kill_without_a_storm() {
         &json!({
             "host": HOST,
             "redis": fleet.redis().address(),
+            "port": port.address().port(),
             "tokens": tokens,
             "gateways": gateways.collect::<Vec<_>>(),
         }),

@@ -158,7 +158,8 @@ async fn heard(
                 found.count() as u64
             };
             ear.listen(done + PATIENCE, |ear| times <= count(ear)).await;
-            ear.listen(Instant::now().max(done) + QUIET, |_| false)
+            let quiet = within.unwrap_or(QUIET);
+            ear.listen(Instant::now().max(done) + quiet, |_| false)
                 .await;
             let got = count(ear);
             (got == times)
