@@ -81,9 +81,30 @@ struct Wire<'a> {
     #[serde(borrow, default)]
     body: Option<&'a RawValue>,
     #[serde(default)]
-    x: Option<i64>,
+    x: Option<Millis>,
     #[serde(default)]
-    ts: Option<i64>,
+    ts: Option<Millis>,
+}
+
+/// A whole number, as whoever has no others than floating ones may write it.
+#[derive(Deserialize)]
+#[serde(try_from = "f64")]
+struct Millis(i64);
+
+impl TryFrom<f64> for Millis {
+    type Error = &'static str;
+
+    fn try_from(number: f64) -> Result<Self, Self::Error> {
+        match is_whole(number) {
+            true => Ok(Self(number as i64)),
+            false => Err("expected a whole number"),
+        }
+    }
+}
+
+/// Whether it stands for one whole number and no other.
+pub(crate) fn is_whole(number: f64) -> bool {
+    number.fract() == 0.0 && number.abs() < 2_f64.powi(53)
 }
 
 impl Event {
@@ -136,8 +157,10 @@ impl Event {
             body: wire
                 .body
                 .map_or_else(|| RawValue::NULL.to_owned(), RawValue::to_owned),
-            expires_at: wire.x.map(Timestamp::from_millis),
-            published_at: stored_at.or(wire.ts).map(Timestamp::from_millis),
+            expires_at: wire.x.map(|x| Timestamp::from_millis(x.0)),
+            published_at: stored_at
+                .or(wire.ts.map(|ts| ts.0))
+                .map(Timestamp::from_millis),
             shown: OnceLock::new(),
             note: OnceLock::new(),
         })

@@ -12,6 +12,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::annotation::ingest::Invalid;
 use crate::error::Error;
+use crate::event;
 use crate::keys;
 use crate::ring;
 use crate::topology::Redis;
@@ -53,13 +54,14 @@ pub fn check(json: &[u8]) -> Result<(), Invalid> {
         return wrong("event", format!("at most {MAX_EVENT} bytes"));
     }
     let object = json.first().filter(|first| **first == b'{');
-    let event = object.and_then(|_| serde_json::from_slice::<Map<String, Json>>(json).ok());
-    let Some(event) = event else {
+    let members = object.and_then(|_| serde_json::from_slice::<Map<String, Json>>(json).ok());
+    let Some(members) = members else {
         return wrong("event", "a JSON object in UTF-8".to_owned());
     };
-    let member = |name: &str| event.get(name).filter(|value| !value.is_null());
+    let member = |name: &str| members.get(name).filter(|value| !value.is_null());
     let kind = member("type").and_then(Json::as_str);
-    let whole = |name: &str| member(name).is_none_or(Json::is_i64);
+    let is_whole = |number: &Json| number.as_f64().is_some_and(event::is_whole);
+    let whole = |name: &str| member(name).is_none_or(is_whole);
     if member("v").and_then(Json::as_u64) != Some(1) {
         wrong("v", "1".to_owned())
     } else if kind.is_none_or(|kind| kind.is_empty() || kind.chars().nth(MAX_TYPE).is_some()) {

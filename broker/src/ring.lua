@@ -26,11 +26,16 @@ local function ring_topic(ring, channel)
   end
 end
 
+-- What a count says that somebody else may have written; nothing if it is none.
+local function count_of(text)
+  return #text <= 15 and string.find(text, '^%d+$') and tonumber(text) or nil
+end
+
 -- How many there had been and their bytes with an entry; nothing if it is none of ours.
 local function ring_counts(entry)
   local fields = entry[2]
   if #fields == 8 and fields[1] == 't' and fields[3] == 'n' and fields[5] == 'c' then
-    return tonumber(fields[4]), tonumber(fields[6])
+    return count_of(fields[4]), count_of(fields[6])
   end
 end
 

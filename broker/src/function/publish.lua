@@ -78,7 +78,18 @@ end
 
 local function is_whole(number)
   return number == nil or number == cjson.null
-    or type(number) == 'number' and number == math.floor(number)
+    or type(number) == 'number' and number == math.floor(number) and math.abs(number) < 2 ^ 53
+end
+
+-- Reads JSON and nothing like it, such as NaN, which no gateway would read.
+local strict
+
+local function decode(json)
+  if not strict then
+    strict = cjson.new()
+    strict.decode_invalid_numbers(false)
+  end
+  return strict.decode(json)
 end
 
 -- What is wrong with an event; nothing if that cannot be seen.
@@ -86,7 +97,7 @@ local function fault(json)
   if MAX_BYTES < #json then
     return string.format('event: expected at most %d bytes', MAX_BYTES)
   end
-  local read, event = pcall(cjson.decode, json)
+  local read, event = pcall(decode, json)
   if not read or type(event) ~= 'table' or string.sub(json, 1, 1) ~= '{' or not is_utf8(json) then
     return 'event: expected a JSON object in UTF-8'
   elseif event.v ~= 1 or not string.find(json, '"v"%s*:%s*1%s*[,}]') then

@@ -149,6 +149,12 @@ async fn a_ring_that_somebody_spoilt_is_made_anew() {
     stage.publish("{}").await;
     let kept = stage.kept().await;
     assert_eq!((kept.len(), &*field(&kept[0], "n")), (1, "1"));
+    for count in ["inf", "nan", "1e300", "-5", "0x10", "9999999999999999"] {
+        spoil("*", &["t", "channel:a", "n", count, "c", "5", "d", "{}"]).await;
+        stage.publish("{}").await;
+        let kept = stage.kept().await;
+        assert_eq!((kept.len(), &*field(&kept[0], "n")), (1, "1"), "{count}");
+    }
 }
 
 #[tokio::test]
