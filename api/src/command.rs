@@ -10,7 +10,10 @@ mod tenants;
 use std::io::Write;
 use std::process::ExitCode;
 
+use broker::keys::Keys;
 use broker::node::env::{BAD_SETTINGS, Env};
+use broker::node::settings::Settings;
+use broker::topology::Redis;
 
 use self::parse::{Command, Usage};
 use crate::config::Config;
@@ -63,6 +66,22 @@ fn run() -> ExitCode {
     outcome.unwrap_or_else(|Failed(why)| {
         tell(&format!("api: {why}"));
         ExitCode::FAILURE
+    })
+}
+
+/// Does `errand` with the Redis of the settings and the names of our keys in it, if
+/// they are laid out there as this version expects.
+fn with_redis(errand: impl AsyncFnOnce(Redis, Keys) -> Result<(), Failed>) -> Result<(), Failed> {
+    let mut env = Env::from_process();
+    let settings = Settings::read(&mut env);
+    env.finish()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let redis = Redis::open(&settings.redis)?;
+        redis.check_schema(&settings.keys).await?;
+        errand(redis, settings.keys).await
     })
 }
 

@@ -4,14 +4,11 @@ use std::io::IsTerminal;
 
 use broker::annotation::ingest::{DeadLetter, DeadLetters, Replayed};
 use broker::event::EntryId;
-use broker::node::env::Env;
-use broker::node::settings::Settings;
 use broker::topic::Tenant;
-use broker::topology::Redis;
 
 use super::parse::{Dead, DeadErrand, Which};
 use super::table::{plain, table};
-use super::{Failed, print, tell};
+use super::{Failed, print, tell, with_redis};
 
 /// Letters read, or done something with, at once.
 const AT_ONCE: usize = 100;
@@ -19,17 +16,7 @@ const AT_ONCE: usize = 100;
 /// Does it. What a letter holds goes to the standard output, alone, so that it can
 /// be piped; everything else to know of it goes beside it.
 pub(super) fn run(dead: Dead) -> Result<(), Failed> {
-    let mut env = Env::from_process();
-    let settings = Settings::read(&mut env);
-    env.finish()?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(async {
-        let redis = Redis::open(&settings.redis)?;
-        redis.check_schema(&settings.keys).await?;
-        attend(dead, &DeadLetters::new(redis, settings.keys)).await
-    })
+    with_redis(async |redis, keys| attend(dead, &DeadLetters::new(redis, keys)).await)
 }
 
 async fn attend(Dead { tenant, errand }: Dead, letters: &DeadLetters) -> Result<(), Failed> {

@@ -2,28 +2,17 @@
 
 use broker::Timestamp;
 use broker::access::{AccessKeyInfo, AccessKeys, Created, NewAccessKey};
-use broker::node::env::Env;
-use broker::node::settings::Settings;
-use broker::topology::Redis;
 
 use super::parse::{Errand, Expiry};
 use super::table::table;
-use super::{Failed, print, tell};
+use super::{Failed, print, tell, with_redis};
 
 /// Does it. A key goes to the standard output, alone, so that it can be piped to
 /// where it is kept; everything else to know goes beside it.
 pub(super) fn run(errand: Errand) -> Result<(), Failed> {
-    let mut env = Env::from_process();
-    let settings = Settings::read(&mut env);
-    env.finish()?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(async {
-        let redis = Redis::open(&settings.redis)?;
-        redis.check_schema(&settings.keys).await?;
+    with_redis(async |redis, keys| {
         let now = redis.time().await?;
-        attend(errand, &AccessKeys::new(redis, settings.keys), now).await
+        attend(errand, &AccessKeys::new(redis, keys), now).await
     })
 }
 

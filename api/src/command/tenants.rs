@@ -1,28 +1,15 @@
 //! Quotas of tenants, set and shown at the command line.
 
-use broker::node::env::Env;
-use broker::node::settings::Settings;
 use broker::quota::{Kind, Quota, Quotas};
 use broker::topic::Tenant;
-use broker::topology::Redis;
 
 use super::parse::TenantErrand;
 use super::table::table;
-use super::{Failed, print};
+use super::{Failed, print, with_redis};
 
 /// Does it, and prints what holds then.
 pub(super) fn run(errand: TenantErrand) -> Result<(), Failed> {
-    let mut env = Env::from_process();
-    let settings = Settings::read(&mut env);
-    env.finish()?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(async {
-        let redis = Redis::open(&settings.redis)?;
-        redis.check_schema(&settings.keys).await?;
-        attend(errand, &Quotas::new(redis, settings.keys)).await
-    })
+    with_redis(async |redis, keys| attend(errand, &Quotas::new(redis, keys)).await)
 }
 
 async fn attend(errand: TenantErrand, quotas: &Quotas) -> Result<(), Failed> {
