@@ -6,10 +6,10 @@ use broker::Error;
 use broker::annotation::ingest::{Entry, Intake};
 use broker::node::{Node, Phase};
 use tokio::time::{Instant, sleep};
-use tracing::{info, warn};
 
 use crate::config::Config;
 use crate::metrics::Metrics;
+use crate::rounds::Failures;
 
 /// Pause after a failure.
 const RETRY: Duration = Duration::from_millis(500);
@@ -26,7 +26,11 @@ pub(crate) async fn run(mut intake: Intake, config: &Config, metrics: &Metrics, 
     }
     let mut look_at = Instant::now();
     let mut tidy_at = Instant::now() + config.trim_interval;
-    let mut failing = false;
+    let mut failures = Failures::new(
+        &metrics.ingests_failed,
+        "ingest failed and is tried again",
+        "ingest works again",
+    );
     while node.phase() < Phase::Draining {
         let round = async {
             let taken = intake.next().await?;
@@ -42,19 +46,13 @@ pub(crate) async fn run(mut intake: Intake, config: &Config, metrics: &Metrics, 
             }
             Ok::<_, Error>(failed)
         };
-        let (failed, everything) = match round.await {
-            Ok(failed) => (failed, false),
-            Err(error) => (Some(error), true),
+        let (done, everything) = match round.await {
+            Ok(failed) => (failed.map_or(Ok(()), Err), false),
+            Err(error) => (Err(error), true),
         };
-        if let Some(error) = failed {
-            metrics.ingests_failed.inc();
-            if !failing {
-                warn!(%error, "ingest failed and is tried again");
-            }
-            failing = true;
-        } else if failing && !intake.is_failing() {
-            info!("ingest works again");
-            failing = false;
+        // It does not work again while something failed and has not succeeded since.
+        if done.is_err() || !intake.is_failing() {
+            failures.note(&done);
         }
         if everything {
             node.until_drain(sleep(RETRY)).await;

@@ -23,6 +23,7 @@ pub mod config;
 mod ingest;
 mod metrics;
 mod partitions;
+mod rounds;
 mod release;
 mod sweep;
 mod trim;

@@ -7,12 +7,11 @@ use broker::messages::Messages;
 use broker::node::Node;
 use broker::topology::Redis;
 use broker::{Error, Timestamp};
-use tokio::time::{MissedTickBehavior, interval};
-use tracing::{info, warn};
 
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::partitions::each;
+use crate::rounds::{Failures, rounds};
 
 /// Messages per script: a few milliseconds of Redis' time, as each is published.
 const BATCH: usize = 100;
@@ -25,29 +24,18 @@ pub(crate) async fn run(
     metrics: &Metrics,
     node: &Node,
 ) {
-    let mut ticks = interval(config.release_interval);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut failing = false;
-    while node.until_drain(ticks.tick()).await.is_some() {
-        // Dropped when the node drains: scripts are atomic, so nothing is half done.
-        match node.until_drain(release(messages, redis, metrics)).await {
-            None => return,
-            Some(Ok(lag)) => {
-                metrics.release_lag.set(lag.as_secs_f64());
-                if failing {
-                    info!("scheduled messages are released again");
-                }
-                failing = false;
-            }
-            Some(Err(error)) => {
-                metrics.releases_failed.inc();
-                if !failing {
-                    warn!(%error, "releasing scheduled messages failed and is tried again");
-                }
-                failing = true;
-            }
-        }
-    }
+    let mut failures = Failures::new(
+        &metrics.releases_failed,
+        "releasing scheduled messages failed and is tried again",
+        "scheduled messages are released again",
+    );
+    let round = || async {
+        let lag = release(messages, redis, metrics).await?;
+        metrics.release_lag.set(lag.as_secs_f64());
+        Ok(())
+    };
+    let outcome = |done| failures.note(&done);
+    rounds(config.release_interval, node, round, outcome).await;
 }
 
 /// Releases all that is due and says how late the most overdue of it was.

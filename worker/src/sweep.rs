@@ -7,11 +7,11 @@ use broker::messages::Messages;
 use broker::node::{Condition, Node};
 use broker::topology::Redis;
 use broker::{Error, Timestamp};
-use tokio::time::{MissedTickBehavior, interval};
 
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::partitions::each;
+use crate::rounds::rounds;
 
 /// Messages per script: about a millisecond of Redis' time.
 const BATCH: usize = 200;
@@ -26,32 +26,23 @@ pub(crate) async fn run(
     condition: &Condition,
     node: &Node,
 ) {
-    let mut ticks = interval(config.sweep_interval);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    while node.until_drain(ticks.tick()).await.is_some() {
+    let round = || async {
         let started = Instant::now();
-        // Dropped when the node drains: scripts are atomic, so nothing is half done.
-        match node
-            .until_drain(async {
-                note_skew(redis, metrics).await?;
-                sweep(messages, redis, config.sweep_grace, metrics).await
-            })
-            .await
-        {
-            None => return,
-            Some(Ok(lag)) => {
-                metrics.sweep_lag.set(lag.as_secs_f64());
-                metrics
-                    .sweep_seconds
-                    .observe(started.elapsed().as_secs_f64());
-                condition.up();
-            }
-            Some(Err(error)) => {
-                metrics.sweeps_failed.inc();
-                condition.down(error.to_string());
-            }
+        note_skew(redis, metrics).await?;
+        let lag = sweep(messages, redis, config.sweep_grace, metrics).await?;
+        let took = started.elapsed();
+        metrics.sweep_lag.set(lag.as_secs_f64());
+        metrics.sweep_seconds.observe(took.as_secs_f64());
+        Ok(())
+    };
+    let outcome = |done: Result<(), Error>| match done {
+        Ok(()) => condition.up(),
+        Err(error) => {
+            metrics.sweeps_failed.inc();
+            condition.down(error.to_string());
         }
-    }
+    };
+    rounds(config.sweep_interval, node, round, outcome).await;
 }
 
 /// Compares the clocks of Redis and this machine: ours at the middle of asking.

@@ -4,12 +4,11 @@ use broker::Error;
 use broker::messages::Messages;
 use broker::node::Node;
 use broker::topology::Redis;
-use tokio::time::{MissedTickBehavior, interval};
-use tracing::{info, warn};
 
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::partitions::each;
+use crate::rounds::{Failures, rounds};
 
 /// Trims all partitions at every interval, until the node drains.
 pub(crate) async fn run(
@@ -19,27 +18,14 @@ pub(crate) async fn run(
     metrics: &Metrics,
     node: &Node,
 ) {
-    let mut ticks = interval(config.trim_interval);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut failing = false;
-    while node.until_drain(ticks.tick()).await.is_some() {
-        match node.until_drain(trim(messages, redis, metrics)).await {
-            None => return,
-            Some(Ok(())) => {
-                if failing {
-                    info!("trimming works again");
-                }
-                failing = false;
-            }
-            Some(Err(error)) => {
-                metrics.trims_failed.inc();
-                if !failing {
-                    warn!(%error, "trimming failed and is tried again at every interval");
-                }
-                failing = true;
-            }
-        }
-    }
+    let mut failures = Failures::new(
+        &metrics.trims_failed,
+        "trimming failed and is tried again at every interval",
+        "trimming works again",
+    );
+    let round = || trim(messages, redis, metrics);
+    let outcome = |done| failures.note(&done);
+    rounds(config.trim_interval, node, round, outcome).await;
 }
 
 async fn trim(messages: &Messages, redis: &Redis, metrics: &Metrics) -> Result<(), Error> {
