@@ -112,7 +112,7 @@ pub async fn run(config: Config) -> Result<ExitCode, NotStarted> {
         settings.keys.clone(),
         config.limits.of_messages(),
     )
-    .counting(metrics.crowded_out.clone())
+    .counting(metrics.pushes.crowded_out.clone())
     .within(quotas.clone());
     let replicas = Replicas::new(
         redis.clone(),

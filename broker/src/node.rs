@@ -7,6 +7,7 @@ pub mod admin;
 pub mod env;
 pub mod log;
 pub mod memory;
+pub mod register;
 pub mod settings;
 
 use std::collections::BTreeMap;

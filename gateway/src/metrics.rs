@@ -5,22 +5,23 @@ mod errand;
 mod relay;
 mod misskey;
 mod shard;
+mod tallies;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use broker::misskey::feed::FeedMetrics;
+use broker::node::register::Register;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
-use prometheus::{
-    Error, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, histogram_opts,
-    opts,
-};
+use prometheus::{Error, IntGauge, Registry};
 
 pub use self::admission::AdmissionMetrics;
 pub use self::errand::ErrandMetrics;
 pub use self::misskey::MisskeyMetrics;
 pub use self::relay::RelayMetrics;
 pub use self::shard::{DialectMetrics, ShardMetrics};
+use crate::dialect::Protocol;
 
 /// Everything that a gateway counts. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -35,72 +36,55 @@ pub struct Metrics {
     pub relays: RelayMetrics,
     /// What is counted of what only a Misskey can tell.
     pub misskey: MisskeyMetrics,
+    /// What is counted of the buses of Misskey hosts.
+    pub buses: FeedMetrics,
     /// Sockets that a drain has still to close.
     pub drain_remaining: IntGauge,
 }
 
-struct Register<'a>(&'a Registry);
-
-impl Register<'_> {
-    fn add<C: Collector + Clone + 'static>(&self, collector: Result<C, Error>) -> Result<C, Error> {
-        let collector = collector?;
-        self.0.register(Box::new(collector.clone()))?;
-        Ok(collector)
-    }
-
-    fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, Error> {
-        self.add(IntGauge::new(full(name), help))
-    }
-
-    fn counter(&self, name: &str, help: &str) -> Result<IntCounter, Error> {
-        self.add(IntCounter::new(full(name), help))
-    }
-
-    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, Error> {
-        self.add(IntGaugeVec::new(opts!(full(name), help), labels))
-    }
-
-    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, Error> {
-        self.add(IntCounterVec::new(opts!(full(name), help), labels))
-    }
-
-    fn histogram(&self, name: &str, help: &str, buckets: Vec<f64>) -> Result<Histogram, Error> {
-        self.add(Histogram::with_opts(histogram_opts!(
-            full(name),
-            help,
-            buckets
-        )))
-    }
-}
-
-fn full(name: &str) -> String {
-    format!("carillon_gateway_{name}")
-}
+/// What all names begin with.
+const PREFIX: &str = "carillon_gateway";
 
 impl Metrics {
-    /// Registers all of them.
+    /// Registers those of a gateway that serves all dialects.
     ///
     /// # Errors
     /// If the registry has metrics of these names already.
     pub fn register(registry: &Registry) -> Result<Self, Error> {
-        let register = Register(registry);
-        let shard = ShardMetrics::register(&register)?;
-        let admission = AdmissionMetrics::register(&register)?;
+        Self::of(&Protocol::EVERY, registry)
+    }
+
+    /// Registers those of a gateway that serves these dialects. What can only happen
+    /// in others is counted where nobody looks.
+    ///
+    /// # Errors
+    /// If the registry has metrics of these names already.
+    pub fn of(served: &[Protocol], registry: &Registry) -> Result<Self, Error> {
+        let nowhere = Registry::new();
+        let for_misskey = match served.contains(&Protocol::Misskey) {
+            true => registry,
+            false => &nowhere,
+        };
+        let register = Register::new(PREFIX, registry);
+        let of_misskey = Register::new(PREFIX, for_misskey);
+        let shard = ShardMetrics::register(served, register)?;
+        let admission = AdmissionMetrics::register(served, register)?;
         registry.register(Box::new(Headroom {
             limit: admission.limit.clone(),
             overloaded: admission.overloaded.clone(),
             shard: shard.clone(),
             shown: IntGauge::new(
-                full("headroom"),
+                register.full("headroom"),
                 "Sockets that this node can still take; none while memory is scarce.",
             )?,
         }))?;
         Ok(Self {
             shard,
-            errands: ErrandMetrics::register(&register)?,
+            errands: ErrandMetrics::register(register)?,
             admission,
-            relays: RelayMetrics::register(&register)?,
-            misskey: MisskeyMetrics::register(&register)?,
+            relays: RelayMetrics::register(of_misskey)?,
+            misskey: MisskeyMetrics::register(of_misskey)?,
+            buses: FeedMetrics::register(for_misskey)?,
             drain_remaining: register.gauge(
                 "drain_remaining",
                 "Sockets that a drain has still to close.",
@@ -127,5 +111,28 @@ impl Collector for Headroom {
         let none = self.overloaded.load(Ordering::Relaxed);
         self.shown.set(if none { 0 } else { room });
         self.shown.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many series a gateway has that serves these dialects.
+    fn series(served: &[Protocol]) -> usize {
+        let registry = Registry::new();
+        Metrics::of(served, &registry).unwrap();
+        let text = prometheus::TextEncoder::new();
+        let text = text.encode_to_string(&registry.gather()).unwrap();
+        text.lines().filter(|line| !line.starts_with('#')).count()
+    }
+
+    #[test]
+    fn a_gateway_has_few_series_for_what_it_does_not_serve() {
+        let all = series(&Protocol::EVERY);
+        let without_misskey = series(&[Protocol::Push, Protocol::Hypothesis]);
+        assert!(without_misskey + 80 < all, "{without_misskey} of {all}");
+        let pushes = series(&[Protocol::Push]);
+        assert!(pushes + 30 < without_misskey, "{pushes}");
     }
 }

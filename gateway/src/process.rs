@@ -10,11 +10,12 @@ use broker::identity::Authenticator;
 use broker::keys::Keys;
 use broker::link::{Link, LinkMetrics, Wants};
 use broker::messages::{Limits, Messages};
-use broker::misskey::feed::{Feed, FeedMetrics};
+use broker::misskey::feed::Feed;
 use broker::node::memory::{Memory, Reading};
 use broker::node::{Node, admin};
 use broker::quota::{Places, Quotas};
 use broker::resumption::Resumption;
+use broker::sites::Sites;
 use broker::topology::Redis;
 use prometheus::{IntCounter, Registry};
 use tokio::net::TcpListener;
@@ -25,8 +26,9 @@ use tracing::{info, warn};
 use crate::admission::late::Late;
 use crate::admission::{Admission, Capacity};
 use crate::config::Config;
+use crate::dialect::Protocol;
 use crate::errands::{Errands, Sources};
-use crate::metrics::Metrics;
+use crate::metrics::{ErrandMetrics, Metrics};
 use crate::misskey::{Ear, Misskeys};
 use crate::relay::Relays;
 use crate::router::Front;
@@ -71,9 +73,8 @@ pub async fn run(config: Config, node: Node) -> Result<(), StartError> {
     let admin_listener = listen(config.admin_listen).await?;
     let addresses = (listener.local_addr(), admin_listener.local_addr());
     let registry = Registry::new();
-    let metrics = Metrics::register(&registry)?;
+    let metrics = Metrics::of(&served(&config), &registry)?;
     let link_metrics = LinkMetrics::register("gateway", &registry)?;
-    let feed_metrics = FeedMetrics::register(&registry)?;
     let admin = tokio::spawn(admin::serve(admin_listener, node.clone(), registry.clone()));
     if let (Ok(address), Ok(admin_address)) = addresses {
         info!(%address, %admin_address, "listening");
@@ -82,12 +83,25 @@ pub async fn run(config: Config, node: Node) -> Result<(), StartError> {
     redis.show(&registry)?;
     let reached = node.until_drain(reach(&redis, &config.common.keys)).await;
     if reached.transpose()?.is_some() {
-        let measured = (metrics, link_metrics, feed_metrics);
+        let measured = (metrics, link_metrics);
         serve(config, &node, &redis, listener, &registry, measured).await?;
     }
     node.finished().await;
     admin.abort();
     Ok(())
+}
+
+/// The dialects that the settings have served: annotations where there are sites, and
+/// notes where there is a Misskey.
+fn served(config: &Config) -> Vec<Protocol> {
+    let mut served = vec![Protocol::Push];
+    if config.common.sites != Sites::default() {
+        served.push(Protocol::Hypothesis);
+    }
+    if config.misskey_hosts.iter().next().is_some() {
+        served.push(Protocol::Misskey);
+    }
+    served
 }
 
 /// Serves clients until the node has been drained.
@@ -97,7 +111,7 @@ async fn serve(
     redis: &Redis,
     listener: TcpListener,
     registry: &Registry,
-    (metrics, link_metrics, feed_metrics): (Metrics, LinkMetrics, FeedMetrics),
+    (metrics, link_metrics): (Metrics, LinkMetrics),
 ) -> Result<(), StartError> {
     let keys = &config.common.keys;
     let quotas = Quotas::new(redis.clone(), keys.clone());
@@ -115,7 +129,7 @@ async fn serve(
     let outlets = threads::outlets(node, &inboxes, &metrics.shard);
     let watched = outlets.clone();
     let (telling, told) = mpsc::channel(feeds::TOLD);
-    let feeds = feeds::open(&config, redis, &wants, &outlets, &telling, &feed_metrics)?;
+    let feeds = feeds::open(&config, redis, &wants, &outlets, &telling, &metrics.buses)?;
     let authenticator = Authenticator::new(redis.clone(), keys.clone(), &config.auth);
     let ear = Ear {
         wants: wants.clone(),
@@ -129,17 +143,14 @@ async fn serve(
         &ear,
         &metrics.misskey,
     )?;
+    let to_shards = outlets.into_iter().map(|outlet| Box::new(outlet) as _);
     let (aside, asides) = mpsc::channel(ASIDES);
     let link = Link::new(
         redis,
         keys,
         node.name(),
         config.probe_interval,
-        outlets
-            .into_iter()
-            .map(|outlet| Box::new(outlet) as _)
-            .chain([Box::new(misskeys.clone()) as _])
-            .collect(),
+        to_shards.chain([Box::new(misskeys.clone()) as _]).collect(),
         vec![keys.control_channel()],
         aside,
         link_metrics,
@@ -150,28 +161,7 @@ async fn serve(
     // What serves sockets outlives the drain of the sockets.
     let ending = CancellationToken::new();
     let until_end = || ending.clone().cancelled_owned();
-    let counted = &metrics.errands;
-    let (better, elsewhere) = watch::channel(false);
-    let (state, grace) = (link.state(), config.link_grace);
-    let health = health::watch(node.clone(), redis.clone(), state, elsewhere, grace);
-    let announcing = health::announce(node.clone(), bus.clone(), link.state(), better);
-    let running = errands.clone().run(
-        Sources {
-            messages: messages.clone(),
-            authenticator: authenticator.clone(),
-            misskeys: misskeys.clone(),
-            relays: Relays::new(config.misskey_max_relays, metrics.relays.clone()),
-            resumption: Resumption::new(redis.clone(), keys.clone()),
-        },
-        inboxes.clone(),
-        counted.clone(),
-        until_end(),
-    );
-    let marking = errands
-        .clone()
-        .write_marks(messages.clone(), counted.clone(), until_end());
-    node.spawn("health", health);
-    node.spawn("announcements", announcing);
+    watch_link(node, redis, &bus, &link, config.link_grace);
     node.spawn("places", places.clone().announce(until_end()));
     node.spawn("link", link.run(until_end()));
     let buses = feeds.iter().map(Feed::state).collect();
@@ -182,13 +172,17 @@ async fn serve(
         node.spawn("misskey bus", feed.run(until_end()));
     }
     drop(telling);
-    node.spawn(
-        "control",
-        control::answer(asides, inboxes.clone(), bus, quotas),
-    );
-    node.spawn("errands", running);
+    let control = control::answer(asides, inboxes.clone(), bus, quotas);
+    node.spawn("control", control);
     node.spawn("misskeys", misskeys.clone().run(told, until_end()));
-    node.spawn("marks", marking);
+    let sources = Sources {
+        messages: messages.clone(),
+        authenticator: authenticator.clone(),
+        misskeys: misskeys.clone(),
+        relays: Relays::new(config.misskey_max_relays, metrics.relays.clone()),
+        resumption: Resumption::new(redis.clone(), keys.clone()),
+    };
+    run_errands(node, &errands, sources, &inboxes, &metrics.errands, &ending);
 
     feeds::heard(buses).await;
     let front = front(
@@ -207,10 +201,8 @@ async fn serve(
     let (pressure, watching) = memory.watch(node, registry, until_end())?;
     let sockets = metrics.shard.clone();
     node.spawn("memory", watching);
-    node.spawn(
-        "relief",
-        relief::give(pressure, admission, inboxes.clone(), held, sockets),
-    );
+    let relief = relief::give(pressure, admission, inboxes.clone(), held, sockets);
+    node.spawn("relief", relief);
     let ended = threads::start(node, berths).map_err(StartError::Shard)?;
     node.spawn("shard watch", threads::watch(node.clone(), watched));
     node.running();
@@ -229,6 +221,34 @@ async fn serve(
     settle(&errands).await;
     ending.cancel();
     Ok(())
+}
+
+/// Shows how the link is, and has gateways hear of each other's.
+fn watch_link(node: &Node, redis: &Redis, bus: &Bus, link: &Link, grace: Duration) {
+    let (better, elsewhere) = watch::channel(false);
+    let health = health::watch(node.clone(), redis.clone(), link.state(), elsewhere, grace);
+    node.spawn("health", health);
+    let announcing = health::announce(node.clone(), bus.clone(), link.state(), better);
+    node.spawn("announcements", announcing);
+}
+
+/// Has errands run, and deliveries noted, until `ending`.
+fn run_errands(
+    node: &Node,
+    errands: &Errands,
+    sources: Sources,
+    inboxes: &[Arc<Inbox>],
+    counted: &ErrandMetrics,
+    ending: &CancellationToken,
+) {
+    let until_end = || ending.clone().cancelled_owned();
+    let messages = sources.messages.clone();
+    let marking = errands.clone();
+    let marking = marking.write_marks(messages, counted.clone(), until_end());
+    node.spawn("marks", marking);
+    let errands = errands.clone();
+    let running = errands.run(sources, inboxes.to_vec(), counted.clone(), until_end());
+    node.spawn("errands", running);
 }
 
 /// What requests are answered from.

@@ -53,7 +53,7 @@ pub fn start(config: &Config, node: &Node, registry: &Registry) -> Result<(), Er
         .expect("a registry has the metrics of one worker");
     node.spawn("memory", watching);
     let keys = config.settings.keys.clone();
-    let metrics = Metrics::register(registry);
+    let metrics = Metrics::register(registry).expect("a registry has the metrics of one worker");
     let messages = Messages::new(redis.clone(), keys.clone(), config.limits.clone())
         .counting(metrics.crowded_out.clone())
         .within(Quotas::new(redis.clone(), keys.clone()));

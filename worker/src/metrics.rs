@@ -1,10 +1,8 @@
 //! What a worker counts.
 
 use broker::annotation::ingest::{DEAD_LETTERS, Handled, Outcome};
-use prometheus::core::Collector;
-use prometheus::{
-    Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
-};
+use broker::node::register::{LATENCY, Register};
+use prometheus::{Error, Gauge, Histogram, IntCounter, IntCounterVec, IntGauge, Registry};
 
 /// A worker's metrics.
 #[derive(Clone)]
@@ -59,116 +57,101 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    /// Makes them and adds them to `registry`, which must not have them yet.
-    pub(crate) fn register(registry: &Registry) -> Self {
-        let sweep_lag = Gauge::new(
-            "carillon_worker_sweep_lag_seconds",
-            "How long after expiry and grace the last sweep came to its most overdue message; 0 if none was due.",
-        );
-        let clock_skew = Gauge::new(
-            "carillon_worker_clock_skew_seconds",
-            "How far this machine's clock is before that of Redis; below 0 if behind.",
-        );
-        let sweep_seconds = HistogramOpts::new(
-            "carillon_worker_sweep_seconds",
-            "How long a sweep of all partitions took.",
-        )
-        .buckets((0..14).map(|n| 0.0005 * f64::from(1 << n)).collect());
-        let swept = counters(
-            registry,
-            "carillon_worker_swept_total",
+    /// Registers them.
+    ///
+    /// # Errors
+    /// If the registry has metrics of these names already.
+    pub(crate) fn register(registry: &Registry) -> Result<Self, Error> {
+        let register = Register::new("carillon_worker", registry);
+        let by = |name, help, label| register.counters(name, help, [label], []);
+        let swept = by(
+            "swept_total",
             "Expiries that were due, by outcome: the message was cancelled, or was past its retention.",
             "outcome",
-        );
-        let release_lag = Gauge::new(
-            "carillon_worker_release_lag_seconds",
-            "How late the last look for scheduled messages came to its most overdue one; 0 if none was due.",
-        );
-        let released = counters(
-            registry,
-            "carillon_worker_released_total",
+        )?;
+        let released = by(
+            "released_total",
             "Scheduled messages that were due, by outcome: published, or gone because they had ended.",
             "outcome",
-        );
-        let trimmed = counters(
-            registry,
-            "carillon_worker_trimmed_total",
+        )?;
+        let trimmed = by(
+            "trimmed_total",
             "What was removed past its retention, by kind: message, global.",
             "kind",
-        );
-        let ingest_pending = IntGauge::new(
-            "carillon_worker_ingest_pending",
-            "Entries of the ingest streams that are not published yet, at the last look.",
-        );
-        let ingest_lag = Gauge::new(
-            "carillon_worker_ingest_lag_seconds",
-            "How long the oldest of these entries had been there at the last look.",
-        );
-        let dead_letters_kept = IntGauge::new(
-            "carillon_worker_dead_letters_kept",
-            "Dead letters of all tenants at the last look.",
-        );
-        let ingest_claimed = IntCounter::new(
-            "carillon_worker_ingest_claimed_total",
-            "Entries of ingest streams taken over from workers that did not finish them.",
-        );
-        let ingest_dropped = IntCounter::new(
-            "carillon_worker_ingest_dropped_total",
-            "Entries of ingest streams dropped unpublished because too many waited.",
-        );
-        let crowded_out = IntCounter::new(
-            "carillon_worker_messages_crowded_out_total",
-            "Pending messages cancelled because their recipient had too many and one more was pushed by a stream.",
-        );
-        let ingested = IntCounterVec::new(
-            Opts::new(
-                "carillon_worker_ingest_events_total",
-                "Events taken from ingest streams, by outcome: published, repeated because they had been published before, or pushed to recipients.",
-            ),
-            &["source", "outcome"],
-        );
-        let ingested = registered(registry, ingested);
-        let dead_letters = counters(
-            registry,
-            "carillon_worker_dead_letters_total",
-            "Entries of ingest streams moved to the dead letters, by what is wrong with them.",
-            "why",
-        );
-        for why in DEAD_LETTERS {
-            dead_letters.with_label_values(&[why]);
-        }
-        let failed = counters(
-            registry,
-            "carillon_worker_failures_total",
+        )?;
+        let failed = by(
+            "failures_total",
             "Sweeps, releases, trims and rounds of ingest that failed and are tried again.",
             "task",
-        );
-        Self {
-            sweep_lag: registered(registry, sweep_lag),
-            sweep_seconds: registered(registry, Histogram::with_opts(sweep_seconds)),
-            clock_skew: registered(registry, clock_skew),
+        )?;
+        let ingested = register.counters(
+            "ingest_events_total",
+            "Events taken from ingest streams, by outcome: published, repeated because they had been published before, or pushed to recipients.",
+            ["source", "outcome"],
+            [],
+        )?;
+        Ok(Self {
+            sweep_lag: register.measure(
+                "sweep_lag_seconds",
+                "How long after expiry and grace the last sweep came to its most overdue message; 0 if none was due.",
+            )?,
+            sweep_seconds: register.histogram(
+                "sweep_seconds",
+                "How long a sweep of all partitions took.",
+                &LATENCY,
+            )?,
+            clock_skew: register.measure(
+                "clock_skew_seconds",
+                "How far this machine's clock is before that of Redis; below 0 if behind.",
+            )?,
             cancelled: swept.with_label_values(&["cancelled"]),
             gone: swept.with_label_values(&["gone"]),
             sweeps_failed: failed.with_label_values(&["sweep"]),
-            release_lag: registered(registry, release_lag),
+            release_lag: register.measure(
+                "release_lag_seconds",
+                "How late the last look for scheduled messages came to its most overdue one; 0 if none was due.",
+            )?,
             released: released.with_label_values(&["published"]),
             unreleased: released.with_label_values(&["gone"]),
             releases_failed: failed.with_label_values(&["release"]),
             trimmed_messages: trimmed.with_label_values(&["message"]),
             trimmed_globals: trimmed.with_label_values(&["global"]),
             trims_failed: failed.with_label_values(&["trim"]),
-            ingest_pending: registered(registry, ingest_pending),
-            ingest_lag: registered(registry, ingest_lag),
-            dead_letters_kept: registered(registry, dead_letters_kept),
-            ingest_claimed: registered(registry, ingest_claimed),
-            ingest_dropped: registered(registry, ingest_dropped),
+            ingest_pending: register.gauge(
+                "ingest_pending",
+                "Entries of the ingest streams that are not published yet, at the last look.",
+            )?,
+            ingest_lag: register.measure(
+                "ingest_lag_seconds",
+                "How long the oldest of these entries had been there at the last look.",
+            )?,
+            dead_letters_kept: register.gauge(
+                "dead_letters_kept",
+                "Dead letters of all tenants at the last look.",
+            )?,
+            ingest_claimed: register.counter(
+                "ingest_claimed_total",
+                "Entries of ingest streams taken over from workers that did not finish them.",
+            )?,
+            ingest_dropped: register.counter(
+                "ingest_dropped_total",
+                "Entries of ingest streams dropped unpublished because too many waited.",
+            )?,
             ingest_published: ingested.with_label_values(&["redis", "published"]),
             ingest_repeated: ingested.with_label_values(&["redis", "repeated"]),
             ingest_pushed: ingested.with_label_values(&["redis", "pushed"]),
-            crowded_out: registered(registry, crowded_out),
+            crowded_out: register.counter(
+                "messages_crowded_out_total",
+                "Pending messages cancelled because their recipient had too many and one more was pushed by a stream.",
+            )?,
             ingests_failed: failed.with_label_values(&["ingest"]),
-            dead_letters,
-        }
+            dead_letters: register.counters(
+                "dead_letters_total",
+                "Entries of ingest streams moved to the dead letters, by what is wrong with them.",
+                ["why"],
+                DEAD_LETTERS.map(|why| [why]),
+            )?,
+        })
     }
 
     /// Counts what became of entries.
@@ -184,22 +167,4 @@ impl Metrics {
             self.dead_letters.with_label_values(&[why]).inc();
         }
     }
-}
-
-fn counters(registry: &Registry, name: &str, help: &str, label: &str) -> IntCounterVec {
-    registered(
-        registry,
-        IntCounterVec::new(Opts::new(name, help), &[label]),
-    )
-}
-
-fn registered<M: Collector + Clone + 'static>(
-    registry: &Registry,
-    metric: prometheus::Result<M>,
-) -> M {
-    let metric = metric.expect("the names and labels are valid");
-    registry
-        .register(Box::new(metric.clone()))
-        .expect("a registry has the metrics of one worker");
-    metric
 }

@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
+use broker::node::register::Register;
+use prometheus::{Error, HistogramVec, IntCounterVec, Registry};
 
 use super::route::Route;
 
@@ -22,33 +23,29 @@ impl Metrics {
     /// # Panics
     /// If it has instruments of the same names: one registry serves one api.
     pub fn new(registry: &Registry) -> Self {
-        let requests = IntCounterVec::new(
-            Opts::new(
-                "carillon_api_annotation_requests_total",
-                "Requests about annotations, by route, none if there is no such one, and outcome.",
-            ),
-            &["route", "outcome"],
-        )
-        .expect("the options are constants");
-        let seconds = HistogramVec::new(
-            HistogramOpts::new(
-                "carillon_api_annotation_request_seconds",
-                "Time from the headers of a request about annotations to its answer, by what it does: read, search or write.",
-            )
-            .buckets(SECONDS.to_vec()),
-            &["kind"],
-        )
-        .expect("the options are constants");
+        let register = Register::new("carillon_api", registry);
+        Self::register(register).expect("a registry serves one api")
+    }
+
+    fn register(register: Register<'_>) -> Result<Self, Error> {
+        let seconds = register.histograms(
+            "annotation_request_seconds",
+            "Time from the headers of a request about annotations to its answer, by what it does: read, search or write.",
+            &SECONDS,
+            "kind",
+        )?;
         for route in Route::every() {
-            requests.with_label_values(&[route.label(), "ok"]);
             seconds.with_label_values(&[kind(route)]);
         }
-        let requests_shown = registry.register(Box::new(requests.clone()));
-        let seconds_shown = registry.register(Box::new(seconds.clone()));
-        requests_shown
-            .and(seconds_shown)
-            .expect("a registry serves one api");
-        Self { requests, seconds }
+        Ok(Self {
+            requests: register.counters(
+                "annotation_requests_total",
+                "Requests about annotations, by route, none if there is no such one, and outcome.",
+                ["route", "outcome"],
+                Route::every().map(|route| [route.label(), "ok"]),
+            )?,
+            seconds,
+        })
     }
 
     /// Notes how a request ended.

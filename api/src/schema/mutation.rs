@@ -134,7 +134,7 @@ impl PushMutation {
         let limits = api.limits_of(tenant(ctx)).await?;
         let push = api.counted(input.check("input", &limits, Timestamp::now()))?;
         api.may_push(tenant(ctx), 1).await?;
-        let publishing = api.metrics.publishing(Kind::Global, push.durability);
+        let publishing = api.metrics.pushes.publishing(Kind::Global, push.durability);
         let key = push.idempotency_key.as_deref();
         let pushed = api
             .messages
@@ -142,7 +142,7 @@ impl PushMutation {
             .await?;
         publishing.done(1);
         if push.durability == Durability::Replicated {
-            let waiting = api.metrics.replicating();
+            let waiting = api.metrics.pushes.replicating();
             let outcome = api.replicas.have_global(tenant(ctx), pushed.id).await;
             waiting.done(usize::from(outcome.is_err()));
             outcome.map_err(unconfirmed)?;
@@ -214,7 +214,7 @@ impl Api {
             ..
         }) = &outcome
         {
-            self.metrics.over_quota(exceeded.kind);
+            self.metrics.pushes.over_quota(exceeded.kind);
         }
         outcome
     }
@@ -237,7 +237,7 @@ impl Api {
             durability,
         } = push;
         let names: Vec<Arc<str>> = recipients.iter().flatten().cloned().collect();
-        let publishing = self.metrics.publishing(Kind::Recipient, durability);
+        let publishing = self.metrics.pushes.publishing(Kind::Recipient, durability);
         let key = idempotency_key.as_deref();
         let pushed = self.messages.push(tenant, &names, &draft, key).await;
         let mut stored: Vec<_> = pushed.iter().flatten().map(|message| message.id).collect();
@@ -276,7 +276,7 @@ impl Api {
             return;
         }
         let ids: Vec<MessageId> = stored.iter().map(|(id, _)| *id).collect();
-        let waiting = self.metrics.replicating();
+        let waiting = self.metrics.pushes.replicating();
         let outcomes = self.replicas.have(tenant, &ids).await;
         waiting.done(outcomes.iter().filter(|outcome| outcome.is_err()).count());
         for ((_, result), outcome) in stored.iter_mut().zip(outcomes) {

@@ -2,7 +2,13 @@
 
 use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge, Registry};
 
+use crate::node::register::{ROUND_TRIP, Register};
 use crate::replay::Verdict;
+
+/// Why a subscription can be lost.
+const CAUSES: [&str; 7] = [
+    "connect", "lost", "closed", "silent", "deaf", "refused", "garbled",
+];
 
 /// What is measured of a link.
 #[derive(Clone, Debug)]
@@ -34,100 +40,74 @@ impl LinkMetrics {
     /// # Errors
     /// If the registry has metrics of these names already.
     pub fn register(component: &str, registry: &Registry) -> Result<Self, prometheus::Error> {
-        let name = |name: &str| format!("carillon_{component}_{name}");
-        let counters = |id: &str, help: &str, label: &str| {
-            let counters = IntCounterVec::new(prometheus::opts!(name(id), help), &[label])?;
-            registry
-                .register(Box::new(counters.clone()))
-                .map(|()| counters)
-        };
-        let gauge = |id: &str, help: &str| {
-            let gauge = IntGauge::new(name(id), help)?;
-            registry.register(Box::new(gauge.clone())).map(|()| gauge)
-        };
-        let counter = |id: &str, help: &str| {
-            let counter = IntCounter::new(name(id), help)?;
-            registry
-                .register(Box::new(counter.clone()))
-                .map(|()| counter)
-        };
-        let probe_seconds = Histogram::with_opts(prometheus::histogram_opts!(
-            name("probe_rtt_seconds"),
-            "Time from publishing a probe to hearing it on the link.",
-            prometheus::exponential_buckets(0.0005, 2.0, 14)?
-        ))?;
-        registry.register(Box::new(probe_seconds.clone()))?;
-        let messages = counters(
+        let prefix = format!("carillon_{component}");
+        let register = Register::new(&prefix, registry);
+        let messages = register.counters(
             "broker_messages_total",
             "Frames received from Redis, by kind.",
-            "kind",
+            ["kind"],
+            [],
         )?;
-        let metrics = Self {
-            up: gauge(
+        Ok(Self {
+            up: register.gauge(
                 "broker_link_up",
                 "1 while the subscription connection to Redis is up.",
             )?,
-            topics: gauge(
+            topics: register.gauge(
                 "broker_topics",
                 "Topics this node is subscribed to in Redis.",
             )?,
-            epochs: counters(
+            epochs: register.counters(
                 "link_epochs_total",
                 "Times the subscription connection was lost, by cause.",
-                "cause",
+                ["cause"],
+                CAUSES.map(|cause| [cause]),
             )?,
-            resumed: counter(
+            resumed: register.counter(
                 "topics_resumed_total",
                 "Topics subscribed again after a lost connection.",
             )?,
-            probe_seconds,
+            probe_seconds: register.histogram(
+                "probe_rtt_seconds",
+                "Time from publishing a probe to hearing it on the link.",
+                &ROUND_TRIP,
+            )?,
             events: messages.with_label_values(&["topic"]),
             probes: messages.with_label_values(&["probe"]),
             controls: messages.with_label_values(&["control"]),
-            bytes: counter(
+            bytes: register.counter(
                 "broker_bytes_total",
                 "Bytes received from Redis by the link.",
             )?,
-            rejected: counters(
+            rejected: register.counters(
                 "broker_rejected_total",
                 "Frames from Redis that were dropped, by reason.",
-                "why",
+                ["why"],
+                ["forged", "version", "json", "size", "overflow"].map(|why| [why]),
             )?,
-            gaps: counters(
+            gaps: register.counters(
                 "gap_total",
                 "Rings of which events may have been missed, by what came of it.",
-                "outcome",
+                ["outcome"],
+                Verdict::EVERY.map(|verdict| [verdict.label()]),
             )?,
-            missed: counter(
+            missed: register.counter(
                 "topics_missed_total",
                 "Topics whose listeners were told that events are lost, or may be.",
             )?,
-            replayed: counter(
+            replayed: register.counter(
                 "replayed_total",
                 "Events that were missed and found in a ring.",
             )?,
-            repeated: counter(
+            repeated: register.counter(
                 "repeated_total",
                 "Events that came again after a ring had told of them, and were dropped.",
             )?,
-            unheard: counter(
+            unheard: register.counter(
                 "probes_unheard_total",
                 "Probes through a primary of a Cluster that did not come back in time.",
             )?,
-        };
-        // From zero on: a series that begins with its first count hides that one.
-        for cause in [
-            "connect", "lost", "closed", "silent", "deaf", "refused", "garbled",
-        ] {
-            metrics.epochs.with_label_values(&[cause]);
-        }
-        for why in ["forged", "version", "json", "size", "overflow"] {
-            metrics.rejected.with_label_values(&[why]);
-        }
-        for verdict in Verdict::EVERY {
-            metrics.gaps(verdict);
-        }
-        Ok(metrics)
+        })
     }
 
     /// Rings of which this came.

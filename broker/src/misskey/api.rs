@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use prometheus::HistogramVec;
+use prometheus::Histogram;
 use reqwest::StatusCode;
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use serde::Serialize;
@@ -49,20 +49,6 @@ const BOUNDS: Bounds = Bounds {
     tires: false,
 };
 
-/// What is asked for, by its path.
-pub const ENDPOINTS: [&str; 10] = [
-    "i",
-    "meta",
-    "notes/timeline",
-    "notes/show",
-    "users/lists/show",
-    "antennas/show",
-    "roles/show",
-    "chat/history",
-    "chat/rooms/show",
-    "chat/messages/room-timeline",
-];
-
 /// What a Misskey says of a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Standing {
@@ -94,7 +80,7 @@ pub struct Api {
     /// Whether a token may read chats, likewise.
     chats: Recent<bool>,
     visiting: Recent<(Policies, Visitors)>,
-    seconds: HistogramVec,
+    seconds: Histogram,
 }
 
 /// What is asked, beside the token.
@@ -121,8 +107,8 @@ struct Asked<'a> {
 
 impl Api {
     /// That of the host called `name`, at `base`, which ends in a slash; how long
-    /// answers take is told to `seconds`, by endpoint.
-    pub fn new(name: &str, base: Url, seconds: HistogramVec) -> Self {
+    /// answers take is told to `seconds`.
+    pub fn new(name: &str, base: Url, seconds: Histogram) -> Self {
         Self {
             base,
             upstream: Upstream::new(&format!("the API of {name}"), BOUNDS),
@@ -327,7 +313,7 @@ impl Api {
             ..asked
         };
         let body = serde_json::to_vec(&asked).expect("plain values can be written as JSON");
-        let timer = self.seconds.with_label_values(&[endpoint]).start_timer();
+        let timer = self.seconds.start_timer();
         let reply = self.upstream.ask(|client| {
             let json = HeaderValue::from_static("application/json");
             client.post(url).header(CONTENT_TYPE, json).body(body)

@@ -10,12 +10,13 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use prometheus::{IntGauge, Registry};
+use prometheus::Registry;
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 use tracing::{info, warn};
 
 use super::env::{BadBytes, Bytes};
+use super::register::Register;
 use super::{Condition, Node};
 
 /// How often it is looked at: a process that gets 100 MB/s takes a tenth of that
@@ -141,17 +142,13 @@ impl Memory {
         ),
         prometheus::Error,
     > {
-        let gauge = |name, help| {
-            let gauge = IntGauge::new(name, help)?;
-            registry.register(Box::new(gauge.clone()))?;
-            Ok::<_, prometheus::Error>(gauge)
-        };
-        let limit = gauge(
-            "carillon_memory_limit_bytes",
+        let register = Register::new("carillon_memory", registry);
+        let limit = register.gauge(
+            "limit_bytes",
             "Memory that this process may use, by its settings or its control group; 0 if there is no limit.",
         )?;
-        let used = gauge(
-            "carillon_memory_used_bytes",
+        let used = register.gauge(
+            "used_bytes",
             "Memory in use against that limit, without what can be given back; 0 if there is no limit.",
         )?;
         let condition = node.condition("memory");

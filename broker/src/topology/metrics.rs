@@ -4,9 +4,8 @@ use prometheus::core::Collector;
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry};
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
-/// Upper bounds of a command's time, in seconds. Few: there is a histogram for
-/// every script that a process runs.
-const SECONDS: [f64; 6] = [0.001, 0.004, 0.016, 0.064, 0.25, 1.0];
+use crate::node::register::ROUND_TRIP;
+
 /// What can go wrong with a command.
 const KINDS: [&str; 5] = ["connect", "lost", "timeout", "refused", "unreadable"];
 
@@ -26,7 +25,7 @@ impl Metrics {
             "carillon_redis_command_seconds",
             "Time of round trips to Redis, by the script run; none for plain commands.",
         )
-        .buckets(SECONDS.to_vec());
+        .buckets(ROUND_TRIP.to_vec());
         let errors = Opts::new(
             "carillon_redis_errors_total",
             "Commands that Redis did not do as asked, or may not have done, by kind.",

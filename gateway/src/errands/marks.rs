@@ -87,13 +87,8 @@ impl Errands {
                     shared.failed("mark", &error);
                     again_at = Instant::now() + RETRY;
                 }
-                None => {
-                    let seconds = began.elapsed().as_secs_f64();
-                    metrics.seconds("mark").observe(seconds);
-                    if kept.is_empty() {
-                        shared.succeeded("mark");
-                    }
-                }
+                None if kept.is_empty() => shared.succeeded("mark"),
+                None => {}
             }
             if !waiting.is_empty() {
                 continue;

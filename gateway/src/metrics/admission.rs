@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use broker::node::register::Register;
 use prometheus::{Error, Histogram, IntCounterVec, IntGauge};
 
-use super::Register;
 use crate::dialect::Protocol;
 
 /// What came of an attempt to connect.
@@ -41,26 +41,22 @@ pub struct AdmissionMetrics {
 }
 
 impl AdmissionMetrics {
-    pub(super) fn register(register: &Register<'_>) -> Result<Self, Error> {
-        let accepts = register.counters(
-            "accepts_total",
-            "Attempts to connect, by what came of them.",
-            &["dialect", "outcome"],
-        )?;
-        for protocol in Protocol::EVERY {
-            for outcome in OUTCOMES {
-                accepts.with_label_values(&[protocol.label(), outcome]);
-            }
-        }
+    pub(super) fn register(served: &[Protocol], register: Register<'_>) -> Result<Self, Error> {
+        let of = |protocol: &Protocol| OUTCOMES.map(|outcome| [protocol.label(), outcome]);
         Ok(Self {
-            accepts,
+            accepts: register.counters(
+                "accepts_total",
+                "Attempts to connect, by what came of them.",
+                ["dialect", "outcome"],
+                served.iter().flat_map(of),
+            )?,
             handshakes: register
                 .gauge("handshakes", "Connections that have not been upgraded yet.")?,
             parked: register.gauge("parked", "Clients that wait for their upgrade.")?,
             parked_seconds: register.histogram(
                 "parked_seconds",
                 "How long clients waited that had to wait for their upgrade.",
-                vec![0.01, 0.03, 0.1, 0.3, 1.0, 2.0, 3.0, 4.0],
+                &[0.1, 1.0, 2.0, 3.0],
             )?,
             limit: register.gauge("connections_limit", "Sockets that this node may have.")?,
             overloaded: Arc::default(),

@@ -1,10 +1,7 @@
 //! What the errands count.
 
-use prometheus::{
-    Error, Histogram, HistogramVec, IntCounter, IntCounterVec, exponential_buckets, histogram_opts,
-};
-
-use super::{Register, full};
+use broker::node::register::{ROUND_TRIP, Register};
+use prometheus::{Error, Histogram, HistogramVec, IntCounter, IntCounterVec};
 
 /// What the errands count.
 #[derive(Clone, Debug)]
@@ -27,39 +24,30 @@ pub struct ErrandMetrics {
 }
 
 impl ErrandMetrics {
-    pub(super) fn register(register: &Register<'_>) -> Result<Self, Error> {
-        let buckets = exponential_buckets(0.0005, 2.0, 14)?;
-        let seconds = register.add(HistogramVec::new(
-            histogram_opts!(
-                full("errand_seconds"),
-                "Time that a successful call to the store took, by what it was for.",
-                buckets
-            ),
-            &["errand"],
-        ))?;
-        let deliveries = register.counters(
-            "deliveries_total",
-            "Deliveries noted in the store, by what the store knew.",
-            &["outcome"],
+    pub(super) fn register(register: Register<'_>) -> Result<Self, Error> {
+        let seconds = register.histograms(
+            "errand_seconds",
+            "Time that a successful call to the store took, by what it was for.",
+            &ROUND_TRIP,
+            "errand",
         )?;
-        for outcome in ["delivered", "already", "cancelled"] {
-            deliveries.with_label_values(&[outcome]);
-        }
-        let resumes = register.counters(
-            "resumes_total",
-            "Clients of annotations that came, by what was known of what they missed.",
-            &["outcome"],
-        )?;
-        for outcome in ["first", "whole", "partial", "failed"] {
-            resumes.with_label_values(&[outcome]);
-        }
-        for errand in ["backlog", "claim", "mark", "identity"] {
+        for errand in ["backlog", "claim", "identity"] {
             seconds.with_label_values(&[errand]);
         }
         Ok(Self {
             seconds,
-            resumes,
-            deliveries,
+            resumes: register.counters(
+                "resumes_total",
+                "Clients of annotations that came, by what was known of what they missed.",
+                ["outcome"],
+                ["first", "whole", "partial", "failed"].map(|outcome| [outcome]),
+            )?,
+            deliveries: register.counters(
+                "deliveries_total",
+                "Deliveries noted in the store, by what the store knew.",
+                ["outcome"],
+                ["delivered", "already", "cancelled"].map(|outcome| [outcome]),
+            )?,
             retries: register.counter(
                 "errand_retries_total",
                 "Errands that failed and were tried again.",

@@ -1,22 +1,12 @@
 //! What is counted of what only a Misskey, or its cache, can tell.
 
-use broker::misskey::api::ENDPOINTS;
-use prometheus::{Error, HistogramVec, IntCounter, IntCounterVec, IntGauge, histogram_opts};
+use broker::node::register::Register;
+use prometheus::{Error, Histogram, IntCounter, IntCounterVec, IntGauge};
 
-use super::{Register, full};
-
-/// What sockets ask, by kind.
-const QUESTIONS: [&str; 7] = [
-    "viewer",
-    "list",
-    "antenna",
-    "role",
-    "chat",
-    "chat_room",
-    "note",
-];
-/// What came of it.
+/// What comes of what sockets ask.
 const OUTCOMES: [&str; 3] = ["answered", "refused", "failed"];
+/// Upper bounds of the time of an answer, in seconds. At three nobody waits any more.
+const API_SECONDS: [f64; 7] = [0.01, 0.03, 0.1, 0.3, 1.0, 2.0, 3.0];
 
 /// What is counted of what only a Misskey, or its cache, can tell.
 #[derive(Clone, Debug)]
@@ -30,37 +20,12 @@ pub struct MisskeyMetrics {
     /// Values in a cache that nobody understands.
     pub unreadable: IntCounter,
     questions: IntCounterVec,
-    /// How long answers of the HTTP API take, by endpoint.
-    pub api_seconds: HistogramVec,
+    /// How long answers of the HTTP API take.
+    pub api_seconds: Histogram,
 }
 
 impl MisskeyMetrics {
-    pub(super) fn register(register: &Register<'_>) -> Result<Self, Error> {
-        let questions = register.counters(
-            "misskey_questions_total",
-            "What sockets asked of a Misskey or its cache, by what came of it.",
-            &["question", "outcome"],
-        )?;
-        for question in QUESTIONS {
-            for outcome in OUTCOMES {
-                questions.with_label_values(&[question, outcome]);
-            }
-        }
-        for mark in ["notifications", "chat_read"] {
-            for outcome in ["answered", "failed"] {
-                questions.with_label_values(&[mark, outcome]);
-            }
-        }
-        let api_seconds = register.add(HistogramVec::new(
-            histogram_opts!(
-                full("misskey_api_seconds"),
-                "Time that an answer of a Misskey's HTTP API took, by endpoint."
-            ),
-            &["endpoint"],
-        ))?;
-        for endpoint in ENDPOINTS {
-            api_seconds.with_label_values(&[endpoint]);
-        }
+    pub(super) fn register(register: Register<'_>) -> Result<Self, Error> {
         Ok(Self {
             viewers: register.gauge(
                 "misskey_viewers",
@@ -78,13 +43,22 @@ impl MisskeyMetrics {
                 "misskey_unreadable_values_total",
                 "Values in the cache of a Misskey that could not be understood.",
             )?,
-            questions,
-            api_seconds,
+            questions: register.counters(
+                "misskey_questions_total",
+                "What sockets asked of a Misskey or its cache, by what came of it.",
+                ["outcome"],
+                OUTCOMES.map(|outcome| [outcome]),
+            )?,
+            api_seconds: register.histogram(
+                "misskey_api_seconds",
+                "Time that an answer of a Misskey's HTTP API took.",
+                &API_SECONDS,
+            )?,
         })
     }
 
     /// A socket asked something, and this came of it.
-    pub fn asked(&self, question: &str, outcome: &str) {
-        self.questions.with_label_values(&[question, outcome]).inc();
+    pub fn asked(&self, outcome: &str) {
+        self.questions.with_label_values(&[outcome]).inc();
     }
 }

@@ -1,8 +1,8 @@
 //! What relays to a Misskey count.
 
+use broker::node::register::Register;
 use prometheus::{Error, IntCounter, IntCounterVec, IntGauge};
 
-use super::Register;
 use crate::relay::Ending;
 
 /// What relays to a Misskey count.
@@ -18,15 +18,7 @@ pub struct RelayMetrics {
 }
 
 impl RelayMetrics {
-    pub(super) fn register(register: &Register<'_>) -> Result<Self, Error> {
-        let ended = register.counters(
-            "relays_ended_total",
-            "Relayed sockets to a Misskey that ended, by why.",
-            &["reason"],
-        )?;
-        for ending in Ending::EVERY {
-            ended.with_label_values(&[ending.label()]);
-        }
+    pub(super) fn register(register: Register<'_>) -> Result<Self, Error> {
         Ok(Self {
             open: register.gauge("relays", "Relayed sockets to a Misskey.")?,
             opened: register.counter(
@@ -37,7 +29,12 @@ impl RelayMetrics {
                 "relays_refused_total",
                 "Relayed sockets not opened because there were as many as there may be.",
             )?,
-            ended,
+            ended: register.counters(
+                "relays_ended_total",
+                "Relayed sockets to a Misskey that ended, by why.",
+                ["reason"],
+                Ending::EVERY.map(|ending| [ending.label()]),
+            )?,
         })
     }
 

@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
-use prometheus::{
-    Error, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, exponential_buckets,
-};
+use broker::node::register::{LATENCY, Register};
+use prometheus::{Error, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
-use super::Register;
+use super::tallies::Tallies;
 use crate::close::CloseReason;
-use crate::dialect::hypothesis::{MessageKind, Outcome, Reason};
-use crate::dialect::misskey;
 use crate::dialect::{Protocol, Tally};
+
+/// Upper bounds of the listeners of an event.
+const FANOUT: [f64; 6] = [1.0, 3.0, 10.0, 100.0, 1e3, 1e4];
+/// Upper bounds of a connection's age, in seconds.
+const AGES: [f64; 5] = [10.0, 60.0, 600.0, 3600.0, 86_400.0];
 
 /// What the shards count, each label resolved once.
 #[derive(Clone, Debug)]
@@ -33,9 +35,7 @@ pub struct ShardMetrics {
     pub hung: IntCounter,
     age: Histogram,
     viewers: IntGaugeVec,
-    messages: IntCounterVec,
-    suppressed: IntCounterVec,
-    withheld: [IntCounter; misskey::Reason::EVERY.len()],
+    tallies: Tallies,
 }
 
 /// What the shards count of the sockets of one dialect.
@@ -50,83 +50,26 @@ pub struct DialectMetrics {
 }
 
 impl ShardMetrics {
-    pub(super) fn register(register: &Register<'_>) -> Result<Self, Error> {
-        let latency = exponential_buckets(0.0005, 2.0, 14)?;
-        let ages = vec![1.0, 10.0, 60.0, 600.0, 3600.0, 21_600.0, 86_400.0];
-        let fanout = vec![1.0, 2.0, 5.0, 10.0, 100.0, 1e3, 1e4, 1e5];
-        let dialect = ["dialect"];
-        let connections = register.gauges("connections", "Open sockets.", &dialect)?;
-        let received =
-            register.counters("frames_received_total", "Frames from clients.", &dialect)?;
-        let frames_sent = register.counters(
-            "frames_sent_total",
-            "Frames handed to the kernel, pings and close frames included.",
-            &dialect,
-        )?;
-        let bytes_sent = register.counters(
-            "bytes_sent_total",
-            "Bytes of frames handed to the kernel.",
-            &dialect,
-        )?;
+    pub(super) fn register(served: &[Protocol], register: Register<'_>) -> Result<Self, Error> {
         let dropped = register.counters(
             "dropped_total",
             "Frames dropped instead of written, by reason.",
-            &["why"],
-        )?;
-        let closes = register.counters(
-            "closes_total",
-            "Connections ended, by reason.",
-            &["dialect", "reason"],
+            ["why"],
+            [],
         )?;
         let viewers = register.gauges(
             "viewers",
             "Open sockets of protocols in which clients may sign in, by whether they have.",
             &["identity"],
         )?;
-        let messages = register.counters(
-            "messages_received_total",
-            "Messages from clients that say what they want, by kind and what came of them.",
-            &["dialect", "kind", "outcome"],
-        )?;
-        let suppressed = register.counters(
-            "suppressed_total",
-            "Events that a socket asked for and was not sent, by reason.",
-            &["dialect", "reason"],
-        )?;
-        for protocol in Protocol::EVERY {
-            for reason in CloseReason::EVERY {
-                closes.with_label_values(&[protocol.label(), reason.label()]);
-            }
-        }
         for signed_in in [false, true] {
             viewers.with_label_values(&[identity(signed_in)]);
         }
-        for (kind, outcome) in HEARD {
-            messages.with_label_values(&heard(kind, outcome));
-        }
-        for (kind, outcomes) in SAID {
-            for outcome in *outcomes {
-                messages.with_label_values(&said(*kind, *outcome));
-            }
-        }
-        for reason in [Reason::Echo, Reason::ShadowBan, Reason::Permission] {
-            suppressed.with_label_values(&suppressed_by(reason));
-        }
+        let closes = |of: &Protocol| CloseReason::EVERY.map(|reason| [of.label(), reason.label()]);
         Ok(Self {
-            dialects: Protocol::EVERY.map(|protocol| {
-                let label = [protocol.label()];
-                DialectMetrics {
-                    connections: connections.with_label_values(&label),
-                    frames_received: received.with_label_values(&label),
-                    frames_sent: frames_sent.with_label_values(&label),
-                    bytes_sent: bytes_sent.with_label_values(&label),
-                }
-            }),
+            dialects: DialectMetrics::register(register)?,
             viewers,
-            messages,
-            withheld: misskey::Reason::EVERY
-                .map(|reason| suppressed.with_label_values(&withheld(reason))),
-            suppressed,
+            tallies: Tallies::register(served, register)?,
             topics: register.gauge(
                 "topics",
                 "Topics with a listener, counted once for each shard that has one.",
@@ -140,13 +83,18 @@ impl ShardMetrics {
                 "unfinished_bytes",
                 "Bytes of messages of clients that are not complete.",
             )?,
-            fanout: register.histogram("fanout_size", "Listeners per event.", fanout)?,
+            fanout: register.histogram("fanout_size", "Listeners per event.", &FANOUT)?,
             publish_to_write: register.histogram(
                 "publish_to_write_seconds",
                 "From publishing an event to writing it to the last of its sockets.",
-                latency,
+                &LATENCY,
             )?,
-            closes,
+            closes: register.counters(
+                "closes_total",
+                "Connections ended, by reason.",
+                ["dialect", "reason"],
+                served.iter().flat_map(closes),
+            )?,
             slow_closed: register.counter(
                 "slow_closed_total",
                 "Sockets closed because they read too slowly.",
@@ -158,7 +106,7 @@ impl ShardMetrics {
             age: register.histogram(
                 "connection_age_seconds",
                 "Age of connections when they ended.",
-                ages,
+                &AGES,
             )?,
         })
     }
@@ -188,14 +136,7 @@ impl ShardMetrics {
 
     /// A dialect has counted something.
     pub fn tally(&self, tally: Tally) {
-        match tally {
-            Tally::Said(kind, outcome) => self.messages.with_label_values(&said(kind, outcome)),
-            Tally::Heard(kind, outcome) => self.messages.with_label_values(&heard(kind, outcome)),
-            Tally::Suppressed(reason) => self.suppressed.with_label_values(&suppressed_by(reason)),
-            // As often as there are notes and timelines: without looking for it.
-            Tally::Withheld(reason) => self.withheld[reason as usize].clone(),
-        }
-        .inc();
+        self.tallies.count(tally);
     }
 
     /// A connection has ended.
@@ -210,97 +151,29 @@ impl ShardMetrics {
     }
 }
 
+impl DialectMetrics {
+    /// Those of each dialect, in its place.
+    fn register(register: Register<'_>) -> Result<[Self; Protocol::EVERY.len()], Error> {
+        let connections = register.gauges("connections", "Open sockets.", &["dialect"])?;
+        let counters = |name, help| register.counters(name, help, ["dialect"], []);
+        let frames_received = counters("frames_received_total", "Frames from clients.")?;
+        let frames_sent = counters(
+            "frames_sent_total",
+            "Frames handed to the kernel, pings and close frames included.",
+        )?;
+        let bytes_sent = counters("bytes_sent_total", "Bytes of frames handed to the kernel.")?;
+        Ok(Protocol::EVERY.map(|protocol| {
+            let label = [protocol.label()];
+            Self {
+                connections: connections.with_label_values(&label),
+                frames_received: frames_received.with_label_values(&label),
+                frames_sent: frames_sent.with_label_values(&label),
+                bytes_sent: bytes_sent.with_label_values(&label),
+            }
+        }))
+    }
+}
+
 fn identity(signed_in: bool) -> &'static str {
     if signed_in { "signed_in" } else { "anonymous" }
-}
-
-/// What there is to hear.
-const HEARD: [(MessageKind, Outcome); 9] = [
-    (MessageKind::Ping, Outcome::Ok),
-    (MessageKind::Whoami, Outcome::Ok),
-    (MessageKind::ClientId, Outcome::Ok),
-    (MessageKind::ClientId, Outcome::InvalidData),
-    (MessageKind::Filter, Outcome::Ok),
-    (MessageKind::Filter, Outcome::InvalidData),
-    (MessageKind::Other, Outcome::InvalidType),
-    (MessageKind::Other, Outcome::Ignored),
-    (MessageKind::Other, Outcome::NotJson),
-];
-
-fn heard(kind: MessageKind, outcome: Outcome) -> [&'static str; 3] {
-    let kind = match kind {
-        MessageKind::Ping => "ping",
-        MessageKind::Whoami => "whoami",
-        MessageKind::ClientId => "client_id",
-        MessageKind::Filter => "filter",
-        MessageKind::Other => "other",
-    };
-    let outcome = match outcome {
-        Outcome::Ok => "ok",
-        Outcome::InvalidData => "invalid_data",
-        Outcome::InvalidType => "invalid_type",
-        Outcome::Ignored => "ignored",
-        Outcome::NotJson => "not_json",
-    };
-    [Protocol::Hypothesis.label(), kind, outcome]
-}
-
-/// What clients of a Misskey may say, and what may come of it.
-const SAID: &[(misskey::MessageKind, &[misskey::Outcome])] = {
-    use misskey::MessageKind::{
-        Alive, Capture, Channel, Connect, Disconnect, Other, ReadNotification, Release,
-    };
-    use misskey::Outcome::{Idle, Invalid, Ok, Refused};
-    &[
-        (Connect, &[Ok, Invalid, Refused]),
-        (Disconnect, &[Ok, Invalid, Idle]),
-        (Channel, &[Ok, Invalid, Idle]),
-        (Capture, &[Ok, Invalid]),
-        (Release, &[Ok, Invalid, Idle]),
-        (ReadNotification, &[Ok, Refused]),
-        (Alive, &[Ok]),
-        (Other, &[Invalid]),
-    ]
-};
-
-fn said(kind: misskey::MessageKind, outcome: misskey::Outcome) -> [&'static str; 3] {
-    use misskey::{MessageKind, Outcome};
-    let kind = match kind {
-        MessageKind::Connect => "connect",
-        MessageKind::Disconnect => "disconnect",
-        MessageKind::Channel => "channel",
-        MessageKind::Capture => "capture",
-        MessageKind::Release => "release",
-        MessageKind::ReadNotification => "read_notification",
-        MessageKind::Alive => "alive",
-        MessageKind::Other => "other",
-    };
-    let outcome = match outcome {
-        Outcome::Ok => "ok",
-        Outcome::Invalid => "invalid",
-        Outcome::Refused => "refused",
-        Outcome::Idle => "idle",
-    };
-    [Protocol::Misskey.label(), kind, outcome]
-}
-
-fn suppressed_by(reason: Reason) -> [&'static str; 2] {
-    let reason = match reason {
-        Reason::Echo => "echo",
-        Reason::ShadowBan => "shadow_ban",
-        Reason::Permission => "permission",
-    };
-    [Protocol::Hypothesis.label(), reason]
-}
-
-fn withheld(reason: misskey::Reason) -> [&'static str; 2] {
-    use misskey::Reason;
-    let reason = match reason {
-        Reason::Filtered => "filtered",
-        Reason::Visibility => "visibility",
-        Reason::Muted => "muted",
-        Reason::Lost => "lost",
-        Reason::Unreadable => "unreadable",
-    };
-    [Protocol::Misskey.label(), reason]
 }

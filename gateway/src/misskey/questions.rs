@@ -34,7 +34,7 @@ pub(super) async fn ask(desk: &Desk, asking: &Asking) -> Option<Reply> {
     // A client may say any number of these, and waits for none.
     let _place = if is_mark(&asking.question) {
         let Ok(place) = desk.marking.try_acquire() else {
-            desk.metrics.asked(question, "failed");
+            desk.metrics.asked("failed");
             return None;
         };
         Some(place)
@@ -48,7 +48,7 @@ pub(super) async fn ask(desk: &Desk, asking: &Asking) -> Option<Reply> {
             Ok(Ok(reply)) => {
                 let refused = matches!(reply, Some(Reply::Refused));
                 let outcome = if refused { "refused" } else { "answered" };
-                desk.metrics.asked(question, outcome);
+                desk.metrics.asked(outcome);
                 return reply;
             }
             Ok(Err(error)) => {
@@ -58,7 +58,7 @@ pub(super) async fn ask(desk: &Desk, asking: &Asking) -> Option<Reply> {
             Err(_) => {}
         }
         if until <= Instant::now() {
-            desk.metrics.asked(question, "failed");
+            desk.metrics.asked("failed");
             return without_answer(&asking.question);
         }
     }

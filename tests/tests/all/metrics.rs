@@ -7,15 +7,17 @@ use serde_json::json;
 use tests::{Fleet, Process, until};
 
 /// Each process stays below this, however large the cluster and busy its users.
-const MOST_SERIES: usize = 600;
+const MOST_SERIES: usize = 300;
+
+/// A gateway does that serves a Misskey beside all else.
+const MOST_WITH_MISSKEY: usize = 385;
 
 /// Labels whose values come from closed sets. Nothing that a user, a message or
 /// an address could be told by is among them.
-const LABELS: [&str; 24] = [
+const LABELS: [&str; 22] = [
     "cause",
     "condition",
     "dialect",
-    "endpoint",
     "errand",
     "durability",
     "field",
@@ -26,7 +28,6 @@ const LABELS: [&str; 24] = [
     "le",
     "operation",
     "outcome",
-    "question",
     "quota",
     "reason",
     "role",
@@ -148,7 +149,11 @@ async fn the_page_for_operators_tells_every_metric_and_only_those_there_are() {
     for (role, process) in roles.into_iter().zip(processes) {
         let families = read(&process.metrics().await);
         let series: usize = families.values().map(|family| family.series).sum();
-        if MOST_SERIES <= series {
+        let most = match role {
+            "gateway" => MOST_WITH_MISSKEY,
+            _ => MOST_SERIES,
+        };
+        if most <= series {
             wrong.push(format!("the {role} has {series} series"));
         }
         for (name, family) in &families {

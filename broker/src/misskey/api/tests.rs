@@ -1,6 +1,6 @@
 //! What is made of a Misskey's answers, and how often it is asked.
 
-use prometheus::{HistogramOpts, HistogramVec};
+use prometheus::{Histogram, HistogramOpts};
 use serde_json::{Value, json};
 
 use super::*;
@@ -10,7 +10,7 @@ async fn stub(body: &Value) -> (Stub, Api) {
     let stub = Stub::saying(body).await;
     let base = Url::parse(&stub.url).unwrap().join("/").unwrap();
     let options = HistogramOpts::new("seconds", "How long it takes.");
-    let seconds = HistogramVec::new(options, &["endpoint"]).unwrap();
+    let seconds = Histogram::with_opts(options).unwrap();
     (stub, Api::new("m.example", base, seconds))
 }
 

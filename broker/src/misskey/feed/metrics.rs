@@ -1,8 +1,9 @@
 //! What is measured of the buses of Misskey hosts.
 
-use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
 
 use crate::link::cause::Cause;
+use crate::node::register::Register;
 
 /// What is measured of the buses of all hosts.
 #[derive(Clone, Debug)]
@@ -33,51 +34,36 @@ impl FeedMetrics {
     /// # Errors
     /// If the registry has metrics of these names already.
     pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let counters = |name: &str, help: &str, labels: &[&str]| {
-            let counters = IntCounterVec::new(Opts::new(name, help), labels)?;
-            let shown = registry.register(Box::new(counters.clone()));
-            shown.map(|()| counters)
-        };
-        let up = IntGaugeVec::new(
-            Opts::new(
-                "carillon_gateway_misskey_bus_up",
+        let register = Register::new("carillon_gateway_misskey_bus", registry);
+        Ok(Self {
+            up: register.gauges(
+                "up",
                 "1 while the bus of a Misskey host is subscribed to.",
-            ),
-            &["host"],
-        )?;
-        registry.register(Box::new(up.clone()))?;
-        let bytes = IntCounter::new(
-            "carillon_gateway_misskey_bus_bytes_total",
-            "Bytes received from the buses of Misskey hosts.",
-        )?;
-        registry.register(Box::new(bytes.clone()))?;
-        let metrics = Self {
-            up,
-            lost: counters(
-                "carillon_gateway_misskey_bus_epochs_total",
+                &["host"],
+            )?,
+            lost: register.counters(
+                "epochs_total",
                 "Times the subscription to the bus of a Misskey host was lost, by host and cause.",
-                &["host", "cause"],
+                ["host", "cause"],
+                [],
             )?,
-            messages: counters(
-                "carillon_gateway_misskey_bus_messages_total",
+            messages: register.counters(
+                "messages_total",
                 "Messages on the buses of Misskey hosts, by whom they concern.",
-                &["kind"],
+                ["kind"],
+                ["topic", "internal", "unwanted"].map(|kind| [kind]),
             )?,
-            bytes,
-            rejected: counters(
-                "carillon_gateway_misskey_bus_rejected_total",
+            bytes: register.counter(
+                "bytes_total",
+                "Bytes received from the buses of Misskey hosts.",
+            )?,
+            rejected: register.counters(
+                "rejected_total",
                 "Messages on the buses of Misskey hosts that were dropped, by reason.",
-                &["why"],
+                ["why"],
+                ["size", "json", "form", "depth", "overflow"].map(|why| [why]),
             )?,
-        };
-        // From zero on: a series that begins with its first count hides that one.
-        for kind in ["topic", "internal", "unwanted"] {
-            metrics.messages.with_label_values(&[kind]);
-        }
-        for why in ["size", "json", "form", "depth", "overflow"] {
-            metrics.rejected.with_label_values(&[why]);
-        }
-        Ok(metrics)
+        })
     }
 
     pub(super) fn of_host(&self, host: &str) -> OfHost {

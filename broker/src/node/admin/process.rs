@@ -3,10 +3,13 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+#[cfg(target_os = "linux")]
+use prometheus::process_collector::ProcessCollector;
 use prometheus::proto::MetricFamily;
-use prometheus::{Counter, IntGauge, IntGaugeVec, Opts, Registry};
+use prometheus::{Counter, Error, IntGauge, IntGaugeVec, Registry};
 use tokio::runtime::Handle;
 
+use crate::node::register::Register;
 use crate::node::{Node, Phase};
 
 /// The states a condition can be in, as label values.
@@ -26,62 +29,44 @@ pub(super) struct ProcessMetrics {
 
 impl ProcessMetrics {
     pub(super) fn new(role: &'static str) -> Self {
+        Self::register(role).expect("a new registry has no metrics of these names")
+    }
+
+    fn register(role: &'static str) -> Result<Self, Error> {
         let registry = Registry::new();
-        let build = gauges(
-            &registry,
-            "carillon_build_info",
+        let register = Register::new("carillon", &registry);
+        let build = register.gauges(
+            "build_info",
             "Always 1; the labels say what runs.",
             &["version", "role"],
-        );
+        )?;
         build
             .with_label_values(&[env!("CARGO_PKG_VERSION"), role])
             .set(1);
         #[cfg(target_os = "linux")]
-        registry
-            .register(Box::new(
-                prometheus::process_collector::ProcessCollector::for_self(),
-            ))
-            .expect("the names of process metrics are free");
-        Self {
-            phase: gauge(
-                &registry,
-                "carillon_node_phase",
+        registry.register(Box::new(ProcessCollector::for_self()))?;
+        Ok(Self {
+            phase: register.gauge(
+                "node_phase",
                 "0 starting, 1 running, 2 draining, 3 hurrying.",
-            ),
-            conditions: gauges(
-                &registry,
-                "carillon_condition",
+            )?,
+            conditions: register.gauges(
+                "condition",
                 "1 for the state that each condition of /ready is in.",
                 &["condition", "state"],
-            ),
-            workers: gauge(
-                &registry,
-                "carillon_tokio_workers",
-                "Threads of the asynchronous runtime.",
-            ),
-            tasks: gauge(
-                &registry,
-                "carillon_tokio_alive_tasks",
-                "Tasks that have not ended.",
-            ),
-            queue: gauge(
-                &registry,
-                "carillon_tokio_global_queue_depth",
+            )?,
+            workers: register.gauge("tokio_workers", "Threads of the asynchronous runtime.")?,
+            tasks: register.gauge("tokio_alive_tasks", "Tasks that have not ended.")?,
+            queue: register.gauge(
+                "tokio_global_queue_depth",
                 "Tasks that wait for any worker.",
-            ),
-            busy: {
-                let busy = Counter::new(
-                    "carillon_tokio_busy_seconds_total",
-                    "Time that all workers together were busy.",
-                )
-                .expect("a valid name");
-                registry
-                    .register(Box::new(busy.clone()))
-                    .expect("a free name");
-                Mutex::new(busy)
-            },
+            )?,
+            busy: Mutex::new(register.sum(
+                "tokio_busy_seconds_total",
+                "Time that all workers together were busy.",
+            )?),
             registry,
-        }
+        })
     }
 
     /// Measures now.
@@ -119,20 +104,4 @@ const fn phase_number(phase: Phase) -> i64 {
 
 fn whole(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
-}
-
-fn gauge(registry: &Registry, name: &str, help: &str) -> IntGauge {
-    let gauge = IntGauge::new(name, help).expect("a valid name");
-    registry
-        .register(Box::new(gauge.clone()))
-        .expect("a free name");
-    gauge
-}
-
-fn gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
-    let gauges = IntGaugeVec::new(Opts::new(name, help), labels).expect("a valid name");
-    registry
-        .register(Box::new(gauges.clone()))
-        .expect("a free name");
-    gauges
 }
