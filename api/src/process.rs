@@ -13,6 +13,7 @@ use broker::identity::{AccessTokens, Authenticator};
 use broker::link::LinkMetrics;
 use broker::messages::Messages;
 use broker::node::memory::Memory;
+use broker::node::settings::Settings;
 use broker::node::{Condition, Node, admin, log};
 use broker::people::People;
 use broker::quota::Quotas;
@@ -81,29 +82,17 @@ pub async fn run(config: Config) -> Result<ExitCode, NotStarted> {
     );
     let admin = tokio::spawn(admin::serve(admin_listener, node.clone(), registry.clone()));
 
-    let changed_keys = access_keys.clone();
     let quotas = Quotas::new(redis.clone(), settings.keys.clone());
-    let changed_quotas = quotas.clone();
-    let link_metrics =
-        LinkMetrics::register("api", &registry).expect("the registry has no other link");
     let (served, until_served) = oneshot::channel::<()>();
-    let (census, listen_to_others) = Census::open(
+    // Its last request may still ask the gateways something.
+    let until_served = async move { drop(until_served.await) };
+    let (census, listen_to_others) = open_census(
         &redis,
-        &settings.keys,
-        &settings.node,
-        PROBE_INTERVAL,
-        link_metrics,
-        move |control| match control {
-            Control::KeyChanged { id } => changed_keys.forget(&id),
-            Control::QuotaChanged { tenant } => {
-                if let Ok(tenant) = tenant.parse() {
-                    changed_quotas.forget(&tenant);
-                }
-            }
-            Control::RecipientStatus { .. } => {}
-        },
-        // Its last request may still ask the gateways something.
-        async move { drop(until_served.await) },
+        settings,
+        &access_keys,
+        &quotas,
+        &registry,
+        until_served,
     );
     node.spawn("census", listen_to_others);
 
@@ -147,11 +136,10 @@ pub async fn run(config: Config) -> Result<ExitCode, NotStarted> {
     let keys = settings.keys.clone();
     let condition = node.condition("redis");
     node.spawn("ping", watch(redis, keys, condition, node.clone()));
+    let draining = node.clone();
+    let until_drain = async move { draining.draining().await };
     let (memory, watching) = Memory::of_process(settings.memory)
-        .watch(&node, &registry, {
-            let node = node.clone();
-            async move { node.draining().await }
-        })
+        .watch(&node, &registry, until_drain)
         .expect("the registry shows no other one");
     node.spawn("memory", watching);
     let later = Later {
@@ -177,6 +165,31 @@ pub async fn run(config: Config) -> Result<ExitCode, NotStarted> {
     node.finished().await;
     admin.abort();
     Ok(node.exit_code())
+}
+
+/// What asks the gateways, and the task that hears their answers and what changed,
+/// until `stop` resolves.
+fn open_census(
+    redis: &Redis,
+    settings: &Settings,
+    access_keys: &AccessKeys,
+    quotas: &Quotas,
+    registry: &Registry,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> (Census, impl Future<Output = ()> + Send + 'static) {
+    let metrics = LinkMetrics::register("api", registry).expect("the registry has no other link");
+    let (access_keys, quotas) = (access_keys.clone(), quotas.clone());
+    let heard = move |control| match control {
+        Control::KeyChanged { id } => access_keys.forget(&id),
+        Control::QuotaChanged { tenant } => {
+            if let Ok(tenant) = tenant.parse() {
+                quotas.forget(&tenant);
+            }
+        }
+        Control::RecipientStatus { .. } => {}
+    };
+    let (keys, node) = (&settings.keys, &settings.node);
+    Census::open(redis, keys, node, PROBE_INTERVAL, metrics, heard, stop)
 }
 
 /// What answers clients that annotate.
