@@ -4,22 +4,18 @@
 //! Secrets are among it: tokens, settings, whole profiles. What is not needed is
 //! skipped unread; the one secret that is needed is kept as a [`Token`].
 
-use std::borrow::Cow;
+mod forms;
+
 use std::sync::Arc;
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
-
-use super::Field;
+use self::forms::{
+    Available, Block, Follow, Gone, OfChannel, OfList, OfUser, Regenerated, Role, Settings, State,
+    User, of,
+};
 use super::caller::Token;
 use super::viewer::{Policies, Visitors};
 use super::wire::{BadFrame, told};
 use crate::key::Key;
-
-/// The longest id of anything, in bytes. The longest in use has 26.
-const MAX_ID: usize = 128;
-/// The longest token, in bytes.
-const MAX_TOKEN: usize = 1024;
 
 /// What concerns sockets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,110 +116,6 @@ pub enum Internal {
     Gap,
 }
 
-#[derive(Deserialize)]
-struct Id<'a> {
-    #[serde(borrow)]
-    id: Cow<'a, str>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Follow<'a> {
-    #[serde(borrow)]
-    follower_id: Cow<'a, str>,
-    #[serde(borrow)]
-    followee_id: Cow<'a, str>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Block<'a> {
-    #[serde(borrow)]
-    blocker_id: Cow<'a, str>,
-    #[serde(borrow)]
-    blockee_id: Cow<'a, str>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct OfChannel<'a> {
-    #[serde(borrow)]
-    user_id: Cow<'a, str>,
-    #[serde(borrow)]
-    channel_id: Cow<'a, str>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct OfList<'a> {
-    #[serde(borrow)]
-    user_list_id: Cow<'a, str>,
-    #[serde(borrow)]
-    member_id: Cow<'a, str>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Regenerated<'a> {
-    #[serde(borrow)]
-    id: Cow<'a, str>,
-    #[serde(borrow)]
-    old_token: Cow<'a, str>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct State<'a> {
-    #[serde(borrow)]
-    id: Cow<'a, str>,
-    #[serde(default)]
-    is_suspended: bool,
-    #[serde(default)]
-    is_deleted: bool,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct OfUser<'a> {
-    #[serde(borrow)]
-    user_id: Cow<'a, str>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Role<'a> {
-    #[serde(borrow)]
-    id: Cow<'a, str>,
-    #[serde(default)]
-    is_public: Option<bool>,
-    #[serde(default)]
-    is_explorable: Option<bool>,
-}
-
-#[derive(Deserialize)]
-struct Settings<'a> {
-    #[serde(borrow)]
-    after: Setting<'a>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Setting<'a> {
-    #[serde(borrow, default)]
-    ugc_visibility_for_visitor: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    policies: Option<Available<'a>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Available<'a> {
-    #[serde(borrow, default)]
-    ltl_available: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    gtl_available: Option<&'a RawValue>,
-}
-
 impl Internal {
     /// Reads a message of the stream `internal`; `None` if it concerns no socket.
     ///
@@ -233,178 +125,103 @@ impl Internal {
         let (kind, body) = told(message)?;
         Ok(Some(match &*kind {
             "follow" => {
-                let Follow {
-                    follower_id,
-                    followee_id,
-                } = of(body)?;
-                let (follower, followee) = (user(&follower_id), user(&followee_id));
+                let Follow { follower, followee } = of(body)?;
                 Self::Follow { follower, followee }
             }
             "unfollow" => {
-                let Follow {
-                    follower_id,
-                    followee_id,
-                } = of(body)?;
-                let (follower, followee) = (user(&follower_id), user(&followee_id));
+                let Follow { follower, followee } = of(body)?;
                 Self::Unfollow { follower, followee }
             }
             "blockingCreated" | "blockingDeleted" => {
-                let Block {
-                    blocker_id,
-                    blockee_id,
-                } = of(body)?;
+                let Block { blocker, blockee } = of(body)?;
+                let made = kind == "blockingCreated";
                 Self::Blocking {
-                    blocker: user(&blocker_id),
-                    blockee: user(&blockee_id),
-                    made: kind == "blockingCreated",
+                    blocker,
+                    blockee,
+                    made,
                 }
             }
             "followChannel" | "unfollowChannel" => {
-                let OfChannel {
-                    user_id,
-                    channel_id,
-                } = of(body)?;
-                Self::FollowChannel {
-                    user: user(&user_id),
-                    channel: Field::Channel.key(&channel_id),
-                    on: kind == "followChannel",
-                }
+                let OfChannel { user, channel } = of(body)?;
+                let on = kind == "followChannel";
+                Self::FollowChannel { user, channel, on }
             }
             "muteChannel" | "unmuteChannel" => {
-                let OfChannel {
-                    user_id,
-                    channel_id,
-                } = of(body)?;
-                Self::MuteChannel {
-                    user: user(&user_id),
-                    channel: Field::Channel.key(&channel_id),
-                    on: kind == "muteChannel",
-                }
+                let OfChannel { user, channel } = of(body)?;
+                let on = kind == "muteChannel";
+                Self::MuteChannel { user, channel, on }
             }
             "userListMemberAdded" | "userListMemberRemoved" => {
-                let OfList {
-                    user_list_id,
-                    member_id,
-                } = of(body)?;
-                Self::ListMember {
-                    list: id(user_list_id)?,
-                    member: user(&member_id),
-                    on: kind == "userListMemberAdded",
-                }
+                let OfList { list, member } = of(body)?;
+                let on = kind == "userListMemberAdded";
+                Self::ListMember { list, member, on }
             }
             "userTokenRegenerated" => {
-                let token: Regenerated<'_> = of(body)?;
-                if MAX_TOKEN < token.old_token.len() {
-                    return Err(BadFrame::Form);
-                }
-                Self::TokenRegenerated {
-                    user: id(token.id)?.into(),
-                    old: Token::new(&token.old_token),
-                }
+                let Regenerated { user, old } = of(body)?;
+                Self::TokenRegenerated { user, old }
             }
-            "userChangeSuspendedState" | "userChangeDeletedState" => {
-                let state: State<'_> = of(body)?;
-                let user = id(state.id)?.into();
-                match (state.is_deleted, state.is_suspended) {
-                    (true, _) => Self::Deleted { user },
-                    (false, true) => Self::Suspended { user },
-                    (false, false) => Self::UserUpdated { user },
-                }
-            }
+            "userChangeSuspendedState" | "userChangeDeletedState" => match of(body)? {
+                State {
+                    user,
+                    deleted: true,
+                    ..
+                } => Self::Deleted { user },
+                State {
+                    user,
+                    suspended: true,
+                    ..
+                } => Self::Suspended { user },
+                State { user, .. } => Self::UserUpdated { user },
+            },
             "localUserUpdated" => {
-                let Id { id: user } = of(body)?;
-                let user = id(user)?.into();
+                let User { user } = of(body)?;
                 Self::UserUpdated { user }
             }
             "updateUserProfile" | "userRoleAssigned" | "userRoleUnassigned" => {
-                let OfUser { user_id } = of(body)?;
-                let user = id(user_id)?.into();
+                let OfUser { user } = of(body)?;
                 Self::UserUpdated { user }
             }
             "metaUpdated" => {
                 let Settings { after } = of(body)?;
                 Self::Meta {
-                    visitors: after.ugc_visibility_for_visitor.and_then(|v| visitors(&v)),
-                    policies: after.policies.map(|available| available.policies()),
+                    visitors: after.visitors(),
+                    policies: after.policies(),
                 }
             }
-            "policiesUpdated" => {
-                let available: Available<'_> = of(body)?;
-                Self::Meta {
-                    visitors: None,
-                    policies: Some(available.policies()),
-                }
-            }
+            "policiesUpdated" => Self::Meta {
+                visitors: None,
+                policies: Some(of::<Available<'_>>(body)?.policies()),
+            },
             "roleCreated" | "roleUpdated" => {
-                let role: Role<'_> = of(body)?;
-                let both = role.is_public.zip(role.is_explorable);
-                Self::RoleChanged {
-                    id: id(role.id)?,
-                    open: both.map(|(public, explorable)| public && explorable),
-                }
+                let role: Role = of(body)?;
+                let open = role.open();
+                Self::RoleChanged { id: role.id, open }
             }
             "roleDeleted" => {
-                let Id { id: role } = of(body)?;
-                Self::RoleChanged {
-                    id: id(role)?,
-                    open: Some(false),
-                }
+                let (Gone { id }, open) = (of(body)?, Some(false));
+                Self::RoleChanged { id, open }
             }
             "antennaDeleted" => {
-                let Id { id: antenna } = of(body)?;
-                Self::AntennaDeleted { id: id(antenna)? }
+                let Gone { id } = of(body)?;
+                Self::AntennaDeleted { id }
             }
             _ => return Ok(None),
         }))
     }
 }
 
-impl Available<'_> {
-    /// What is not said is allowed, as by default.
-    fn policies(&self) -> Policies {
-        let allows = |said: Option<&RawValue>| said.is_none_or(|said| said.get() != "false");
-        Policies {
-            local: allows(self.ltl_available),
-            global: allows(self.gtl_available),
-        }
-    }
-}
-
-fn visitors(said: &str) -> Option<Visitors> {
-    match said {
-        "all" => Some(Visitors::All),
-        "local" => Some(Visitors::Local),
-        "none" => Some(Visitors::None),
-        _ => None,
-    }
-}
-
-fn of<'a, T: Deserialize<'a>>(body: &'a RawValue) -> Result<T, BadFrame> {
-    // Members by name only: an array would do for them all.
-    if !body.get().starts_with('{') {
-        return Err(BadFrame::Form);
-    }
-    serde_json::from_str(body.get()).map_err(|_| BadFrame::Form)
-}
-
-fn user(id: &str) -> Key {
-    Field::User.key(id)
-}
-
-fn id(text: Cow<'_, str>) -> Result<Box<str>, BadFrame> {
-    if (1..=MAX_ID).contains(&text.len()) {
-        Ok(text.into())
-    } else {
-        Err(BadFrame::Form)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::forms::MAX_ID;
     use super::*;
+    use crate::misskey::Field;
 
     fn read(kind: &str, body: &str) -> Result<Option<Internal>, BadFrame> {
         Internal::read(&format!(r#"{{"type":"{kind}","body":{body}}}"#))
+    }
+
+    fn user(id: &str) -> Key {
+        Field::User.key(id)
     }
 
     fn says(what: Internal) -> Result<Option<Internal>, BadFrame> {
