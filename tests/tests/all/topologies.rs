@@ -10,11 +10,13 @@ mod cluster;
 mod locked;
 #[path = "topologies/sentinel.rs"]
 mod sentinel;
+#[path = "topologies/takeover.rs"]
+mod takeover;
 
 use std::time::Duration;
 
 use tests::redis::PrivateRedis;
-use tests::{until, until_some};
+use tests::until_some;
 use tokio::time::Instant;
 
 /// How soon after Redis answers again pushes are accepted, by a busy machine.
@@ -27,14 +29,4 @@ async fn replaced(redis: &PrivateRedis, key: &str, dead: std::net::SocketAddr) -
         (heir.address() != dead).then(Instant::now)
     })
     .await
-}
-
-/// Waits until replicas have all that was written until now at the server of `key`.
-async fn copied(redis: &PrivateRedis, key: &str, copies: u32) {
-    let count = copies.to_string();
-    until("replicas have it all", async || {
-        let had: u32 = redis.ask(key, &["WAIT", &count, "1000"]).unwrap_or(0);
-        copies <= had
-    })
-    .await;
 }

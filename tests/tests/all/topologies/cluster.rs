@@ -8,8 +8,9 @@ use tests::redis::{Setup, Topology};
 use tests::{Fleet, until};
 use tokio::time::Instant;
 
+use super::RESUMES_WITHIN;
 use super::backend::{Backend, Hearings, kept};
-use super::{RESUMES_WITHIN, copied, replaced};
+use super::takeover::survive;
 
 /// Enough recipients for each primary to have some.
 const RECIPIENTS: usize = 9;
@@ -38,41 +39,11 @@ async fn listen(fleet: &Fleet, recipients: &[String]) -> Vec<Hearings> {
 async fn a_killed_primary_is_replaced_and_only_what_had_no_copy_may_be_lost() {
     let setup = Setup::quick_to_fail_over(Topology::Cluster);
     let fleet = Arc::new(Fleet::of(2, 1).on(setup).start().await);
-    let redis = fleet.redis();
-    redis.replicates().await;
+    fleet.redis().replicates().await;
     let recipients = recipients();
     let told = listen(&fleet, &recipients).await;
     let backend = Backend::start(&fleet, &recipients);
-    backend.gets_on(50).await;
-
-    let place_lost = place(&recipients[0]);
-    let copied_at = Instant::now();
-    copied(redis, &place_lost, 1).await;
-    backend.gets_on(20).await;
-    let primary = redis.master_of(&place_lost);
-    primary.process().kill();
-    let killed_at = Instant::now();
-    let replaced_at = replaced(redis, &place_lost, primary.address()).await;
-    backend.gets_on(100).await;
-    let resumed_at = backend.resumed_after(killed_at).expect("it got on");
-    let after = resumed_at.saturating_duration_since(replaced_at);
-    assert!(after < RESUMES_WITHIN, "resumed after {after:?}");
-
-    let back_at = Instant::now();
-    redis.restart().await;
-    redis.replicates().await;
-    backend.gets_on(100).await;
-    assert_eq!(backend.refused_since(back_at), Vec::<String>::new());
-
-    let accepted = backend.stop().await;
-    let kept = kept(&fleet, &accepted).await;
-    let lost = accepted.len() - kept.len();
-    for push in &accepted {
-        let may_be_lost = copied_at <= push.answered_at && push.asked_at <= killed_at;
-        let is_kept = kept.iter().any(|other| other.id == push.id);
-        assert!(is_kept || may_be_lost, "{} is lost", push.text);
-    }
-    println!("{} accepted, {lost} lost with the primary", accepted.len());
+    let kept = survive(&fleet, backend, &place(&recipients[0]), 1).await;
     for (recipient, told) in recipients.iter().zip(&told) {
         let own = kept.iter().filter(|push| push.recipient == *recipient);
         let texts: Vec<_> = own.map(|push| &*push.text).collect();

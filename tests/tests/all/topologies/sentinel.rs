@@ -8,47 +8,18 @@ use tests::until;
 use tokio::time::Instant;
 
 use super::backend::{Backend, Hearings, kept};
-use super::{RESUMES_WITHIN, copied, replaced};
+use super::takeover::survive;
+use super::{RESUMES_WITHIN, replaced};
 
 #[tokio::test]
 async fn a_killed_master_is_replaced_and_only_what_had_no_copy_may_be_lost() {
     let setup = Setup::quick_to_fail_over(Topology::Sentinel);
     let fleet = Arc::new(Fleet::of(2, 1).on(setup).start().await);
-    let redis = fleet.redis();
-    redis.replicates().await;
+    fleet.redis().replicates().await;
     let here = Hearings::of(fleet.connect_at(0, "ann").await);
     let there = Hearings::of(fleet.connect_at(1, "ann").await);
     let backend = Backend::start(&fleet, &["ann".to_owned()]);
-    backend.gets_on(50).await;
-
-    let copied_at = Instant::now();
-    copied(redis, "", 2).await;
-    backend.gets_on(20).await;
-    let master = redis.master_of("");
-    master.process().kill();
-    let killed_at = Instant::now();
-    let replaced_at = replaced(redis, "", master.address()).await;
-    backend.gets_on(50).await;
-    let resumed_at = backend.resumed_after(killed_at).expect("it got on");
-    let after = resumed_at.saturating_duration_since(replaced_at);
-    assert!(after < RESUMES_WITHIN, "resumed after {after:?}");
-
-    // The old one comes back as a replica, which nobody mistakes for a master.
-    let back_at = Instant::now();
-    redis.restart().await;
-    redis.replicates().await;
-    backend.gets_on(100).await;
-    assert_eq!(backend.refused_since(back_at), Vec::<String>::new());
-
-    let accepted = backend.stop().await;
-    let kept = kept(&fleet, &accepted).await;
-    let lost = accepted.len() - kept.len();
-    for push in &accepted {
-        let may_be_lost = copied_at <= push.answered_at && push.asked_at <= killed_at;
-        let is_kept = kept.iter().any(|other| other.id == push.id);
-        assert!(is_kept || may_be_lost, "{} is lost", push.text);
-    }
-    println!("{} accepted, {lost} lost with the master", accepted.len());
+    let kept = survive(&fleet, backend, "", 2).await;
     let texts: Vec<_> = kept.iter().map(|push| &*push.text).collect();
     here.tell(&texts).await;
     there.tell(&texts).await;
