@@ -20,7 +20,7 @@ use crate::metrics::Ingested;
 use crate::router::{Endpoint, REQUEST_TIMEOUT, Refusal, respond};
 
 /// What a key's scope has to name.
-const FIELD: &str = "ingestAnnotations";
+pub(crate) const FIELD: &str = "ingestAnnotations";
 
 /// What the caller is told.
 #[derive(Serialize)]

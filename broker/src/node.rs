@@ -47,6 +47,9 @@ impl Phase {
     }
 }
 
+/// Why a part of a process is down that has not said anything yet.
+const STARTING: &str = "starting";
+
 /// What one part of a process says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
@@ -74,6 +77,12 @@ impl State {
             Self::Up => None,
             Self::Degraded(reason) | Self::Down(reason) => Some(reason),
         }
+    }
+
+    /// Whether the log should tell of it after `before`: not of other words for
+    /// the same, but of what keeps a part from ever coming up.
+    fn is_news_after(&self, before: &Self) -> bool {
+        self.as_str() != before.as_str() || (before.reason() == Some(STARTING) && self != before)
     }
 }
 
@@ -186,10 +195,8 @@ impl Node {
     /// A part of this process whose state decides whether it is ready.
     /// It is down ("starting") until told otherwise.
     pub fn condition(&self, name: &'static str) -> Condition {
-        let starting = State::Down("starting".to_owned());
-        self.conditions()
-            .entry(name)
-            .or_insert_with(|| (starting, Timestamp::now()));
+        let starting = || (State::Down(STARTING.to_owned()), Timestamp::now());
+        self.conditions().entry(name).or_insert_with(starting);
         Condition {
             node: self.clone(),
             name,
@@ -323,9 +330,10 @@ impl Condition {
         let (was, since) = conditions
             .get_mut(self.name)
             .expect("a condition is entered when it is made and never taken out");
-        let changed = was.as_str() != state.as_str();
-        if changed {
+        if was.as_str() != state.as_str() {
             *since = Timestamp::now();
+        }
+        if state.is_news_after(was) {
             let (name, is) = (self.name, state.as_str());
             match state.reason() {
                 None => info!(condition = name, "{name} is {is}"),
@@ -402,6 +410,16 @@ mod tests {
             Some("refused"),
             "asked for again, a condition keeps its state"
         );
+    }
+
+    #[test]
+    fn what_never_came_up_is_told_once_with_its_reason() {
+        let down = |why: &str| State::Down(why.to_owned());
+        let starting = down(STARTING);
+        assert!(down("refused").is_news_after(&starting));
+        assert!(!starting.is_news_after(&starting));
+        assert!(!down("timed out").is_news_after(&down("refused")));
+        assert!(State::Up.is_news_after(&down("timed out")));
     }
 
     #[tokio::test]

@@ -393,8 +393,12 @@ impl Redis {
     /// and says so to later ones.
     ///
     /// # Errors
-    /// [`Error::Schema`] if it holds keys laid out otherwise.
+    /// [`Error::Schema`] if it holds keys laid out otherwise, [`Error::Topology`]
+    /// if it holds only some of them, being a node of a Cluster.
     pub async fn check_schema(&self, keys: &Keys) -> Result<(), Error> {
+        if let Servers::One(_) = self.inner.servers {
+            self.check_whole(keys).await?;
+        }
         let meta = keys.meta();
         let ours = [
             ("schema", SCHEMA.to_owned()),
@@ -412,6 +416,23 @@ impl Redis {
                     found,
                     expected: value,
                 });
+            }
+        }
+        Ok(())
+    }
+
+    /// That one server has all partitions. A node of a Cluster would serve its own,
+    /// and fail whatever concerns the others.
+    async fn check_whole(&self, keys: &Keys) -> Result<(), Error> {
+        for partition in Partition::every() {
+            let exists = redis::cmd("EXISTS").arg(keys.expiring(partition)).clone();
+            match self.query::<u64>(&exists).await {
+                Ok(_) => {}
+                Err(Error::Redis(error)) if error.code() == Some("MOVED") => {
+                    let why = "the server is a node of a Cluster; an address of one begins with redis+cluster";
+                    return Err(Error::Topology(why.to_owned()));
+                }
+                Err(error) => return Err(error),
             }
         }
         Ok(())

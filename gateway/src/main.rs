@@ -14,7 +14,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let mut env = Env::from_process();
+    let mut env = Env::from_process().without_arguments(std::env::args_os().len() - 1);
     let config = Config::read(&mut env);
     log::init(config.common.log_format, config.common.log.as_str());
     if let Err(mistakes) = env.finish() {

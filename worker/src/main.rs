@@ -11,7 +11,7 @@ use worker::Config;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let mut env = Env::from_process();
+    let mut env = Env::from_process().without_arguments(std::env::args_os().len() - 1);
     let config = Config::read(&mut env);
     log::init(config.settings.log_format, config.settings.log.as_str());
     if let Err(error) = env.finish() {

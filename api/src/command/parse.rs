@@ -6,13 +6,15 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use broker::Timestamp;
-use broker::access::Scopes;
+use broker::access::{Operation, Scopes};
 use broker::event::EntryId;
 use broker::lint::Kind;
 use broker::node::env::Period;
 use broker::topic::Tenant;
 
 pub(super) use self::tenant::TenantErrand;
+use crate::ingest;
+use crate::schema::root_fields;
 
 /// How the commands are used.
 pub(super) const HELP: &str = "\
@@ -187,7 +189,7 @@ impl Errand {
         match words.next().as_deref() {
             Some("create") => Ok(Self::Create {
                 tenant: words.required("tenant")?,
-                scopes: words.required("scopes")?,
+                scopes: known(words.required("scopes")?)?,
                 name: words.option("name")?,
                 expires: words.option("expires")?,
             }),
@@ -203,15 +205,30 @@ impl Errand {
     }
 }
 
+/// That the api asks for each of these scopes somewhere: a slip would make a key
+/// that opens nothing.
+fn known(scopes: Scopes) -> Result<Scopes, Usage> {
+    let is_known = |(operation, field): (Operation, &str)| {
+        (operation, field) == (Operation::Mutation, ingest::FIELD)
+            || field.starts_with("__")
+            || root_fields(operation).contains(field)
+    };
+    let unknown = scopes.fields().find(|field| !is_known(*field));
+    match unknown.map(|(operation, field)| (operation.as_str(), field)) {
+        None => Ok(scopes),
+        Some((operation, field)) => Err(Usage(format!(
+            "--scopes: there is no {operation} {field:?}; see api schema"
+        ))),
+    }
+}
+
 impl Dead {
     fn parse(words: &mut Words) -> Result<Self, Usage> {
         let what = words.next();
         let tenant = words.required("tenant");
         let errand = match what.as_deref() {
             Some("list") => DeadErrand::List {
-                limit: words
-                    .option::<NonZeroUsize>("limit")?
-                    .map_or(LETTERS, NonZeroUsize::get),
+                limit: words.option::<Limit>("limit")?.map_or(LETTERS, |it| it.0),
                 before: words.option::<Letter>("before")?.map(|Letter(id)| id),
             },
             Some("show") => DeadErrand::Show {
@@ -242,6 +259,18 @@ impl std::str::FromStr for Letter {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let id = EntryId::parse(text).ok_or("expected the id of a dead letter, such as 5-0");
         id.map(Self)
+    }
+}
+
+/// How many are to be listed at most.
+struct Limit(usize);
+
+impl std::str::FromStr for Limit {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let limit = text.parse().ok().map(NonZeroUsize::get);
+        limit.map(Self).ok_or("expected a number from 1 on")
     }
 }
 
@@ -417,6 +446,25 @@ mod tests {
     }
 
     #[test]
+    fn a_scope_names_what_there_is() {
+        let create = |scopes: &str| parse(&format!("key create --tenant acme --scopes {scopes}"));
+        for scope in [
+            "mutation:pushMessage",
+            "mutation:ingestAnnotations",
+            "query:*",
+        ] {
+            let scope = format!("websockets-manager-api:{scope}");
+            assert!(create(&scope).is_ok(), "{scope}");
+        }
+        assert!(create("billing-api:query:invoices").is_ok());
+        let refused = create("websockets-manager-api:query:pushMessage").unwrap_err();
+        assert_eq!(
+            refused.0,
+            "--scopes: there is no query \"pushMessage\"; see api schema"
+        );
+    }
+
+    #[test]
     fn dead_letters_are_meant_by_name_or_all() {
         let which = |line| match parse(line) {
             Ok(Command::Dead(Dead {
@@ -438,6 +486,12 @@ mod tests {
             "--all, or ids: not both"
         );
         assert_eq!(refusal("dead list"), "--tenant must be given");
+        for limit in ["0", "-3", "many"] {
+            assert_eq!(
+                refusal(&format!("dead list --tenant acme --limit {limit}")),
+                "--limit: expected a number from 1 on"
+            );
+        }
         assert!(refusal("dead show --tenant acme x").contains("expected the id"));
     }
 

@@ -102,6 +102,19 @@ impl fmt::Display for Scopes {
 }
 
 impl Scopes {
+    /// The root fields that they name one by one.
+    pub fn fields(&self) -> impl Iterator<Item = (Operation, &str)> {
+        self.0.iter().filter_map(|scope| {
+            let (operation, field) = scope
+                .strip_prefix(API)?
+                .strip_prefix(':')?
+                .split_once(':')?;
+            let both = [Operation::Query, Operation::Mutation];
+            let operation = both.into_iter().find(|it| it.as_str() == operation)?;
+            (field != "*").then_some((operation, field))
+        })
+    }
+
     /// Whether they allow this root field.
     pub fn allows(&self, operation: Operation, field: &str) -> bool {
         self.0.iter().any(|scope| {

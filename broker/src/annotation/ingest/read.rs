@@ -22,7 +22,6 @@ const MAX_CLIENT_ID: usize = 255;
 
 /// What a report says. `beside` is its type, where that is told beside it.
 pub(super) fn what(report: &Members<'_>, beside: Option<&str>) -> Result<What, Invalid> {
-    const KINDS: &str = "annotation or membership";
     let within = report.any_text("type")?;
     if let (Some(beside), Some(within)) = (beside, within)
         && beside != within
@@ -32,7 +31,11 @@ pub(super) fn what(report: &Members<'_>, beside: Option<&str>) -> Result<What, I
     match within.or(beside).unwrap_or(ANNOTATION) {
         ANNOTATION => annotation(report).map(|told| What::Annotation(Box::new(told))),
         MEMBERSHIP => membership(report),
-        _ => Err(report.bad("type", KINDS)),
+        // Beside an event, a push could have been meant.
+        _ if beside.is_some() => {
+            Err(report.bad("type", "annotation, membership, push or push-global"))
+        }
+        _ => Err(report.bad("type", "annotation or membership")),
     }
 }
 

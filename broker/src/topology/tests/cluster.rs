@@ -15,6 +15,17 @@ fn start() -> (Cluster, Redis) {
     (cluster, redis)
 }
 
+#[tokio::test]
+async fn a_node_of_a_cluster_is_not_taken_for_a_server_of_its_own() {
+    let cluster = Cluster::start();
+    let keys = Keys::new("test");
+    for at in 0..3 {
+        let node = fixture::open(cluster.node(at).address());
+        let refused = node.check_schema(&keys).await.unwrap_err().to_string();
+        assert!(refused.contains("redis+cluster"), "{refused}");
+    }
+}
+
 /// Resolves once commands for the slot work again, and says how long that took.
 async fn back(redis: &Redis, key: &str) -> Duration {
     let began = Instant::now();

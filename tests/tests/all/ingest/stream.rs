@@ -110,7 +110,10 @@ async fn what_cannot_be_published_is_kept_with_its_reason_and_blocks_nothing() {
         (field(1, "data"), field(1, "type")),
         (bad, "annotation".to_owned())
     );
-    assert_eq!(field(2, "error"), "type: expected annotation or membership");
+    assert_eq!(
+        field(2, "error"),
+        "type: expected annotation, membership, push or push-global"
+    );
     for (why, count) in [("json", 1), ("invalid", 2), ("size", 1), ("deliveries", 0)] {
         let series = format!("carillon_worker_dead_letters_total{{why=\"{why}\"}}");
         assert_eq!(fleet.worker(0).metric(&series).await as u64, count, "{why}");
