@@ -5,6 +5,8 @@
 //! partition (`ring.lua`), so that whatever was told can be read again for a while.
 
 mod read;
+#[cfg(test)]
+mod model;
 
 use std::time::Duration;
 

@@ -1,5 +1,7 @@
 //! Rings in a real Redis.
 
+mod alike;
+
 use redis::streams::{StreamId, StreamRangeReply};
 use redis::{Script, cmd};
 
