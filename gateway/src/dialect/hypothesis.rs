@@ -341,6 +341,7 @@ impl Dialect for Hypothesis {
             Notice::Flushed(tag) => self.flushed(tag),
             Notice::Pinged(until) => {
                 self.pinged_at = until;
+                self.settled(until);
                 Vec::new()
             }
             Notice::Answered => self.reached().into_iter().collect(),

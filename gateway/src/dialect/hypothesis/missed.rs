@@ -25,6 +25,9 @@ use crate::close::CloseReason;
 const MAX_SEEN: usize = 32;
 /// Events parked per socket. With more the client is sent away, to come back.
 const MAX_PARKED: usize = 256;
+/// Once an event comes that is so much younger, in milliseconds, than the newest of
+/// what was missed, nothing of that comes again.
+const ON_ITS_WAY: u64 = 60_000;
 /// What is sent at once, in frames and in bytes: little enough that a slow
 /// reader's queue holds it.
 const PAGE: (usize, usize) = (64, 128 << 10);
@@ -77,6 +80,9 @@ pub(super) enum Return {
     Unknown(Vec<EntryId>),
     /// Under way.
     Catching(Box<Catching>),
+    /// Done. The newest of what was looked at, oldest first, which may be on its way
+    /// still, or be read once more by a link that had been lost.
+    Caught(Box<[EntryId]>),
     /// Done, or not to be done.
     Done,
 }
@@ -86,6 +92,8 @@ pub(super) struct Catching {
     told: Vec<EntryId>,
     parked: Vec<Rc<Delivery>>,
     missed: Option<Missed>,
+    /// The first that is looked at. What was before it the client has.
+    first: usize,
     /// The last frame under way, if there is more.
     page_end: Option<MessageId>,
 }
@@ -105,6 +113,7 @@ impl Hypothesis {
             told,
             parked: Vec::new(),
             missed: None,
+            first: 0,
             page_end: None,
         }));
         Some(Effect::Ask(Errand::Missed {
@@ -125,6 +134,16 @@ impl Hypothesis {
     pub(super) fn annotated(&mut self, delivery: &Rc<Delivery>) -> Option<Effect> {
         match &mut self.back {
             Return::Done => {}
+            Return::Caught(known) => {
+                let entry = delivery.event.entry.unwrap_or_default();
+                if known.binary_search(&entry).is_ok() {
+                    return None;
+                }
+                let last = known.last().copied().unwrap_or_default();
+                if last.millis + ON_ITS_WAY < entry.millis {
+                    self.back = Return::Done;
+                }
+            }
             Return::Unknown(told) if told.len() < MAX_SEEN => told.extend(delivery.event.entry),
             Return::Unknown(_) => self.back = Return::Done,
             Return::Catching(catching) if catching.parked.len() < MAX_PARKED => {
@@ -141,7 +160,16 @@ impl Hypothesis {
         let Return::Catching(catching) = &mut self.back else {
             return Vec::new();
         };
-        catching.missed = Some(missed.unwrap_or_else(|| Missed::of(Vec::new())));
+        let mut missed = missed.unwrap_or_else(|| Missed::of(Vec::new()));
+        // What came here already may be older than the point that another socket of
+        // the client has set meanwhile. It is told in its place.
+        let parked = catching.parked.iter();
+        if let Some(first) = parked.filter_map(|parked| parked.event.entry).min() {
+            let place = missed.entries.partition_point(|(id, _)| *id < first);
+            missed.next = missed.next.min(place);
+        }
+        catching.first = missed.next;
+        catching.missed = Some(missed);
         self.go_on()
     }
 
@@ -204,16 +232,16 @@ impl Hypothesis {
         };
         // A ping on its way proves nothing of what is sent only now.
         self.pinged_at = 0;
+        let looked_at = &missed.entries[catching.first..];
         for delivery in &catching.parked {
-            let known = |id| {
-                missed
-                    .entries
-                    .binary_search_by_key(&id, |(id, _)| *id)
-                    .is_ok()
-            };
+            let known = |id| looked_at.binary_search_by_key(&id, |(id, _)| *id).is_ok();
             if !delivery.event.entry.is_some_and(known) {
                 effects.extend(self.tell(delivery));
             }
+        }
+        let newest = &looked_at[looked_at.len().saturating_sub(MAX_PARKED)..];
+        if !newest.is_empty() {
+            self.back = Return::Caught(newest.iter().map(|(id, _)| *id).collect());
         }
         effects
     }
@@ -253,11 +281,21 @@ impl Hypothesis {
         })
     }
 
+    /// All that was published before this time, in Unix milliseconds by Redis'
+    /// clock, has come: nothing of what was sent comes again.
+    pub(super) fn settled(&mut self, until: u64) {
+        if let Return::Caught(known) = &self.back
+            && known.last().is_some_and(|last| last.millis < until)
+        {
+            self.back = Return::Done;
+        }
+    }
+
     /// One of our pings was answered: what was sent before it has arrived, and with
     /// that all that was published before this time.
     pub(super) fn reached(&mut self) -> Option<Effect> {
         let until = std::mem::take(&mut self.pinged_at);
-        if until == 0 || !matches!(self.back, Return::Done) {
+        if until == 0 || !matches!(self.back, Return::Caught(_) | Return::Done) {
             return None;
         }
         let client = self.resuming()?;

@@ -8,7 +8,7 @@
 //! * `joined g1 member`, `left g1`, `role g1 moderator`; `signed-out t1`, `signed-out all`
 //! * `identity g1=member …`, `identity nobody`: the answer to an errand
 //! * `live <ms> create …`: an event that a ring keeps there; `missed`, `missed <ms> create …; <ms> …`:
-//!   what a client missed; `pinged <ms>`, `answered`, `flushed <ms>`
+//!   what a client missed; `missed-behind <ms> create …`: the same behind its point; `pinged <ms>`, `answered`, `flushed <ms>`
 //!
 //! The dialect's `tells <action> <id> as <class>` stands for a frame.
 
@@ -195,6 +195,12 @@ impl Conversation {
                 let missed =
                     (!rest.is_empty()).then(|| Missed::of(rest.split("; ").map(kept).collect()));
                 self.dialect.answer(Answer::Missed(missed), now)
+            }
+            "missed-behind" => {
+                let missed = Missed::of(rest.split("; ").map(kept).collect());
+                let next = missed.entries.len();
+                let behind = Missed { next, ..missed };
+                self.dialect.answer(Answer::Missed(Some(behind)), now)
             }
             "pinged" => {
                 let until = rest.parse().unwrap();

@@ -57,6 +57,46 @@ fn who_has_no_name_or_wants_nothing_or_is_treated_as_by_the_original_is_sent_not
 }
 
 #[test]
+fn what_was_missed_and_is_on_its_way_still_does_not_come_twice() {
+    check(
+        &mut back(),
+        "
+missed 5 create a5; 6 create a6
+    tells create a5 as reader
+    tells create a6 as reader
+live 6 create a6
+live 7 create a7
+    tells create a7 as reader
+live 5 create a5
+pinged 8
+live 60009 create a9
+    tells create a9 as reader
+",
+    );
+}
+
+#[test]
+fn what_came_meanwhile_is_told_even_if_another_socket_has_set_a_later_point() {
+    check(
+        &mut back(),
+        "
+live 6 create a6
+missed-behind 5 create a5; 6 create a6
+    tells create a6 as reader
+",
+    );
+    // It may also come only now, by a link that had been lost.
+    check(
+        &mut back(),
+        "
+missed-behind 5 create a5; 6 create a6
+live 6 create a6
+    tells create a6 as reader
+",
+    );
+}
+
+#[test]
 fn what_was_missed_comes_first_and_what_happens_meanwhile_follows_once() {
     check(
         &mut back(),
