@@ -61,8 +61,10 @@ memory: need-redis ## Send a gateway eight times what its memory allows; GROUP=<
 	GROUP=$(GROUP) cargo test -p tests --test all -- memory::group --ignored --nocapture
 
 SECONDS ?= 60
+# What worlds run, which all other tests are spared to wait for.
+FAST := broker gateway
 simulate: ## For SECONDS=<n>, try what may happen to a gateway in simulated worlds; SIM_SEED=<seed> tries one again
-	SIM_SECONDS=$(SECONDS) cargo test -p gateway --lib shard::simulation -- --nocapture
+	SIM_SECONDS=$(SECONDS) cargo test $(FAST:%=--config profile.test.package.%.opt-level=2) -p gateway --lib shard::simulation -- --nocapture
 
 fuzz: ## Fuzz what parses bytes from outside (see fuzz/README.md)
 	mkdir -p $(addprefix fuzz/corpus/,$(FUZZ_TARGETS))

@@ -64,6 +64,12 @@ impl Known {
     pub fn until(&self) -> u64 {
         self.0.load(Ordering::Acquire)
     }
+
+    /// All that was published before this time, in Unix milliseconds by Redis'
+    /// clock, has been told.
+    pub fn reach(&self, until: u64) {
+        self.0.fetch_max(until, Ordering::AcqRel);
+    }
 }
 
 /// How a link is.
@@ -224,7 +230,7 @@ impl Link {
                     self.course.heard(Instant::now());
                     self.note_state();
                     if let Some(until) = self.course.known_until() {
-                        self.known.0.fetch_max(until, Ordering::AcqRel);
+                        self.known.reach(until);
                     }
                 }
                 sent = send(&mut outgoing, &out), if unsent || !out.is_empty() => {

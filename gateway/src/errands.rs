@@ -7,7 +7,7 @@
 //! counted, so that it holds up nobody else.
 
 mod marks;
-mod missed;
+pub(crate) mod missed;
 
 use std::collections::VecDeque;
 use std::sync::Arc;

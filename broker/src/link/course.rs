@@ -110,7 +110,7 @@ impl Course {
 
     /// Up to when all that was published has been gathered for the listeners, see
     /// [`Replay::known_until`].
-    pub(super) fn known_until(&self) -> Option<u64> {
+    pub fn known_until(&self) -> Option<u64> {
         self.replay.known_until().filter(|_| self.settled())
     }
 

@@ -201,6 +201,12 @@ impl Seen {
     }
 }
 
+/// What a ring that was read as a whole holds since a point.
+#[cfg(test)]
+pub(crate) fn since(page: Page, point: u64) -> Missed {
+    Seen::of(Instant::now(), Vec::new(), page).since(point)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

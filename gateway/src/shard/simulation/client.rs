@@ -55,6 +55,12 @@ pub(super) struct Client {
     pub(super) hears: BTreeMap<usize, Hearing>,
     /// The topic that it came for.
     pub(super) own: usize,
+    /// Who it is signed in as.
+    pub(super) user: Option<usize>,
+    /// That user was in the club when it came.
+    pub(super) was_member: bool,
+    /// What it calls itself, so as to be sent what it missed when it comes back.
+    pub(super) tab: Option<usize>,
     /// There were times when it did not read.
     pub(super) has_stalled: bool,
     unread: Vec<u8>,
@@ -82,6 +88,9 @@ impl Client {
             code: None,
             hears: BTreeMap::new(),
             own: 0,
+            user: None,
+            was_member: false,
+            tab: None,
             has_stalled: false,
             unread: Vec::new(),
         }

@@ -7,7 +7,7 @@ use rand::{RngExt, SeedableRng};
 use super::redis::Time;
 
 /// More than a ring ever gets here.
-const PLENTY: usize = 2000;
+pub(super) const PLENTY: usize = 2000;
 /// After so long a ring that cannot be read is given up.
 const LONG: Time = 25_000;
 
@@ -29,6 +29,8 @@ pub(super) struct Climate {
     pub(super) ring_entries: usize,
     /// The longest that something is on its way, in milliseconds.
     pub(super) delay: Time,
+    /// How long a client may say nothing before it is asked whether it is there.
+    pub(super) heartbeat: Time,
     /// Seeds all that is drawn while the world goes on.
     pub(super) seed: u64,
 }
@@ -52,6 +54,12 @@ pub(super) enum Action {
     Raw(u32),
     /// Messages to a recipient.
     Push { recipient: u32, count: u32 },
+    /// A message to all recipients.
+    PushToAll,
+    /// An annotation that only members of the club may hear of.
+    Private,
+    /// A user joins the club, or leaves it.
+    Change { user: u32, member: bool },
     /// A node's link is cut off.
     Kill(u32),
     /// Nothing gets through a node's link any more.
@@ -111,6 +119,7 @@ impl Schedule {
             output_limit: pick(r, &[2000, 1 << 20, 1 << 20]),
             ring_entries: pick(r, &[8, PLENTY, PLENTY]),
             delay: pick(r, &[1, 20, 300]),
+            heartbeat: pick(r, &[60_000, 60_000, 10_000]),
             seed: r.random(),
         };
         let weather = Weather {
@@ -288,7 +297,13 @@ fn peaceful(r: &mut SmallRng) -> Action {
             topic: r.random(),
         },
         26..28 => Action::Raw(r.random()),
-        28..75 => Action::Publish {
+        28..33 => Action::PushToAll,
+        33..35 => Action::Private,
+        35..38 => Action::Change {
+            user: r.random(),
+            member: r.random(),
+        },
+        38..75 => Action::Publish {
             topic: r.random(),
             count: few(r),
         },

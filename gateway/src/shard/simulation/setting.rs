@@ -4,12 +4,15 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use broker::identity::SignedIn;
 use broker::link::LinkMetrics;
 use broker::misskey::caller::Caller;
 use broker::misskey::hosts::Hosts;
 use broker::misskey::viewer::Viewer;
+use broker::people::Role;
 use prometheus::Registry;
 
+use super::subject::{CLUB, USERS, tenant, userid};
 use crate::admission::{Admission, Capacity, Permit};
 use crate::client::Client;
 use crate::metrics::{Metrics, ShardMetrics};
@@ -72,6 +75,25 @@ impl Setting {
         Client::Misskey {
             caller: Arc::clone(&self.caller),
             viewer: Arc::clone(&self.viewer),
+        }
+    }
+
+    /// The user of this name.
+    pub(super) fn user(name: &str) -> usize {
+        let of = |user: &usize| userid(*user) == name;
+        (0..USERS).find(of).expect("there are no others")
+    }
+
+    /// A user who has shown a token.
+    pub(super) fn signed_in(user: usize, member: bool) -> SignedIn {
+        let club = member.then(|| (CLUB.into(), Role::Member));
+        SignedIn {
+            tenant: tenant(),
+            userid: userid(user).into(),
+            memberships: club.into_iter().collect(),
+            vouched: Arc::default(),
+            token: "token".into(),
+            expires_at: None,
         }
     }
 

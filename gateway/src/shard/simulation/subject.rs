@@ -1,12 +1,9 @@
 //! The topics of a world, what is published on them, and what has become of it.
 
-use std::sync::Arc;
-
 use broker::annotation::{self, ANNOTATION};
 use broker::event::message_payload;
 use broker::message::Draft;
 use broker::topic::{Tenant, Topic, TopicKind};
-use serde_json::json;
 
 use super::redis::Time;
 
@@ -28,6 +25,8 @@ pub(super) enum Of {
     Note,
     Game,
     Recipient,
+    /// All recipients.
+    All,
 }
 
 /// An event by its number in the world.
@@ -39,6 +38,8 @@ pub(super) struct Event {
     pub(super) raw: bool,
     /// When it was accepted.
     pub(super) at: Time,
+    /// Only members of the club may hear of it.
+    pub(super) private: bool,
     /// Redis has forgotten it, as a primary took it along.
     pub(super) lost: bool,
 }
@@ -46,9 +47,18 @@ pub(super) struct Event {
 pub(super) const NOTES: usize = 3;
 pub(super) const GAMES: usize = 2;
 pub(super) const RECIPIENTS: usize = 3;
+/// Users who may be in the club.
+pub(super) const USERS: usize = 2;
+/// A group that not all are in.
+pub(super) const CLUB: &str = "club";
 
 pub(super) fn tenant() -> Tenant {
     "acme".parse().expect("it is one")
+}
+
+/// What a user is called.
+pub(super) fn userid(user: usize) -> String {
+    format!("acct:u{user}@example.org")
 }
 
 /// All there are, always in the same order.
@@ -89,6 +99,7 @@ pub(super) fn every() -> Vec<Subject> {
             Of::Recipient,
         ));
     }
+    all.push(subject(Topic::all(&tenant), "all".into(), Of::All));
     all
 }
 
@@ -96,36 +107,34 @@ impl Subject {
     /// The JSON of an event with this number.
     pub(super) fn json(&self, number: usize) -> String {
         let mark = mark(number);
-        let (kind, body) = match self.of {
-            Of::Annotations => {
-                let body = json!({
-                    "action": "create", "id": mark, "author": "acct:ben@example.org",
-                    "annotation": { "id": mark, "group": "__world__" },
-                    "group": { "id": "__world__", "readableBy": "world" }, "shared": true,
-                });
-                (ANNOTATION, body)
+        // Written out, as worlds spend their time on what they try.
+        match self.of {
+            Of::Annotations => annotation(&mark, "__world__", "world"),
+            Of::Broadcast | Of::Game => {
+                format!(r#"{{"v":1,"type":"moved","body":{{"to":"{mark}"}}}}"#)
             }
-            Of::Broadcast | Of::Game => ("moved", json!({ "to": mark })),
-            Of::Note => {
-                let body = json!({ "reaction": mark });
-                (
-                    "reacted",
-                    json!({ "userId": "u2", "visibility": "public", "body": body }),
-                )
-            }
-            Of::Recipient => {
-                let text = Arc::from(mark.as_str());
-                let draft = Draft {
-                    text,
-                    label: None,
-                    expires_at: None,
-                    deliver_at: None,
-                };
-                return message_payload(&draft);
-            }
-        };
-        format!(r#"{{"v":1,"type":"{kind}","body":{body}}}"#)
+            Of::Note => format!(
+                r#"{{"v":1,"type":"reacted","body":{{"userId":"u2","visibility":"public","body":{{"reaction":"{mark}"}}}}}}"#
+            ),
+            Of::Recipient | Of::All => message_payload(&Draft {
+                text: mark.into(),
+                label: None,
+                expires_at: None,
+                deliver_at: None,
+            }),
+        }
     }
+}
+
+/// An annotation of which only members of the club may hear.
+pub(super) fn private(number: usize) -> String {
+    annotation(&mark(number), CLUB, "members")
+}
+
+fn annotation(id: &str, group: &str, readers: &str) -> String {
+    format!(
+        r#"{{"v":1,"type":"{ANNOTATION}","body":{{"action":"create","id":"{id}","author":"acct:ben@example.org","annotation":{{"id":"{id}","group":"{group}"}},"group":{{"id":"{group}","readableBy":"{readers}"}},"shared":true}}}}"#
+    )
 }
 
 /// What stands for a number in whatever is said of it.

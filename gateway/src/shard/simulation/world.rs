@@ -2,7 +2,9 @@
 //! thing happens after the other.
 
 mod node;
+mod floor;
 mod happening;
+mod errands;
 mod trouble;
 mod sockets;
 mod verdict;
@@ -29,7 +31,7 @@ use super::client::Client;
 use super::redis::{EPOCH, Redis, Time};
 use super::schedule::{Climate, Schedule};
 use super::setting::Setting;
-use super::subject::{self, Event, Subject};
+use super::subject::{self, Event, Of, Subject};
 use crate::errands::Errands;
 use crate::session::Now;
 
@@ -50,12 +52,25 @@ pub(super) struct World {
     clients: Vec<Client>,
     subjects: Vec<Subject>,
     events: Vec<Event>,
+    tabs: [Tab; TABS],
+    /// The last annotation that only members of the club may hear of.
+    private: Option<usize>,
     /// Rings may not hold all that was missed.
     may_miss: bool,
     /// Commands take so much longer until then.
     slow: (Time, Time),
     setting: Setting,
 }
+
+/// A client that calls itself something, through all its sockets.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tab {
+    /// From this annotation on it is sent what it missed.
+    from: Option<usize>,
+}
+
+/// Tabs that may come, and come back. Some are of the same user, some of nobody.
+const TABS: usize = 3;
 
 /// One gateway.
 struct Node {
@@ -141,6 +156,8 @@ impl World {
             clients: Vec::new(),
             subjects: subject::every(),
             events: Vec::new(),
+            tabs: [Tab::default(); TABS],
+            private: None,
             may_miss: schedule.is_rough(),
             slow: (0, 0),
             setting: setting.clone(),
@@ -212,7 +229,7 @@ impl World {
         let (random, most) = (&mut self.random, self.climate.delay);
         let due = || now + random.random_range(1..=most);
         let result = self.redis.publish(server, &channel, json.as_bytes(), due);
-        self.accept(subject, true, result.is_ok());
+        self.accept(subject, Told::Raw, result.is_ok());
     }
 
     /// Publishes an event on a topic that has a ring; whoever published it knows
@@ -223,16 +240,41 @@ impl World {
         let topic = self.subjects[subject].topic.clone();
         let (random, most, now) = (&mut self.random, self.climate.delay, self.now);
         let due = || now + random.random_range(1..=most);
-        let result = if self.subjects[subject].of == subject::Of::Recipient {
-            let text = subject::mark(number);
-            self.redis.push(&topic, &text, &json, now, due)
-        } else {
-            self.redis.publish_in_ring(&topic, &json, now, due)
+        let text = || subject::mark(number);
+        let result = match self.subjects[subject].of {
+            Of::Recipient => self.redis.push(&topic, &text(), &json, now, due),
+            Of::All => self.redis.push_to_all(&topic, &text(), &json, now, due),
+            _ => self.redis.publish_in_ring(&topic, &json, now, due),
         };
-        self.accept(subject, false, result.is_ok());
+        self.accept(subject, Told::InRing, result.is_ok());
     }
 
-    fn accept(&mut self, subject: usize, raw: bool, accepted: bool) {
+    /// Publishes an annotation that only members of the club may hear of.
+    fn publish_private(&mut self) {
+        let (number, now) = (self.events.len(), self.now);
+        let of = |subject: &Subject| subject.of == Of::Annotations;
+        let subject = self.subjects.iter().position(of).expect("it is there");
+        let topic = self.subjects[subject].topic.clone();
+        let (random, most) = (&mut self.random, self.climate.delay);
+        let due = || now + random.random_range(1..=most);
+        let json = subject::private(number);
+        let result = self.redis.publish_in_ring(&topic, &json, now, due);
+        if result.is_ok() {
+            self.private = Some(number);
+        }
+        self.accept(subject, Told::Private, result.is_ok());
+    }
+
+    /// A user joins the club or leaves it.
+    fn change(&mut self, user: usize, member: bool) {
+        let (random, most, now) = (&mut self.random, self.climate.delay, self.now);
+        let due = || now + random.random_range(1..=most);
+        // Whoever asked for it knows if it could not be done.
+        let _ = self.redis.change(user, member, now, due);
+        self.look_at_links();
+    }
+
+    fn accept(&mut self, subject: usize, told: Told, accepted: bool) {
         let number = self.events.len();
         if accepted {
             let place = self.subjects[subject].accepted.len();
@@ -240,7 +282,8 @@ impl World {
             self.events.push(Event {
                 subject,
                 place,
-                raw,
+                raw: told == Told::Raw,
+                private: told == Told::Private,
                 at: self.now,
                 lost: false,
             });
@@ -270,6 +313,17 @@ impl World {
             }
         }
     }
+}
+
+/// How an event is told.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Told {
+    /// To all who ask, by a script.
+    InRing,
+    /// To members of the club.
+    Private,
+    /// Past all scripts and rings.
+    Raw,
 }
 
 /// A channel's name, shared by all who are told of it.

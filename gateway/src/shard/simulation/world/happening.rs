@@ -7,15 +7,10 @@ use broker::replay::{self, Page};
 
 use super::super::redis::Time;
 use super::World;
-use crate::dialect::misskey::Reply;
-use crate::dialect::{Answer, Errand, Mark};
+use super::errands::RETRY;
+use crate::dialect::{Answer, Mark};
 use crate::errands::Asked;
 use crate::shard::inbox::Mail;
-
-/// Messages that are read at once for one socket.
-const PAGE: usize = 3;
-/// Pause before a failed errand is tried again.
-const RETRY: Time = 500;
 
 /// Something that will happen.
 pub(super) enum Happening {
@@ -153,7 +148,7 @@ impl World {
             Happening::ReadRing { node, epoch, read } => {
                 let page = match self.is_isolated(node) {
                     true => None,
-                    false => self.redis.ring(&read, self.now).ok(),
+                    false => self.redis.ring(&read.ring, read.from, self.now).ok(),
                 };
                 let delay = self.command_delay();
                 let back = Happening::RingRead {
@@ -183,9 +178,7 @@ impl World {
                 self.turn_after(node, shard, 0);
             }
             Happening::Note { node, mark } => {
-                let (at, now) = (self.is_isolated(node), self.now);
-                let id = mark.what.id();
-                if at || self.redis.mark(&mark.recipient, id, now).is_err() {
+                if self.note(node, &mark).is_err() {
                     self.enter(RETRY, Happening::Note { node, mark });
                 }
             }
@@ -201,44 +194,6 @@ impl World {
                 clock,
             } => self.promote(server, until, clock),
             Happening::Mend { pair } => self.redis.mend(pair),
-        }
-    }
-
-    /// Runs an errand, or tries again later.
-    fn run(&mut self, node: usize, asked: Asked) {
-        let answer = match &asked.errand {
-            Errand::Backlog {
-                recipient,
-                since,
-                after,
-                ..
-            } if !self.is_isolated(node) => {
-                let read = self.redis.backlog(recipient, *since, *after, PAGE);
-                read.ok()
-                    .map(|(messages, more)| Answer::Backlog { messages, more })
-            }
-            Errand::Misskey(_) => Some(Answer::Misskey(Reply::Viewer(self.setting.viewer()))),
-            Errand::Backlog { .. } => None,
-            // What clients are sent that come back is not simulated.
-            Errand::Missed { .. } => Some(Answer::Missed(None)),
-            Errand::Reached { .. } => return,
-            Errand::Mark(_) | Errand::Claim { .. } | Errand::Identity(_) => {
-                panic!("nobody in this world asks for {:?}", asked.errand)
-            }
-        };
-        match answer {
-            Some(answer) => {
-                let delay = self.command_delay();
-                self.enter(
-                    delay,
-                    Happening::Answer {
-                        node,
-                        asked,
-                        answer,
-                    },
-                );
-            }
-            None => self.enter(RETRY, Happening::Run { node, asked }),
         }
     }
 

@@ -1,74 +1,20 @@
-//! A node's link and shards, as `link.rs` and `shard.rs` drive them, without waiting.
+//! A node's link, as `link.rs` drives it, without waiting.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use broker::link::course::{Due, Published};
 use broker::link::resp::Push;
-use broker::link::{Batch, Cause, Wants};
+use broker::link::{Batch, Cause};
 use broker::replay::{self, Page};
 use rand::RngExt;
-use rand::rngs::SmallRng;
-use tokio::sync::Semaphore;
 
 use super::super::redis::{Said, Time};
-use super::super::schedule::Climate;
-use super::super::setting::Setting;
 use super::happening::Happening;
-use super::{Floor, PROBE_INTERVAL, World, channel};
-use crate::dialect::Protocol;
-use crate::errands::Errands;
-use crate::session::SessionLimits;
+use super::{PROBE_INTERVAL, World, channel};
 use crate::shard::inbox::Mail;
-use crate::shard::{Berth, Held, Shard, ShardSettings};
 
 /// A node's link reads so many things at once.
 const READ: usize = 16;
-
-impl Floor {
-    pub(super) fn new(
-        number: usize,
-        climate: &Climate,
-        wants: &Wants,
-        random: SmallRng,
-        begun: Instant,
-        setting: &Setting,
-    ) -> Self {
-        let session = SessionLimits {
-            frames_per_second: 1000,
-            heartbeat: Duration::from_secs(60),
-        };
-        let settings = ShardSettings {
-            session: [session; Protocol::EVERY.len()],
-            max_frame: 1 << 16,
-            max_queue: climate.queue,
-            drain_window: Duration::from_secs(5),
-            missed_rate: 1.0,
-            max_age: Duration::ZERO,
-        };
-        let errands = Errands::default();
-        let berth = Berth::new(
-            number,
-            settings,
-            Held::new(usize::MAX),
-            wants.clone(),
-            errands.clone(),
-            setting.metrics(),
-        );
-        let berth = berth.expect("the system gives polls");
-        let inbox = berth.inbox();
-        Self {
-            shard: Shard::new(berth, random, begun),
-            inbox,
-            errands,
-            room: Arc::new(Semaphore::new(climate.room as usize)),
-            asleep: 0,
-            turn: None,
-            coming: Vec::new(),
-            ready: Vec::new(),
-        }
-    }
-}
 
 impl World {
     /// A node tries to connect its link.
@@ -234,7 +180,7 @@ impl World {
         self.go_on_handing_over(node);
     }
 
-    fn go_on_handing_over(&mut self, node: usize) {
+    pub(super) fn go_on_handing_over(&mut self, node: usize) {
         let delay = self.delay().min(5);
         let at = self.steady();
         let of = &mut self.nodes[node];
@@ -261,6 +207,10 @@ impl World {
         let of = &mut self.nodes[node];
         if std::mem::take(&mut of.read) && of.connection.is_some() {
             of.course.heard(at);
+            if let Some(until) = of.course.known_until() {
+                let each = of.shards.iter();
+                each.for_each(|floor| floor.errands.known().reach(until));
+            }
         }
         if std::mem::take(&mut of.late_tick) {
             self.tick(node);
@@ -374,54 +324,5 @@ impl World {
         of.course.read(&read, page.as_ref(), at);
         self.hand_over(node);
         self.read_rings(node);
-    }
-
-    /// A shard has something to do then, or before.
-    pub(super) fn turn_after(&mut self, node: usize, shard: usize, after: Time) {
-        let floor = &mut self.nodes[node].shards[shard];
-        let at = (self.now + after).max(floor.asleep);
-        if floor.turn.is_none_or(|turn| at < turn) {
-            floor.turn = Some(at);
-            self.enter(at - self.now, Happening::Turn { node, shard });
-        }
-    }
-
-    pub(super) fn turn(&mut self, node: usize, shard: usize) {
-        let now = self.clock();
-        let floor = &mut self.nodes[node].shards[shard];
-        if floor.turn != Some(self.now) {
-            // An earlier one came in between.
-            return;
-        }
-        floor.turn = None;
-        if self.now < floor.asleep {
-            let after = floor.asleep - self.now;
-            return self.turn_after(node, shard, after);
-        }
-        floor.shard.begin_turn(now);
-        floor.shard.open_mail(now);
-        for (slot, ready) in std::mem::take(&mut floor.ready) {
-            floor.shard.socket(slot, ready, now);
-        }
-        for client in std::mem::take(&mut floor.coming) {
-            self.let_in(client, now);
-        }
-        let floor = &mut self.nodes[node].shards[shard];
-        floor.shard.end_turn(now);
-        let wait = floor.shard.wait(now.steady);
-        let (asked, marks) = floor.errands.taken();
-        for asked in asked {
-            let delay = self.command_delay();
-            self.enter(delay, Happening::Run { node, asked });
-        }
-        for mark in marks {
-            let delay = self.command_delay();
-            self.enter(delay, Happening::Note { node, mark });
-        }
-        self.look_at_clients(node, shard);
-        if let Some(wait) = wait {
-            self.turn_after(node, shard, wait.as_millis() as Time);
-        }
-        self.go_on_handing_over(node);
     }
 }

@@ -5,7 +5,8 @@ use rand::RngExt;
 
 use super::super::client::{Client, Got, Kind};
 use super::super::redis::Time;
-use super::super::subject::{NOTES, Of, marked};
+use super::super::setting::Setting;
+use super::super::subject::{NOTES, Of, Subject, marked};
 use super::happening::Happening;
 use super::{Ready, World};
 use crate::client::Client as Newcomer;
@@ -32,6 +33,11 @@ const ENDED: Ready = Ready {
     ended: true,
 };
 
+/// Messages to all that a socket remembers, as `push.rs` has it.
+const REMEMBERED: usize = 16;
+/// Annotations of all and of the club.
+const FILTER: &str = r#"{"filter":{"match_policy":"include_any","clauses":[{"field":"/group","operator":"equals","value":"__world__","case_sensitive":true},{"field":"/group","operator":"equals","value":"club","case_sensitive":true}],"actions":{"create":true,"update":true,"delete":true}}}"#;
+
 impl World {
     /// A client comes to a node.
     pub(super) fn come(&mut self, kind: u32, node: u32) {
@@ -53,14 +59,35 @@ impl World {
             .filter(|&s| self.subjects[s].of == of)
             .collect();
         let own = own.swap_remove((kind / 4) as usize % own.len());
-        if of == Of::Recipient && !self.redis.is_up(&self.subjects[own].topic) {
-            // Its token cannot be checked.
-            return;
+        if of == Of::Recipient {
+            if !self.redis.is_up(&self.subjects[own].topic) {
+                // Its token cannot be checked.
+                return;
+            }
+            client.hears.entry(self.all()).or_default().asked = true;
         }
         client.hears.entry(own).or_default().asked = true;
         if client.kind == Kind::Hypothesis {
-            let filter = r#"{"match_policy":"include_any","clauses":[{"field":"/group","operator":"equals","value":"__world__","case_sensitive":true}],"actions":{"create":true,"update":true,"delete":true}}"#;
-            client.say(&format!(r#"{{"filter":{filter}}}"#));
+            (client.user, client.tab) = match kind / 4 % 6 {
+                0 => (None, None),
+                1 => (Some(0), None),
+                2 | 3 => (None, Some(0)),
+                4 => (Some(0), Some(1)),
+                _ => (Some(1), Some(2)),
+            };
+            if let Some(user) = client.user {
+                // As with recipients' tokens.
+                let Ok(member) = self.redis.is_member(user) else {
+                    return;
+                };
+                client.was_member = member;
+            }
+            client.say(FILTER);
+            if let Some(tab) = client.tab {
+                client.say(&format!(
+                    r#"{{"messageType":"client_id","value":"tab{tab}"}}"#
+                ));
+            }
             client.say(r#"{"type":"ping","id":1}"#);
         }
         client.own = own;
@@ -86,7 +113,9 @@ impl World {
             },
             Kind::Hypothesis => Newcomer::Hypothesis {
                 annotations: topic,
-                viewer: None,
+                viewer: client
+                    .user
+                    .map(|user| Setting::signed_in(user, client.was_member).into()),
                 strict: false,
             },
             Kind::Misskey => self.setting.visitor(),
@@ -106,9 +135,16 @@ impl World {
         let client = &mut self.clients[number];
         client.key = Some(key);
         if let Kind::Push { .. } = client.kind {
-            let hearing = client.hears.entry(client.own).or_default();
-            hearing.from = Some(subject.accepted.len());
+            for (subject, hearing) in &mut client.hears {
+                hearing.from = Some(self.subjects[*subject].accepted.len());
+            }
         }
+    }
+
+    /// The topic of messages to all.
+    fn all(&self) -> usize {
+        let of = |subject: &Subject| subject.of == Of::All;
+        self.subjects.iter().position(of).expect("it is there")
     }
 
     /// What the shard wrote in its turn is read by its clients; what it subscribed
@@ -210,6 +246,10 @@ impl World {
         }
         if let Some(event) = marked(text) {
             let event = self.events[event];
+            // Another socket of a tab may have set a later point in an outage, behind
+            // which a link that is back hands over what is older.
+            let tab = self.clients[number].tab;
+            let came_back = tab.is_some() && self.clients[..number].iter().any(|c| c.tab == tab);
             let client = &mut self.clients[number];
             let hearing = client.hears.entry(event.subject).or_default();
             let (got, place) = (&mut hearing.got, event.place);
@@ -218,6 +258,7 @@ impl World {
             let counted = hearing.from.unwrap_or(0);
             let push = matches!(client.kind, Kind::Push { .. });
             let late = place < counted
+                || came_back
                 || self.climate.servers > 1
                 || push && (event.lost || place < counted || self.redis.went_back);
             // Of what it gave up and asked for again, it may get what it got then.
@@ -226,9 +267,19 @@ impl World {
             let accepted = &self.subjects[event.subject].accepted;
             let raw = |place: &usize| self.events[accepted[*place]].raw;
             let mut others = got.iter().filter(|before| !raw(before));
-            let in_order = past || late || event.raw || others.all(|before| *before < place);
             assert!(
-                in_order && (past || !got.contains(&place)),
+                !event.private || client.user.is_some(),
+                "client {number} was told what is not for it"
+            );
+            // Each gets its own copy of what is for all, whenever that is made, and
+            // not all of those are remembered.
+            let for_all = self.subjects[event.subject].of == Of::All;
+            let since = got.iter().rev().position(|before| *before == place);
+            let again = since.is_some_and(|since| !for_all || since < REMEMBERED);
+            let in_order =
+                past || late || for_all || event.raw || others.all(|before| *before < place);
+            assert!(
+                in_order && (past || !again),
                 "client {number} ({:?}) got {place} of {} after {got:?}",
                 client.kind,
                 self.subjects[event.subject].name,

@@ -2,11 +2,11 @@
 
 use super::super::redis::Time;
 use super::super::schedule::Action;
-use super::super::subject::Of;
-use super::World;
+use super::super::subject::{Of, USERS};
 use super::happening::Happening;
+use super::{Node, World};
 
-/// More links, sockets or topics than this cannot be waiting for anything.
+/// For longer than this no link, socket or topic waits for anything.
 const REST: Time = 60_000;
 
 impl World {
@@ -18,7 +18,7 @@ impl World {
             Action::GiveUp { client, topic } => self.give_up(client, topic),
             Action::Stall { client, time } => self.stall(client, time),
             Action::Publish { topic, count } => {
-                self.publish_some(topic, count, |of| of != Of::Recipient);
+                self.publish_some(topic, count, |of| !matches!(of, Of::Recipient | Of::All));
             }
             Action::Raw(topic) => {
                 // What is not of our scripts is not believed of annotations.
@@ -30,6 +30,9 @@ impl World {
             Action::Push { recipient, count } => {
                 self.publish_some(recipient, count, |of| of == Of::Recipient);
             }
+            Action::PushToAll => self.publish_some(0, 1, |of| of == Of::All),
+            Action::Private => self.publish_private(),
+            Action::Change { user, member } => self.change(user as usize % USERS, member),
             Action::Kill(node) => {
                 if let Some(connection) = self.link_of(node) {
                     self.redis
@@ -178,12 +181,37 @@ impl World {
                 .chain([world.slow.0])
                 .max()
         };
-        let until = last(self).unwrap_or(0).max(self.now) + REST;
-        self.go_on(until);
+        let trouble = last(self).unwrap_or(0).max(self.now);
+        for rested in (REST / 3..=REST).step_by(REST as usize / 6) {
+            self.go_on(trouble + rested);
+            if self.is_at_rest() {
+                break;
+            }
+        }
         // All that is heard is heard anew.
         for subject in 0..self.subjects.len() {
             self.publish(subject);
         }
-        self.go_on(until + REST / 3);
+        self.publish_private();
+        self.go_on(self.now + REST / 3);
+    }
+
+    /// Whether nothing goes on but what always does: probes, and time that passes.
+    fn is_at_rest(&self) -> bool {
+        let always = |happening: &Happening| {
+            matches!(
+                happening,
+                Happening::Tick { .. }
+                    | Happening::Probe { .. }
+                    | Happening::Published { .. }
+                    | Happening::LinkReads { .. }
+                    | Happening::Turn { .. }
+            )
+        };
+        let knows = |node: &Node| {
+            let settled = node.course.settled() && node.course.caught_up();
+            settled && node.connection.is_some() && node.handing.is_empty()
+        };
+        self.nodes.iter().all(knows) && self.agenda.values().all(|happening| always(happening))
     }
 }

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use broker::people;
 use broker::topic::Topic;
 
 use super::super::client::{Client, Hearing, Kind};
 use super::super::redis::Time;
-use super::super::subject::{Event, Of};
+use super::super::schedule::PLENTY;
+use super::super::subject::{Event, Of, tenant, userid};
 use super::World;
 use crate::close::CloseReason;
 
@@ -15,8 +17,10 @@ use crate::close::CloseReason;
 const KNOWN: Time = 500_000;
 
 impl World {
-    pub(super) fn judge(&self) {
+    pub(super) fn judge(&mut self) {
         self.all_is_heard();
+        self.who_came_back_missed_nothing();
+        self.members_and_nobody_else_are_told();
         self.all_is_delivered();
         self.ends_have_reasons();
         self.nothing_is_left();
@@ -36,7 +40,13 @@ impl World {
                 let Some(from) = hearing.from else { continue };
                 for place in from..subject.accepted.len() {
                     let event = self.events[subject.accepted[place]];
-                    if self.is_another_s(client, event) || self.may_be_unheard(hearing, event) {
+                    // Who began to listen under a clock that came and went between two
+                    // proofs cannot tell what came before from what came after.
+                    if event.private
+                        || self.redis.lurched
+                        || self.is_another_s(client, event)
+                        || self.may_be_unheard(hearing, event)
+                    {
                         continue;
                     }
                     assert!(
@@ -48,6 +58,56 @@ impl World {
                     );
                 }
             }
+        }
+    }
+
+    /// Who calls itself something has all that was published since it first said so,
+    /// whichever of its sockets heard it.
+    fn who_came_back_missed_nothing(&self) {
+        if self.climate.ring_entries < PLENTY {
+            return;
+        }
+        for (number, tab) in self.tabs.iter().enumerate() {
+            let Some(from) = tab.from else { continue };
+            let of = |client: &&Client| client.tab == Some(number);
+            let sockets = self.clients.iter().filter(of);
+            let hearings = sockets.map(|client| (client, &client.hears[&client.own]));
+            let sure = |(client, hearing): (&Client, &Hearing)| client.is_open() && hearing.sure;
+            if !hearings.clone().any(sure) {
+                continue;
+            }
+            let subject = self.subjects.iter().find(|s| s.of == Of::Annotations);
+            let accepted = &subject.expect("it is there").accepted;
+            for (place, event) in accepted.iter().enumerate().skip(from) {
+                let event = self.events[*event];
+                assert!(
+                    event.lost
+                        || event.private
+                        || hearings.clone().any(|(_, h)| h.got.contains(&place)),
+                    "tab {number} came back, counted on annotations from {from} on and missed {place}"
+                );
+            }
+        }
+    }
+
+    /// By now all know who is in the club.
+    fn members_and_nobody_else_are_told(&mut self) {
+        let Some(last) = self.private.filter(|_| !self.redis.has_forgotten_people()) else {
+            return;
+        };
+        let event = self.events[last];
+        for (number, client) in self.clients.iter().enumerate() {
+            let hearing = client.hears.get(&event.subject);
+            let Some(hearing) = hearing.filter(|hearing| hearing.sure && client.is_open()) else {
+                continue;
+            };
+            let Some(user) = client.user else { continue };
+            let member = self.redis.is_member(user).unwrap_or(false);
+            let told = hearing.got.contains(&event.place);
+            assert!(
+                told == member,
+                "client {number} of {user}, who is in the club: {member}, is told of it: {told}"
+            );
         }
     }
 
@@ -128,9 +188,10 @@ impl World {
                     sockets += 1;
                     let asked = client.hears.iter().filter(|(_, hearing)| hearing.asked);
                     topics.extend(asked.map(|(s, _)| self.subjects[*s].topic.clone()));
-                    if let Kind::Push { .. } = client.kind {
-                        topics.insert(Topic::all(&super::subject::tenant()));
-                    }
+                    let user = client
+                        .user
+                        .map(|user| people::topic(&tenant(), &userid(user)));
+                    topics.extend(user);
                 }
                 let (hub, conns) = (shard.hub.len(), shard.conns.len());
                 assert_eq!(
