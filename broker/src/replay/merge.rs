@@ -1,8 +1,9 @@
 //! What was read of a ring and what was parked, in one order and nothing twice.
 
+use super::rings::{Parked, State};
 use super::seen::Mark;
 use super::verdict::Position;
-use super::{Event, Page, Parked, State};
+use super::{Event, Page};
 use crate::topic::{Tenant, Topic};
 
 /// What is to be handed over, in the order of the ring; what has no place there

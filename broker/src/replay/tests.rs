@@ -1,6 +1,9 @@
 //! What comes of rings that may have been missed.
 
+use super::reading::{RAW, RETRY};
 use super::*;
+use crate::annotation;
+use crate::topic::Tenant;
 
 /// What is told, in short.
 type Told = Vec<String>;
@@ -414,7 +417,7 @@ fn rings_are_read_a_few_at_a_time_and_only_where_somebody_listens() {
     for topic in others[..100].iter().chain([&topic("a"), &topic("b")]) {
         node.replay.leave(topic);
     }
-    assert!(node.replay.tenants.is_empty());
+    assert!(node.replay.rings.is_empty());
 }
 
 #[test]

@@ -1,8 +1,12 @@
 //! Whether a ring still holds all that may have been missed.
 
-use super::{LIFE_MILLIS, OVERLAP_MILLIS, Page};
+use super::Page;
+use super::clocks::OVERLAP_MILLIS;
 use crate::event::EntryId;
+use crate::ring::LIFE;
 
+/// How long a ring lives, in milliseconds.
+pub(super) const LIFE_MILLIS: u64 = LIFE.as_millis() as u64;
 /// Redis may let a ring go a little late.
 const SLACK: u64 = 1_000;
 
