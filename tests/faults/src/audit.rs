@@ -21,6 +21,9 @@ use crate::ways::{self, Way};
 /// ends within this time: to notice (twice the probe interval), to try to
 /// recover, and to close sockets over the drain window.
 const TOLD_WITHIN: Duration = Duration::from_secs(30);
+/// Redis tells when something was published in whole milliseconds, and our clock
+/// began within one: a socket that was confirmed at that time may have come later.
+const RESOLUTION: Duration = Duration::from_millis(2);
 /// Nothing arrived for so long: nothing will.
 const QUIET: Duration = Duration::from_secs(8);
 /// The longest wait for what is late.
@@ -180,7 +183,7 @@ fn was_told(diary: &Diary, at: Duration) -> bool {
             Some(to) if at < to => at + TOLD_WITHIN < to || !stay.has_one_come_back(),
             Some(_) => false,
         };
-        stay.from <= at && goes_on
+        stay.from + RESOLUTION <= at && goes_on
     })
 }
 
@@ -280,6 +283,8 @@ mod tests {
         assert!(was_told(&diary(&[(0, Some(6)), (7, None)]), at(5)));
         assert!(was_told(&diary(&[(0, Some(4)), (7, None)]), at(5)));
         assert!(was_told(&diary(&[(7, None)]), at(5)));
+        // Nobody can say which was first.
+        assert!(was_told(&diary(&[(5, None)]), at(5)));
     }
 
     #[test]

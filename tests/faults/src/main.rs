@@ -101,6 +101,7 @@ async fn run(row: Row, rate: u32, sockets: usize) -> Outcome {
         row,
         books,
         resumed: resume::resumed(&crowd, struck.well_at, until),
+        returns: resume::returns(&crowd, struck.well_at),
         delays: of(50).zip(of(99)),
         stuck: struck.stuck,
         tail: struck.tail,
@@ -108,8 +109,14 @@ async fn run(row: Row, rate: u32, sockets: usize) -> Outcome {
     if std::env::var_os("FAULTS_METRICS").is_some() {
         for gateway in crowd.fleet.gateways() {
             let metrics = gateway.metrics().await;
-            let told =
-                |line: &&str| line.starts_with("carillon_gateway_broker") && !line.ends_with(" 0");
+            let of_links = [
+                "broker", "closed", "gap", "link", "probes", "repeated", "replayed", "topics",
+            ];
+            let told = |line: &&str| {
+                let name = line.strip_prefix("carillon_gateway_");
+                let is_of_links = |name: &str| of_links.iter().any(|of| name.starts_with(of));
+                name.is_some_and(is_of_links) && !line.ends_with(" 0")
+            };
             for line in metrics
                 .lines()
                 .filter(told)

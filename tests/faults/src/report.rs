@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::audit::{Books, Counts};
+use crate::resume::Resumed;
 use crate::rows::Row;
 use crate::tail::Tail;
 
@@ -20,7 +21,10 @@ pub(crate) struct Outcome {
     /// What became of all that was accepted.
     pub(crate) books: Books,
     /// How long nothing or too little was delivered after everything was well.
-    pub(crate) resumed: Option<Duration>,
+    pub(crate) resumed: Resumed,
+    /// Sockets that ended afterwards, refusals of clients that came back, and when
+    /// the last of them was connected.
+    pub(crate) returns: (usize, u32, Option<Duration>),
     /// Delays before the fault: half are shorter, and all but one in a hundred.
     pub(crate) delays: Option<(Duration, Duration)>,
     /// Expired messages that were not cancelled.
@@ -43,8 +47,14 @@ impl Outcome {
 
     /// Whether everything that is promised was kept.
     pub(crate) fn is_kept(&self) -> bool {
-        let resumed = self.resumed.is_some_and(|after| after <= RESUMED_WITHIN);
-        self.silent() == 0 && resumed
+        let resumed = self.resumed_after();
+        self.silent() == 0 && resumed.is_some_and(|after| after <= RESUMED_WITHIN)
+    }
+
+    /// When delivery had resumed on all dialects.
+    fn resumed_after(&self) -> Option<Duration> {
+        let each = self.resumed.iter().map(|&(_, after)| after);
+        each.reduce(|one, other| Some(one?.max(other?))).flatten()
     }
 
     /// What was lost without a word.
@@ -75,8 +85,9 @@ impl Outcome {
             .map(|(half, most)| format!("{half:.1?}, {most:.1?}"));
         writeln!(
             story,
-            "  resumed after {:.1?}; delays before {}; {} stuck; (accepted, lost) for who is away: stored {:?}, replicated {:?}",
+            "  resumed after {:.1?}; sockets ended, refusals, last back: {:.1?}; delays before {}; {} stuck; (accepted, lost) for who is away: stored {:?}, replicated {:?}",
             self.resumed,
+            self.returns,
             delays.unwrap_or_default(),
             self.stuck,
             self.tail.stored,
@@ -99,7 +110,7 @@ pub(crate) fn table(outcomes: &[Outcome]) -> String {
         let (replicated, replicated_lost) = outcome.tail.replicated;
         let away = (stored + replicated) as u64;
         let kept = away - (stored_lost + replicated_lost) as u64;
-        let resumed = outcome.resumed.map_or_else(
+        let resumed = outcome.resumed_after().map_or_else(
             || "not".to_owned(),
             |resumed| format!("{:.1} s", resumed.as_secs_f64()),
         );

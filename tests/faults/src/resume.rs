@@ -16,10 +16,13 @@ const ENOUGH: f64 = 0.95;
 /// So many slices in a row.
 const STEADY: usize = 10;
 
-/// How long after `since` delivery had resumed on all dialects: from then on for
+/// When delivery had resumed, by dialect.
+pub(crate) type Resumed = [(Dialect, Option<Duration>); Dialect::ALL.len()];
+
+/// How long after `since` delivery had resumed on each dialect: from then on for
 /// a second, 95% of what was offered arrived within a second. None if it did not
 /// before `until`. What was not even accepted counts too.
-pub(crate) fn resumed(crowd: &Crowd, since: Duration, until: Duration) -> Option<Duration> {
+pub(crate) fn resumed(crowd: &Crowd, since: Duration, until: Duration) -> Resumed {
     let mut heard = HashMap::new();
     for client in crowd.clients() {
         client.read(|diary| {
@@ -46,11 +49,23 @@ pub(crate) fn resumed(crowd: &Crowd, since: Duration, until: Duration) -> Option
             *timely += u32::from(at.is_some_and(|&at| at <= event.sent + TIMELY));
         }
     }
-    let mut latest = Duration::ZERO;
-    for dialect in Dialect::ALL {
-        latest = latest.max(first_steady(sent.get(&dialect)?)?);
+    Dialect::ALL.map(|dialect| (dialect, sent.get(&dialect).and_then(|of| first_steady(of))))
+}
+
+/// How many sockets ended after `since`, how often who came back was refused, and
+/// when the last of them was connected, counted from then.
+pub(crate) fn returns(crowd: &Crowd, since: Duration) -> (usize, u32, Option<Duration>) {
+    let (mut ended, mut refused, mut last) = (0, 0, None);
+    for client in crowd.clients() {
+        client.read(|diary| {
+            let ends = diary.stays.iter().filter_map(|stay| stay.to);
+            ended += ends.filter(|&to| since <= to).count();
+            refused += diary.refused;
+            let back = diary.stays.iter().map(|stay| stay.from);
+            last = last.max(back.filter(|&from| since <= from).max());
+        });
     }
-    Some(latest)
+    (ended, refused, last.map(|at| at.saturating_sub(since)))
 }
 
 /// Where the first slices are that are all well, so many in a row.
