@@ -39,7 +39,8 @@ pub(super) fn servers(setup: &Setup, locks: &Locks, folder: &Path) -> (Vec<Serve
                 spaced(addresses[0])
             ),
             format!("sentinel down-after-milliseconds {MASTER} {millis}"),
-            format!("sentinel failover-timeout {MASTER} {}", 3 * millis),
+            // Whoever was not elected tries again after twice this.
+            format!("sentinel failover-timeout {MASTER} {}", 2 * millis),
             format!("sentinel parallel-syncs {MASTER} {SERVERS}"),
         ];
         if let Some(Login { user, password }) = locks.peers_sign_in() {
