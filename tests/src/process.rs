@@ -122,14 +122,27 @@ impl Process {
             .open(&self.log)
             .expect("the fleet's folder is writable");
         let errors = log.try_clone().expect("a file can be shared");
-        let started = lock(&self.program)
-            .command()
-            .stdout(log)
-            .stderr(errors)
-            .spawn();
+        *child = Some(self.launch(log.into(), errors.into()));
+    }
+
+    /// Starts it again, while whoever took its log is gone.
+    ///
+    /// # Panics
+    /// As [`Process::spawn`].
+    pub fn spawn_unheard(&self) {
+        let mut child = lock(&self.child);
+        assert!(child.is_none(), "{} runs already", self.name);
+        let mut started = self.launch(Stdio::null(), Stdio::piped());
+        drop(started.stderr.take());
+        *child = Some(started);
+    }
+
+    fn launch(&self, output: Stdio, errors: Stdio) -> Child {
+        let mut command = lock(&self.program).command();
+        let started = command.stdout(output).stderr(errors).spawn();
         let started = started.unwrap_or_else(|error| panic!("{}: {error}", self.name));
         undertaker::started(started.id());
-        *child = Some(started);
+        started
     }
 
     /// Starts a Carillon process and waits until it is ready.

@@ -69,7 +69,8 @@ impl FromStr for LogFilter {
     }
 }
 
-/// Starts logging to standard error. The first call in a process counts.
+/// Starts logging to standard error. The first call in a process counts. A line that
+/// nobody takes is lost, and nothing else: to complain of it there would be a panic.
 ///
 /// A filter that cannot be read counts as `info`; settings refuse one earlier.
 pub fn init(format: LogFormat, filter: &str) {
@@ -92,6 +93,7 @@ pub fn init(format: LogFormat, filter: &str) {
             .with_env_filter(filter)
             .with_timer(Clock)
             .with_writer(std::io::stderr)
+            .log_internal_errors(false)
             .with_ansi(terminal);
         let _ = lines.try_init();
     }
@@ -106,6 +108,7 @@ where
         .with_env_filter(filter)
         .with_timer(Clock)
         .with_writer(writer)
+        .log_internal_errors(false)
         .json()
         .flatten_event(true)
         .with_current_span(false)

@@ -68,3 +68,30 @@ async fn a_process_that_is_asked_to_end_says_so_first_and_ends_well() {
     }
     assert_eq!(socket.close_code().await, 1012);
 }
+
+#[tokio::test]
+async fn processes_whose_log_nobody_takes_go_on_and_end_well() {
+    let fleet = Fleet::start().await;
+    for process in [fleet.gateway(0), fleet.api(), fleet.worker(0)] {
+        assert!(process.terminate().await.success());
+        process.spawn_unheard();
+        until(&format!("{} is ready", process.name()), async || {
+            assert!(process.is_running(), "{} ended", process.name());
+            process
+                .ready()
+                .await
+                .is_some_and(|(status, _)| status == 200)
+        })
+        .await;
+    }
+    let mut socket = fleet.connect("ada").await;
+    fleet.push("ada", "still here").await;
+    assert_eq!(socket.text().await, "still here");
+    for process in [fleet.gateway(0), fleet.api(), fleet.worker(0)] {
+        assert!(
+            process.terminate().await.success(),
+            "{} ended badly",
+            process.name()
+        );
+    }
+}
