@@ -69,6 +69,16 @@ pub trait Dialect {
 
     /// Something the dialect may care about.
     fn notice(&mut self, notice: Notice<'_>, now: Timestamp) -> Vec<Effect>;
+
+    /// About how many bytes are kept of what the client said, beside the topics that
+    /// it listens to.
+    fn kept(&self) -> usize {
+        0
+    }
+
+    /// The session is over: drops what [`kept`](Self::kept) counts. What was sent before
+    /// may still be [flushed](Notice::Flushed).
+    fn forget(&mut self) {}
 }
 
 /// What a dialect wants done.

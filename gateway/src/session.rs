@@ -42,6 +42,11 @@ const KEYS_PER_FRAME: usize = 256;
 /// make sense of a long one is work, too.
 const BYTES_PER_FRAME: usize = 8 << 10;
 
+/// What a topic costs, here and in the hub.
+const TOPIC_COST: usize = 256;
+/// What may be kept for a client before it counts, in bytes.
+const USUAL: usize = 16 << 10;
+
 /// The two clocks of a moment.
 #[derive(Clone, Copy, Debug)]
 pub struct Now {
@@ -58,6 +63,8 @@ pub struct Session {
     topics: Topics,
     last_heard: Instant,
     pinged: bool,
+    /// What it kept when it was last looked at, in bytes.
+    kept: u32,
     allowance: Allowance,
 }
 
@@ -88,6 +95,7 @@ impl Session {
             topics: Topics::default(),
             last_heard: now.steady,
             pinged: false,
+            kept: 0,
             allowance: Allowance {
                 frames: limits.frames_per_second.saturating_mul(BURST),
                 per_second: limits.frames_per_second,
@@ -193,9 +201,25 @@ impl Session {
         }
     }
 
-    /// The topics it listens to.
-    pub fn topics(&self) -> impl Iterator<Item = &Topic> {
-        self.topics.iter()
+    /// About how many bytes it kept of what its client asked for, when it was last
+    /// looked at; nothing as long as that was what any client may.
+    pub fn kept(&self) -> usize {
+        self.kept as usize
+    }
+
+    /// Looks anew at what is [kept](Self::kept).
+    pub fn look_at_kept(&mut self) {
+        let kept = self.dialect.kept() + self.topics.len() * TOPIC_COST;
+        let counts = if kept < USUAL { 0 } else { kept };
+        self.kept = u32::try_from(counts).unwrap_or(u32::MAX);
+    }
+
+    /// It is over: drops what it keeps, and gives the topics that it listened to.
+    pub fn end(&mut self) -> Vec<Topic> {
+        self.kept = 0;
+        self.dialect.forget();
+        let topics = std::mem::replace(&mut self.topics, Topics::Few(Vec::new()));
+        topics.iter().cloned().collect()
     }
 
     /// Makes this session name a topic by the hub's own copy of it.
@@ -266,6 +290,7 @@ mod tests {
     use broker::misskey::hosts::Host;
 
     use super::*;
+    use crate::dialect::hypothesis::Hypothesis;
     use crate::dialect::misskey::Asking;
     use crate::dialect::{Mark, Tag};
 
@@ -346,7 +371,45 @@ mod tests {
             start(),
         );
         assert_eq!(session.open(start()), [subscribe(), unsubscribe()]);
-        assert_eq!(session.topics().count(), 0);
+        assert_eq!(session.topics.len(), 0);
+    }
+
+    /// A filter for so many annotations whose names have 40 bytes.
+    fn filter(many: usize) -> String {
+        let values: Vec<_> = (0..many).map(|n| format!("\"{n:040}\"")).collect();
+        let values = values.join(",");
+        let clause = format!(r#"{{"field":"/id","value":[{values}]}}"#);
+        format!(
+            r#"{{"filter":{{"match_policy":"include_any","actions":{{}},"clauses":[{clause}]}}}}"#
+        )
+    }
+
+    #[test]
+    fn what_a_client_asked_for_counts_if_it_is_much_until_its_session_ends() {
+        let now = start();
+        let topic = broker::annotation::topic(&"acme".parse().unwrap());
+        let dialect = Box::new(Hypothesis::new(topic.clone(), None, false));
+        let mut session = Session::new(dialect, &LIMITS, now);
+        session.open(now);
+        let kept = |session: &mut Session| {
+            session.look_at_kept();
+            session.kept()
+        };
+        assert_eq!(kept(&mut session), 0);
+        let much = filter(500);
+        session.receive(&Received::Text(&much), now);
+        let waits = kept(&mut session);
+        assert!(much.len() <= waits, "{waits}: it waits for its topic");
+        session.notice(Notice::Subscribed(&topic), now);
+        let heard = kept(&mut session);
+        assert!(500 * 40 < heard, "{heard}");
+        session.receive(&Received::Text(&filter(5)), now);
+        assert_eq!(kept(&mut session), 0, "any client may ask for that");
+        session.receive(&Received::Text(&much), now);
+        assert_eq!(kept(&mut session), heard);
+        assert_eq!(session.end(), [topic]);
+        assert_eq!(session.kept(), 0);
+        assert_eq!(kept(&mut session), 0, "nothing of it is left");
     }
 
     #[test]

@@ -348,6 +348,15 @@ impl Dialect for Hypothesis {
             Notice::Expired(_) | Notice::News(..) => Vec::new(),
         }
     }
+
+    fn kept(&self) -> usize {
+        self.filter.kept() + self.held.as_deref().map_or(0, Held::bytes)
+    }
+
+    fn forget(&mut self) {
+        self.filter = Filter::default();
+        self.held = None;
+    }
 }
 
 impl ClientId {

@@ -373,6 +373,14 @@ impl Dialect for Misskey {
         }
         effects
     }
+
+    fn kept(&self) -> usize {
+        self.waiting.as_deref().map_or(0, Waiting::bytes)
+    }
+
+    fn forget(&mut self) {
+        self.waiting = None;
+    }
 }
 
 fn said(kind: MessageKind, outcome: Outcome) -> Effect {

@@ -88,6 +88,14 @@ impl Topics {
         }
     }
 
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Few(few) => few.len(),
+            Self::Many(many) => many.len(),
+        }
+    }
+
     /// All of them, each once.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Topic> {
         let (few, many): (&[_], _) = match self {

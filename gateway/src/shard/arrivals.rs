@@ -260,6 +260,7 @@ impl Shard {
         self.holding.unfinished_changed(unfinished, decoder.held());
         self.metrics.of(*protocol).frames_received.inc_by(frames);
         self.apply(key, effects, now);
+        self.look_at_kept(key, now);
         if let Err(violation) = result {
             debug!(%violation, "a client broke the WebSocket protocol");
             self.close(key, CloseReason::Garbled(violation.close_code()), now);

@@ -26,7 +26,12 @@ impl Shard {
     ) {
         if let Some(conn) = self.open_conn(key) {
             let effects = told(&mut conn.session, now);
+            let asks = |effect| matches!(effect, &Effect::Want(..) | &Effect::Subscribe(..));
+            let may_keep_more = effects.iter().any(asks);
             self.apply(key, effects, now);
+            if may_keep_more {
+                self.look_at_kept(key, now);
+            }
         }
     }
 
@@ -83,6 +88,10 @@ impl Shard {
         interest: Interest,
         now: Now,
     ) {
+        // What it asked for just before may have ended it.
+        if self.open_conn(key).is_none() {
+            return;
+        }
         let (topic, outcome) = self.hub.subscribe(topic, interest, key);
         if let Some(conn) = self.open_conn(key) {
             conn.session.share(&topic);

@@ -80,11 +80,12 @@ impl Shard {
     pub(super) fn end_session(&mut self, key: SessionKey, reason: CloseReason, now: Now) {
         let Some(conn) = self.conn(key) else { return };
         conn.state = State::Closing(reason);
+        let (kept, topics) = (conn.session.kept(), conn.session.end());
         let (protocol, age) = (conn.protocol, now.wall.since(conn.opened_at));
-        let topics: Vec<_> = conn.session.topics().cloned().collect();
         for topic in topics {
             self.unsubscribe(key, topic);
         }
+        self.holding.kept_changed(kept, 0);
         self.metrics.closed(protocol, reason, age);
         self.hurry = true;
     }

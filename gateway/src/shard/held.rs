@@ -28,6 +28,8 @@ pub struct Held {
 #[derive(Debug)]
 struct OfNode {
     bytes: AtomicUsize,
+    /// What sessions keep because their clients asked for it.
+    kept: AtomicUsize,
     /// By settings.
     most: usize,
     /// By the memory that is left.
@@ -39,6 +41,7 @@ impl Held {
     pub fn new(most: usize) -> Self {
         let node = OfNode {
             bytes: AtomicUsize::new(0),
+            kept: AtomicUsize::new(0),
             most,
             bound: AtomicUsize::new(usize::MAX),
         };
@@ -47,9 +50,15 @@ impl Held {
         }
     }
 
-    /// How much they hold: what waits for clients, and what clients have not said to
-    /// its end. What several sockets share counts for each.
+    /// How much they hold: what waits for clients, what clients have not said to its
+    /// end, and what they asked for beyond the usual. What several sockets share counts
+    /// for each.
     pub fn bytes(&self) -> usize {
+        self.unread() + self.node.kept.load(Ordering::Relaxed)
+    }
+
+    /// The same without what they asked for.
+    fn unread(&self) -> usize {
         self.node.bytes.load(Ordering::Relaxed)
     }
 
@@ -67,8 +76,11 @@ pub(super) struct Holding {
     queued: usize,
     /// Bytes of what clients have not said to its end.
     unfinished: usize,
-    /// How much of both is in the node's count, and of the latter in the metrics.
-    told: (usize, i64),
+    /// Bytes of what clients asked for.
+    kept: usize,
+    /// How much of the first two is in the node's count, of the second in the metrics,
+    /// and of the third in the node's.
+    told: (usize, i64, usize),
     weighed_at: Option<Instant>,
     /// All hold too much, and it is too soon to weigh them again.
     too_much: bool,
@@ -80,7 +92,8 @@ impl Holding {
             all,
             queued: 0,
             unfinished: 0,
-            told: (0, 0),
+            kept: 0,
+            told: (0, 0, 0),
             weighed_at: None,
             too_much: false,
         }
@@ -95,8 +108,21 @@ impl Holding {
         self.unfinished = self.unfinished + after - before;
     }
 
+    /// A session keeps so many bytes that kept so many before.
+    pub(super) fn kept_changed(&mut self, before: usize, after: usize) {
+        self.kept = self.kept + after - before;
+    }
+
     fn bytes(&self) -> usize {
         self.queued + self.unfinished
+    }
+
+    /// Whether all hold more than memory allows, with what this turn has added here.
+    fn is_beyond(&self) -> bool {
+        let (bytes, _, kept) = self.told;
+        let here = (self.bytes() + self.kept).wrapping_sub(bytes + kept);
+        let bound = self.all.node.bound.load(Ordering::Relaxed);
+        bound < self.all.bytes().wrapping_add(here)
     }
 }
 
@@ -108,30 +134,51 @@ impl Shard {
         self.metrics.queue_bytes.add(signed(after) - signed(before));
     }
 
+    /// Looks at what a session keeps, now that its client may have asked for more. If it
+    /// has and there is no more, it is closed: many may ask in one turn.
+    pub(super) fn look_at_kept(&mut self, key: SessionKey, now: Now) {
+        let Some(conn) = self.open_conn(key) else {
+            return;
+        };
+        let before = conn.session.kept();
+        conn.session.look_at_kept();
+        let after = conn.session.kept();
+        self.holding.kept_changed(before, after);
+        if before < after && self.holding.is_beyond() {
+            self.close(key, CloseReason::Overloaded, now);
+        }
+    }
+
     /// Tells what is held, and closes those that hold most if all hold too much.
     pub(super) fn bound_held(&mut self, now: Now) {
         let holding = &mut self.holding;
         let bytes = holding.bytes();
         let unfinished = i64::try_from(holding.unfinished).unwrap_or(i64::MAX);
-        let (told, shown) = std::mem::replace(&mut holding.told, (bytes, unfinished));
+        let kept = holding.kept;
+        let now_told = (bytes, unfinished, kept);
+        let (told, shown, kept_told) = std::mem::replace(&mut holding.told, now_told);
         self.metrics.unfinished_bytes.add(unfinished - shown);
         let node = &holding.all.node;
         node.bytes
             .fetch_add(bytes.wrapping_sub(told), Ordering::Relaxed);
-        let all = holding.all.bytes();
+        node.kept
+            .fetch_add(kept.wrapping_sub(kept_told), Ordering::Relaxed);
+        let (all, unread) = (holding.all.bytes(), holding.all.unread());
         let bound = node.bound.load(Ordering::Relaxed);
         let most = node.most;
-        holding.too_much = most.min(bound) < all && 0 < bytes;
+        // What clients asked for is theirs as long as there is memory.
+        let pressed = bound < all && 0 < bytes + kept;
+        holding.too_much = pressed || most < unread && 0 < bytes;
         let lately = |at| now.steady.saturating_duration_since(at) < WEIGH_INTERVAL;
         if !holding.too_much || holding.weighed_at.is_some_and(lately) {
             return;
         }
         holding.weighed_at = Some(now.steady);
-        let here = |bytes: usize| (bytes as f64 * share(holding.bytes(), all)).ceil() as usize;
+        let part = |bytes: usize, share: f64| (bytes as f64 * share).ceil() as usize;
         // Some more than it takes, or the next frame would be too much again.
-        let (pressed, allowed) = (bound < all, here(most));
-        let excess = here(all.saturating_sub(bound / 10 * 9));
-        let weights = self.weights();
+        let allowed = part(most, share(bytes, unread));
+        let excess = part(all.saturating_sub(bound / 10 * 9), share(bytes + kept, all));
+        let weights = self.weights(pressed);
         let weight: usize = weights.iter().map(|(weight, _)| weight).sum();
         if pressed {
             self.close_heaviest(weights, excess, now);
@@ -151,13 +198,15 @@ impl Shard {
         }
     }
 
-    /// Bytes that closing each socket would free, of those that hold any.
-    fn weights(&self) -> Vec<(usize, SessionKey)> {
+    /// Bytes that closing each socket would free, of those that hold any; with what
+    /// their clients asked for or without.
+    fn weights(&self, with_kept: bool) -> Vec<(usize, SessionKey)> {
         let open = self.conns.iter();
         let open = open.filter(|(_, conn)| conn.state == State::Open);
         let weighed = open.map(|(slot, conn)| {
             let queued = conn.queue.as_deref().map_or(0, Queue::weight);
-            (queued + conn.decoder.held(), self.key(slot))
+            let kept = if with_kept { conn.session.kept() } else { 0 };
+            (queued + conn.decoder.held() + kept, self.key(slot))
         });
         weighed.filter(|(weight, _)| 0 < *weight).collect()
     }

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use serde_json::json;
 use tests::{Fleet, Process, Upgrade, within};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
@@ -81,6 +82,50 @@ async fn clients_that_hold_most_are_closed_before_memory_runs_out_and_others_are
     let mut late = fleet.connect("late").await;
     fleet.push("late", "let in").await;
     assert_eq!(late.text().await, "let in");
+}
+
+/// A filter of nearly as many bytes as one may have, which nobody else asks for.
+fn greed(n: usize) -> String {
+    let values: Vec<_> = (0..250).map(|at| format!("{n:0240}{at:0240}")).collect();
+    let clause = json!({ "field": "/id", "operator": "equals", "value": values });
+    let filter = json!({ "match_policy": "include_any", "actions": {}, "clauses": [clause] });
+    json!({ "filter": filter }).to_string()
+}
+
+#[tokio::test]
+async fn clients_that_ask_for_most_are_closed_before_memory_runs_out() {
+    let limit = 96 * MIB;
+    let fleet = Fleet::of(1, 1)
+        .env("CARILLON_MEMORY_LIMIT", "96MiB")
+        .env("CARILLON_GATEWAY_MAX_FRAME", "256KiB")
+        .start()
+        .await;
+    let gateway = fleet.gateway(0);
+    let mut quiet = fleet.connect("quiet").await;
+    let url = format!("ws://{}/ws", gateway.address());
+    let mut greedy = Vec::new();
+    for _ in 0..800 {
+        let socket = Upgrade::to(&url).open().await;
+        greedy.push(socket.expect("there is memory for it"));
+    }
+    let mut most = 0.0_f64;
+    for (n, socket) in greedy.iter_mut().enumerate() {
+        socket.say(&greed(n)).await;
+        if n % 20 == 0 {
+            most = most.max(gateway.metric(USED).await);
+        }
+    }
+    // More than 100 MiB were asked for, beside what the process needs.
+    let closed = OVERLOADED.replace("push", "hypothesis");
+    within(Duration::from_secs(20), "some are closed", async || {
+        most = most.max(gateway.metric(USED).await);
+        1.0 <= gateway.metric(&closed).await
+    })
+    .await;
+    println!("at most {:.0} MiB of 96 were used", most / MIB as f64);
+    assert!(most < limit as f64, "{most} bytes were used at once");
+    fleet.push("quiet", "still served").await;
+    assert_eq!(quiet.text().await, "still served");
 }
 
 #[tokio::test]

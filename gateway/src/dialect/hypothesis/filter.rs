@@ -19,6 +19,9 @@ const MAX_VALUE: usize = 8 << 10;
 /// Bytes of all that is compared: an address with many versions becomes many.
 const MAX_BYTES: usize = 128 << 10;
 
+/// What a row costs beside its value, with its key in the hub.
+const ROW_COST: usize = 56;
+
 /// What is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Field {
@@ -67,6 +70,12 @@ impl Filter {
         rows.all.sort_unstable();
         rows.all.dedup();
         Ok(Self(rows.all.into()))
+    }
+
+    /// About how many bytes it takes.
+    pub(super) fn kept(&self) -> usize {
+        let values = self.0.iter().map(|(_, value)| value.len());
+        values.map(|bytes| bytes + ROW_COST).sum()
     }
 
     /// Whether an annotation has one of the values.

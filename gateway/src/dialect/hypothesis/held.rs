@@ -41,6 +41,11 @@ impl Held {
         room
     }
 
+    /// How much is kept.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// What was kept, in order.
     pub(super) fn said(self) -> Vec<Box<str>> {
         self.said

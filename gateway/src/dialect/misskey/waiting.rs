@@ -93,6 +93,11 @@ impl Waiting {
         }
     }
 
+    /// How much is kept of what was said.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// What comes next, now that no check is under way.
     pub(super) fn next(&mut self) -> Option<Next> {
         self.changes.clear();
