@@ -8,7 +8,7 @@ use crate::event::{BadEvent, Event};
 use crate::keys::Partition;
 use crate::link::outlets::Arrival;
 use crate::replay::{self, Page, Read, Recovered, Verdict};
-use crate::topic::Topic;
+use crate::topic::{Topic, TopicKind};
 
 impl Course {
     /// Whether it is known how late it is by Redis' clock. If not, that is to be
@@ -79,12 +79,15 @@ impl Course {
     }
 
     /// Events of these partitions may be missing, even if later ones came: of rings
-    /// they are read there, and who has a store reads that. `raw`: also such that are in
-    /// neither, see [`Replay::doubt`](replay::Replay::doubt).
+    /// they are read there, and who has a store reads that, or what a user may read.
+    /// `raw`: also such that are in neither, see [`Replay::doubt`](replay::Replay::doubt).
     fn doubt(&mut self, partitions: &[Partition], raw: bool, now: Instant) {
         self.replay.doubt(partitions.iter().copied(), raw, now);
         let stored = |topic: &Topic| {
-            !replay::has_ring(topic.kind()) && partitions.contains(&topic.partition())
+            // That rights have ended is told from where they are kept, a token's in any
+            // partition, and stands in no ring.
+            topic.kind() == TopicKind::User
+                || !replay::has_ring(topic.kind()) && partitions.contains(&topic.partition())
         };
         for (topic, listeners) in self.wanted.told(stored) {
             let resumed = || Arrival::Resumed(topic.clone());
@@ -93,16 +96,11 @@ impl Course {
     }
 
     pub(super) fn proved(&mut self, proofs: Vec<Proof>, now: Instant) {
-        for Proof {
-            server,
-            partitions,
-            millis,
-        } in proofs
-        {
-            let (mut doubted, mut unproved) = (Vec::new(), Vec::new());
-            for &partition in &partitions {
+        let (mut doubted, mut unproved) = (Vec::new(), Vec::new());
+        for proof in &proofs {
+            for &partition in &proof.partitions {
                 let index = usize::from(partition.index());
-                let prover = self.provers[index].replace(server.clone());
+                let prover = self.provers[index].replace(proof.server.clone());
                 let missed = std::mem::take(&mut self.missed[index]);
                 // Between what was read last and this, something may be missing still;
                 // also between a new connection's first reading and its first proof. What
@@ -110,16 +108,20 @@ impl Course {
                 match prover {
                     _ if missed => doubted.push(partition),
                     None if self.cluster => unproved.push(partition),
-                    Some(prover) if self.cluster && prover != server => doubted.push(partition),
+                    Some(prover) if self.cluster && prover != proof.server => {
+                        doubted.push(partition);
+                    }
                     None | Some(_) => {}
                 }
             }
-            for (doubted, raw) in [(doubted, true), (unproved, false)] {
-                if !doubted.is_empty() {
-                    self.doubt(&doubted, raw, now);
-                }
+        }
+        for (doubted, raw) in [(doubted, true), (unproved, false)] {
+            if !doubted.is_empty() {
+                self.doubt(&doubted, raw, now);
             }
-            self.replay.proved(partitions, millis, now);
+        }
+        for proof in proofs {
+            self.replay.proved(proof.partitions, proof.millis, now);
         }
     }
 

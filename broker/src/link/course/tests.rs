@@ -4,7 +4,9 @@ use prometheus::Registry;
 
 use super::*;
 use crate::keys::Partition;
+use crate::people;
 use crate::replay::Page;
+use crate::topic::Tenant;
 
 /// A link in a Cluster of two, with one listener.
 struct Stage {
@@ -142,6 +144,22 @@ fn recipients_of_a_primary_that_was_not_heard_read_their_store_until_it_is() {
     );
     stage.probe(16, 2);
     assert_eq!(stage.arrivals(), [] as [String; 0]);
+}
+
+#[test]
+fn rights_are_read_anew_while_any_primary_is_not_heard() {
+    let mut stage = Stage::new();
+    let tenant: Tenant = "acme".parse().unwrap();
+    let users = (0..).map(|n: u32| people::topic(&tenant, &n.to_string()));
+    let mut even = users.filter(|topic| topic.partition().index() % 2 == 0);
+    let user = even.next().unwrap();
+    let resumed = format!("resumed {user}");
+    stage.wants(&user);
+    stage.arrivals();
+    for (seconds, back, told) in [(0, 2, 1), (4, 1, 0), (8, 1, 1), (12, 2, 2), (16, 2, 0)] {
+        stage.probe(seconds, back);
+        assert_eq!(stage.arrivals(), vec![resumed.clone(); told], "{seconds}");
+    }
 }
 
 #[test]
