@@ -25,8 +25,9 @@ use crate::close::CloseReason;
 const MAX_SEEN: usize = 32;
 /// Events parked per socket. With more the client is sent away, to come back.
 const MAX_PARKED: usize = 256;
-/// Once an event comes that is so much younger, in milliseconds, than the newest of
-/// what was missed, nothing of that comes again.
+/// Once something is known that is so much younger, in milliseconds, than the newest
+/// of what was missed, nothing of that comes again: links keep what they handed over
+/// as long.
 const ON_ITS_WAY: u64 = 60_000;
 /// What is sent at once, in frames and in bytes: little enough that a slow
 /// reader's queue holds it.
@@ -282,10 +283,12 @@ impl Hypothesis {
     }
 
     /// All that was published before this time, in Unix milliseconds by Redis'
-    /// clock, has come: nothing of what was sent comes again.
+    /// clock, has come. A link that is lost reads from a while before it.
     pub(super) fn settled(&mut self, until: u64) {
         if let Return::Caught(known) = &self.back
-            && known.last().is_some_and(|last| last.millis < until)
+            && known
+                .last()
+                .is_some_and(|last| last.millis + ON_ITS_WAY < until)
         {
             self.back = Return::Done;
         }

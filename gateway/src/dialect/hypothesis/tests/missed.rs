@@ -76,6 +76,24 @@ live 60009 create a9
 }
 
 #[test]
+fn a_link_that_reads_the_ring_again_after_a_ping_repeats_nothing() {
+    check(
+        &mut back(),
+        "
+missed 5 create a5; 6 create a6
+    tells create a5 as reader
+    tells create a6 as reader
+pinged 60006
+live 5 create a5
+live 6 create a6
+pinged 60007
+live 6 create a6
+    tells create a6 as reader
+",
+    );
+}
+
+#[test]
 fn what_came_meanwhile_is_told_even_if_another_socket_has_set_a_later_point() {
     check(
         &mut back(),
