@@ -62,8 +62,9 @@ pub(super) struct Redis {
     mended: BTreeMap<(usize, usize), u32>,
     /// A clock went back, as another machine's was behind.
     pub(super) went_back: bool,
-    /// One changed after that, so that events may be dated by a clock that nobody knew.
-    pub(super) lurched: bool,
+    /// When one changed last after that: what happened before may be dated by a clock
+    /// that nobody knew.
+    pub(super) lurched: Option<Time>,
     /// Entries that a ring holds.
     ring_entries: usize,
     /// Bytes that may be on their way to a subscriber before it is cut off.
@@ -98,7 +99,7 @@ impl Redis {
             cuts: BTreeSet::new(),
             mended: BTreeMap::new(),
             went_back: false,
-            lurched: false,
+            lurched: None,
             ring_entries,
             output_limit,
         }
@@ -281,13 +282,15 @@ impl Redis {
 
     /// A replica that has not heard what happened after `until` takes over, with a
     /// clock of its own.
-    pub(super) fn promote(&mut self, server: usize, until: Time, clock: i64) {
+    pub(super) fn promote(&mut self, server: usize, until: Time, clock: i64, now: Time) {
         let server = &mut self.servers[server];
         server.rings.as_heard(until, self.ring_entries);
         server.store.as_heard(until);
         server.points.as_heard(until);
         server.people.as_heard(until);
-        self.lurched |= self.went_back && clock != server.clock;
+        if self.went_back && clock != server.clock {
+            self.lurched = Some(now);
+        }
         self.went_back |= clock < server.clock;
         server.clock = clock;
         server.term += 1;

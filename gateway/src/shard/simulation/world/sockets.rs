@@ -249,7 +249,8 @@ impl World {
             // Another socket of a tab may have set a later point in an outage, behind
             // which a link that is back hands over what is older.
             let tab = self.clients[number].tab;
-            let came_back = tab.is_some() && self.clients[..number].iter().any(|c| c.tab == tab);
+            let sockets = self.clients.iter().filter(|client| client.tab == tab);
+            let shared = tab.is_some() && 1 < sockets.count();
             let client = &mut self.clients[number];
             let hearing = client.hears.entry(event.subject).or_default();
             let (got, place) = (&mut hearing.got, event.place);
@@ -258,7 +259,7 @@ impl World {
             let counted = hearing.from.unwrap_or(0);
             let push = matches!(client.kind, Kind::Push { .. });
             let late = place < counted
-                || came_back
+                || shared
                 || self.climate.servers > 1
                 || push && (event.lost || place < counted || self.redis.went_back);
             // Of what it gave up and asked for again, it may get what it got then.

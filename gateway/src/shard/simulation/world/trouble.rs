@@ -148,7 +148,7 @@ impl World {
     }
 
     pub(super) fn promote(&mut self, server: usize, until: Time, clock: i64) {
-        self.redis.promote(server, until, clock);
+        self.redis.promote(server, until, clock, self.now);
         self.forget(server, until + 1);
     }
 

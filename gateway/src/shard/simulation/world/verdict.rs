@@ -40,10 +40,8 @@ impl World {
                 let Some(from) = hearing.from else { continue };
                 for place in from..subject.accepted.len() {
                     let event = self.events[subject.accepted[place]];
-                    // Who began to listen under a clock that came and went between two
-                    // proofs cannot tell what came before from what came after.
                     if event.private
-                        || self.redis.lurched
+                        || self.may_look_old(event)
                         || self.is_another_s(client, event)
                         || self.may_be_unheard(hearing, event)
                     {
@@ -83,6 +81,7 @@ impl World {
                 assert!(
                     event.lost
                         || event.private
+                        || self.may_look_old(event)
                         || hearings.clone().any(|(_, h)| h.got.contains(&place)),
                     "tab {number} came back, counted on annotations from {from} on and missed {place}"
                 );
@@ -109,6 +108,13 @@ impl World {
                 "client {number} of {user}, who is in the club: {member}, is told of it: {told}"
             );
         }
+    }
+
+    /// What was dated by a clock that went back and came again looks older than who
+    /// began to listen seconds before. To hand over all of those seconds would tell
+    /// others, whenever a link is back, what happened before they listened.
+    fn may_look_old(&self, event: Event) -> bool {
+        self.redis.lurched.is_some_and(|at| event.at <= at)
     }
 
     /// What no ring has may be missed, unless it was known that there is such on the
