@@ -110,6 +110,8 @@ impl Push {
     fn live(&mut self, topic: &Topic, delivery: &Delivery, now: Timestamp) -> Option<Effect> {
         let pushed = Pushed::of(topic, delivery)?;
         let own = *topic == self.recipient;
+        // It may have been parked for longer than what was sent is settling.
+        let seen = own && self.recent.has(pushed.id);
         if own {
             self.recent.note(pushed.place, pushed.id);
         }
@@ -117,9 +119,8 @@ impl Push {
             return None;
         }
         let known = if own {
-            self.settling
-                .as_ref()
-                .is_some_and(|s| s.sent.contains(&pushed.id))
+            let settling = self.settling.as_ref();
+            seen || settling.is_some_and(|s| s.sent.contains(&pushed.id))
         } else {
             !self.remember(pushed.id)
         };

@@ -441,6 +441,26 @@ event m4 four
 }
 
 #[test]
+fn what_a_store_told_and_lost_does_not_come_again_once_that_is_known() {
+    check(
+        &mut live(Form::Raw),
+        "
+gap r
+    backlog
+page m1=one
+    < one #m1
+    wake at 11000
+gap r
+    backlog
+event m1 one
+time 11000
+woken
+page
+",
+    );
+}
+
+#[test]
 fn after_a_gap_what_a_redis_with_a_slow_clock_stored_is_read_too() {
     check(
         &mut live(Form::Raw),
