@@ -21,6 +21,10 @@ pub(super) struct Store {
     /// Copies that were made and are forgotten; made anew, they may wait for who has
     /// them already.
     forgotten: BTreeSet<(Topic, MessageId)>,
+    /// All ids that recipients' messages ever had, also of what is forgotten.
+    given: BTreeSet<(Topic, MessageId)>,
+    /// The texts of messages whose id another of the recipient's had before.
+    ambiguous: BTreeSet<(Topic, Rc<str>)>,
 }
 
 /// A message in the store.
@@ -70,6 +74,9 @@ impl Store {
         };
         let forgotten = |id| self.forgotten.contains(&(recipient.clone(), id));
         let forgotten = copy_of.is_some_and(forgotten);
+        if !self.given.insert((recipient.clone(), id)) {
+            self.ambiguous.insert((recipient.clone(), text.into()));
+        }
         let log = self.logs.entry(recipient.clone()).or_default();
         log.push(Stored {
             id,
@@ -244,6 +251,13 @@ impl Redis {
         let at = self.server_of(recipient);
         self.running(at)?.store.mark(recipient, id, now);
         Ok(())
+    }
+
+    /// Whether the message of this text has an id that another of the recipient's had,
+    /// which was lost with a primary.
+    pub(in super::super) fn is_ambiguous(&self, recipient: &Topic, text: &str) -> bool {
+        let store = &self.servers[self.server_of(recipient)].store;
+        store.ambiguous.contains(&(recipient.clone(), text.into()))
     }
 
     /// The texts of a recipient's messages, and whether each was delivered, as far as
