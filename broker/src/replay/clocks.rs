@@ -53,10 +53,15 @@ impl Clocks {
 
     /// All that the partition published before it was this late has been heard.
     pub(super) fn prove(&mut self, partition: Partition, millis: u64, now: Instant) {
-        let index = usize::from(partition.index());
+        self.read(partition, millis, now);
+        self.proofs[usize::from(partition.index())] = Proof { millis, sure: true };
+    }
+
+    /// It is this late there, whatever may have been heard.
+    pub(super) fn read(&mut self, partition: Partition, millis: u64, now: Instant) {
         let ahead = millis.saturating_sub(self.passed(now));
-        self.ahead[index] = self.ahead[index].max(ahead);
-        self.proofs[index] = Proof { millis, sure: true };
+        let was = &mut self.ahead[usize::from(partition.index())];
+        *was = ahead.max(*was);
     }
 
     /// Since the last proof, something may not have been heard.

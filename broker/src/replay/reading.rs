@@ -91,6 +91,7 @@ impl<L> Replay<L> {
 
     /// This was in a ring. Nothing comes of it if it is not of interest any more.
     pub fn page(&mut self, read: &Read, page: &Page, now: Instant) -> Option<Recovered<L>> {
+        self.clocks.read(read.ring.partition, page.time, now);
         let back = self.clocks.back(read.ring.partition, page.time, now);
         let behind = self.being_read(read)?;
         let verdict = verdict(&behind.position, page, back);

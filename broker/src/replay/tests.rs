@@ -503,6 +503,20 @@ fn a_clock_that_went_back_does_not_make_a_trimmed_ring_whole() {
 }
 
 #[test]
+fn a_clock_that_only_a_reading_knew_does_not_make_a_trimmed_ring_whole() {
+    let mut node = Node::new();
+    node.proved(1_005_000);
+    node.at(1_006_000);
+    let read = node.cut("995000-0");
+    // Two seconds ahead of the one before, and no probe comes back by it.
+    assert_eq!(node.reads(&read, &page(1_008_000, 1, &[])), ["recovered"]);
+    node.at(1_006_500);
+    let read = node.cut("998000-0");
+    let told = node.reads(&read, &page(1_006_500, 5, &["1006400-0 a fifth"]));
+    assert_eq!(told, ["trimmed", "gap a", "gap b", "a 1006400-0 fifth"]);
+}
+
+#[test]
 fn a_doubt_of_rings_alone_leaves_as_it_is_what_no_ring_keeps() {
     let mut node = Node::new();
     node.hears("a", "raw", "one");
