@@ -227,8 +227,11 @@ impl<L> Replay<L> {
         recovered.map_or(Heard::Parked, Heard::Overflow)
     }
 
-    /// The link is lost: from the positions on, anything may be missed.
-    pub fn lose(&mut self) {
+    /// The link is lost: from the positions on, anything may be missed. `in_order`:
+    /// what was heard proves that all before it was, as it does of a single server,
+    /// while nodes of a Cluster may have been cut off from each other since the last
+    /// proof.
+    pub fn lose(&mut self, in_order: bool) {
         self.epoch += 1;
         self.queue.clear();
         self.reading = 0;
@@ -238,6 +241,10 @@ impl<L> Replay<L> {
             let position = match state.behind.take() {
                 Some(behind) => behind.position,
                 None => state.position(self.clocks.proved(state.partition)),
+            };
+            let position = match in_order {
+                true => position,
+                false => position.only_proved(),
             };
             state.behind = Some(Behind::at(position, self.epoch));
         }

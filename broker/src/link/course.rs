@@ -137,7 +137,7 @@ impl Course {
 
     /// The connection is gone, or the first is to be made.
     pub fn lost(&mut self) {
-        self.replay.lose();
+        self.replay.lose(!self.cluster);
         for topic in self.wanted.lost() {
             self.replay.leave(&topic);
         }

@@ -118,7 +118,7 @@ impl Node {
 
     /// The link is lost and made again; the ring is to be read from there on.
     fn cut(&mut self, from: &str) -> Read {
-        self.replay.lose();
+        self.replay.lose(true);
         assert_eq!(self.replay.next_read(self.now), None);
         self.replay.resume(self.now);
         let read = self.replay.next_read(self.now).expect("there is a ring");
@@ -225,7 +225,7 @@ fn what_the_ring_says_of_what_is_not_in_it() {
         if proved != 0 {
             node.proved(proved);
         }
-        node.replay.lose();
+        node.replay.lose(true);
         node.replay.resume(node.now);
         let read = node.replay.next_read(node.now).unwrap();
         let told = node.reads(&read, &page);
@@ -260,7 +260,7 @@ fn events_that_no_ring_keeps_may_have_been_missed() {
 #[test]
 fn who_listens_since_later_gets_nothing_of_before_and_has_missed_nothing() {
     let mut node = Node::new();
-    node.replay.lose();
+    node.replay.lose(true);
     node.proved(1_002_000);
     node.replay.listen(&topic("c"), node.now);
     node.replay.resume(node.now);
@@ -388,7 +388,7 @@ fn rings_are_read_a_few_at_a_time_and_only_where_somebody_listens() {
     }
     node.replay
         .listen(&Topic::recipient(&tenant(), "r"), node.now);
-    node.replay.lose();
+    node.replay.lose(true);
     for other in &others[100..] {
         node.replay.leave(other);
     }
@@ -429,7 +429,7 @@ fn annotations_come_from_their_own_ring_alone() {
     let beside = (0..).map(of).find(|t| t.partition() == home.partition);
     node.replay.listen(&annotations, node.now);
     node.replay.listen(&beside.unwrap(), node.now);
-    node.replay.lose();
+    node.replay.lose(true);
     node.replay.resume(node.now);
     let mut reads: Vec<_> = std::iter::from_fn(|| node.replay.next_read(node.now)).collect();
     reads.retain(|read| read.ring.partition == home.partition);
@@ -480,7 +480,7 @@ fn a_clock_that_went_back_hides_nothing_from_who_listens_since_lately() {
     node.proved(1_005_000);
     node.replay.listen(&topic("c"), node.now);
     node.at(1_006_000);
-    node.replay.lose();
+    node.replay.lose(true);
     node.replay.resume(node.now);
     let read = node.replay.next_read(node.now).unwrap();
     // Two seconds behind the one before.
@@ -494,7 +494,7 @@ fn a_clock_that_went_back_does_not_make_a_trimmed_ring_whole() {
     let mut node = Node::new();
     node.proved(1_005_000);
     node.at(1_006_000);
-    node.replay.lose();
+    node.replay.lose(true);
     node.replay.resume(node.now);
     let read = node.replay.next_read(node.now).unwrap();
     // Of after the proof, though it is dated before it.
@@ -514,6 +514,20 @@ fn a_clock_that_only_a_reading_knew_does_not_make_a_trimmed_ring_whole() {
     let read = node.cut("998000-0");
     let told = node.reads(&read, &page(1_006_500, 5, &["1006400-0 a fifth"]));
     assert_eq!(told, ["trimmed", "gap a", "gap b", "a 1006400-0 fifth"]);
+}
+
+#[test]
+fn a_cluster_s_link_that_is_lost_before_a_proof_may_have_missed_what_is_older_than_what_it_heard() {
+    let mut node = Node::new();
+    node.proved(1_005_000);
+    node.at(1_006_000);
+    assert_eq!(node.hears("a", "1006000-0", "heard"), "now");
+    node.replay.lose(false);
+    node.replay.resume(node.now);
+    let read = node.replay.next_read(node.now).unwrap();
+    let kept = ["1005500-0 b missed", "1006000-0 a heard"];
+    let told = node.reads(&read, &page(1_006_500, 1, &kept));
+    assert_eq!(told, ["recovered", "b 1005500-0 missed"]);
 }
 
 #[test]
