@@ -43,7 +43,10 @@ async fn what_is_not_there_is_not_found() {
 #[tokio::test]
 async fn a_cancelled_global_message_reaches_nobody_any_more() {
     let fleet = Fleet::start().await;
+    let mut before = fleet.connect("bob").await;
     let global = fleet.push_global("to everyone, but late").await;
+    // The nodes of a Cluster have carried it.
+    assert_eq!(before.text().await, "to everyone, but late");
     let query =
         format!("mutation($id: ID!) {{ cancelGlobalMessage(id: $id) {{ {GLOBAL_MESSAGE} }} }}");
     let cancelled = fleet.data(&query, json!({ "id": global["id"] })).await;
