@@ -70,15 +70,24 @@ async fn a_client_that_comes_back_anywhere_is_sent_what_it_missed() {
             true => gone.freeze(),
             false => gone.kill(),
         }
+        let mut witness = cluster.client(1, None, "witness").await;
+        until("the witness has come", async || {
+            1.0 <= cluster.came(1, "first").await
+        })
+        .await;
         let missed = [
             cluster.remark("__world__").await,
             cluster.remark("__world__").await,
         ];
+        // The nodes of a Cluster have carried them.
+        for id in &missed {
+            assert_eq!(told(&mut witness).await, *id);
+        }
 
         // Under another name nothing is known of it.
         let mut other = cluster.client(1, None, "another tab").await;
         until("the other has come", async || {
-            1.0 <= cluster.came(1, "first").await
+            2.0 <= cluster.came(1, "first").await
         })
         .await;
         let mut back = cluster.client(1, None, "tab").await;
