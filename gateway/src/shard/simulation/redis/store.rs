@@ -34,7 +34,7 @@ struct Stored {
     text: Rc<str>,
     at: Time,
     delivered: Option<Time>,
-    /// It was, and that is forgotten.
+    /// It was, and that is forgotten; or that it was to all is.
     forgotten: bool,
     /// Of which message to all it is a copy.
     copy_of: Option<MessageId>,
@@ -97,9 +97,15 @@ impl Store {
         now: Time,
         clock: u64,
     ) -> MessageId {
-        let mut log = self.logs.get(recipient).into_iter().flatten();
-        let known = log.find(|m| m.copy_of == Some(global.0)).map(|m| m.id);
-        known.unwrap_or_else(|| self.append(recipient, global.1, now, clock, Some(global.0)))
+        if let Some(known) = self.copy_of(recipient, global.0) {
+            return known.id;
+        }
+        self.append(recipient, global.1, now, clock, Some(global.0))
+    }
+
+    fn copy_of(&mut self, recipient: &Topic, global: MessageId) -> Option<&mut Stored> {
+        let mut log = self.logs.get_mut(recipient).into_iter().flatten();
+        log.find(|message| message.copy_of == Some(global))
     }
 
     fn mark(&mut self, recipient: &Topic, id: MessageId, now: Time) {
@@ -192,10 +198,18 @@ impl Redis {
         delivered: bool,
         now: Time,
     ) -> Result<MessageId, Away> {
+        let home = self.server_of(&Topic::all(&recipient.tenant()));
+        let globals = &self.servers[home].store.globals;
+        let is_kept = globals.iter().any(|kept| kept.id == global.id);
         let at = self.server_of(recipient);
         let clock = self.millis(at, now);
         let store = &mut self.running(at)?.store;
         let id = store.copy(recipient, (global.id, &global.text), now, clock);
+        if !is_kept && let Some(copy) = store.copy_of(recipient, global.id) {
+            // Redis has lost the message to all, and a node that had heard it before tells
+            // one socket of it: others of the recipient's hear nothing of this.
+            copy.forgotten = true;
+        }
         if delivered {
             store.mark(recipient, id, now);
         }
