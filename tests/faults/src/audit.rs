@@ -206,16 +206,16 @@ async fn fate(crowd: &Crowd, number: u32, event: &Event, accepted: Accepted) -> 
             }
         }
         Way::Report | Way::AnnotationStream | Way::EventStream => {
-            let mut ask = cmd("PTTL");
+            // When it is forgotten says when it was published, however long the question
+            // takes.
+            let mut ask = cmd("PEXPIRETIME");
             ask.arg(crowd.fleet.keys().ingested(&topic, &ways::id(number)));
-            let left: i64 = crowd.query(&ask).await;
-            match u64::try_from(left) {
-                Ok(left) => {
-                    let age = MEMORY.saturating_sub(Duration::from_millis(left));
-                    Fate::Published(crowd.clock.of(Timestamp::now() - age))
-                }
-                Err(_) => Fate::Unknown,
+            let forgotten: i64 = crowd.query(&ask).await;
+            if forgotten < 0 {
+                return Fate::Unknown;
             }
+            let published = Timestamp::from_millis(forgotten) - MEMORY;
+            Fate::Published(crowd.clock.of(published))
         }
         Way::Function => {
             let mut ask = cmd("XRANGE");
