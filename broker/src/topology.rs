@@ -424,18 +424,17 @@ impl Redis {
     /// That one server has all partitions. A node of a Cluster would serve its own,
     /// and fail whatever concerns the others.
     async fn check_whole(&self, keys: &Keys) -> Result<(), Error> {
+        let mut all = Pipeline::new();
         for partition in Partition::every() {
-            let exists = redis::cmd("EXISTS").arg(keys.expiring(partition)).clone();
-            match self.query::<u64>(&exists).await {
-                Ok(_) => {}
-                Err(Error::Redis(error)) if error.code() == Some("MOVED") => {
-                    let why = "the server is a node of a Cluster; an address of one begins with redis+cluster";
-                    return Err(Error::Topology(why.to_owned()));
-                }
-                Err(error) => return Err(error),
-            }
+            all.exists(keys.expiring(partition)).ignore();
         }
-        Ok(())
+        match self.pipeline(&all).await {
+            Err(Error::Redis(error)) if error.code() == Some("MOVED") => {
+                let why = "the server is a node of a Cluster; an address of one begins with redis+cluster";
+                Err(Error::Topology(why.to_owned()))
+            }
+            result => result,
+        }
     }
 }
 
