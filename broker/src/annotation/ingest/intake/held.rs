@@ -1,5 +1,5 @@
-//! Entries of tenants that have pushed as much as they may: they wait here, and hold
-//! up nobody else.
+//! Entries of tenants that have pushed as much as they may, or for whom something
+//! failed: they wait here, and hold up nobody else.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
