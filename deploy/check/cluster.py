@@ -23,6 +23,7 @@ import run  # noqa: E402
 
 SOCKETS = 12  # of each protocol
 BUS = "social.example"
+TAB = "one-tab"  # in which every second annotation is made
 
 
 def small_cluster(folder, binaries):
@@ -130,7 +131,7 @@ class Users:
         token = self.tokens["Ben"]
         clause = {"field": "/uri", "operator": "one_of", "value": ["https://example.org/"]}
         matching = {"match_policy": "include_any", "actions": {}, "clauses": [clause]}
-        said = [{"messageType": "client_id", "value": "check"}, {"filter": matching}]
+        said = [{"messageType": "client_id", "value": TAB}, {"filter": matching}]
         channel = {"channel": "homeTimeline", "id": "1", "pong": True}
         for number in range(sockets):
             gateway = self.gateways[number % len(self.gateways)]
@@ -173,6 +174,8 @@ class Users:
         readers = {"read": ["group:__world__"]}
         note = {"uri": "https://example.org/", "text": "Hello", "permissions": readers}
         by_ada = {"authorization": "Bearer " + self.tokens["Ada"]}
+        if self.count % 2:
+            by_ada["x_client_id"] = TAB
         client.request(self.facts["api"] + "/api/annotations", note, **by_ada)
 
     def be_wrong(self):
