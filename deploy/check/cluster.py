@@ -147,9 +147,7 @@ class Users:
             self.listeners.pop(0).close()
 
     def push(self, recipients, text="Hello", **more):
-        query = (
-            "mutation($i:MessageInput!){pushMessage(input:$i){item{id} error{message}}}"
-        )
+        query = "mutation($i:MessageInput!){pushMessage(input:$i){item{id} error{message}}}"
         given = {"recipients": recipients, "message": text, **more}
         return self.graphql(query, i=given)
 

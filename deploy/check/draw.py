@@ -93,7 +93,9 @@ def main():
         at = one["panel"]["gridPos"]
         top = 1 - at["y"] / height
         if one["panel"]["type"] == "row":
-            figure.text(0.005, top - 0.6 / height, one["panel"]["title"], fontsize=13, weight="bold", va="center")
+            figure.text(
+                0.005, top - 0.6 / height, one["panel"]["title"], fontsize=13, weight="bold", va="center"
+            )
             continue
         box = [
             (at["x"] + 0.7) / 24, top - (at["h"] - 0.4) / height,

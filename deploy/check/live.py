@@ -24,8 +24,13 @@ import urllib.request
 from pathlib import Path
 
 import yaml
+
 from cluster import ROOT, SOCKETS, Users, run, small_cluster
-from watch import Metric, OTHERS, asked, dashboards_of, expressions_of, queries_of, rules_of, settled, unknown
+from dashboards import dashboards_of, settled
+from exported import OTHERS, Metric, unknown
+from expressions import asked
+from rules import rules_of
+from watch import expressions_of
 
 MOST_SERIES = {"gateway": 385, "api": 300, "worker": 300}
 SERIES = re.compile(r"^(\w+)(?:\{(.*)\})? ")
@@ -150,9 +155,7 @@ def faults(cluster, prometheus):
     for process in cluster.carillon:
         text = get(process.port["admin"], "/metrics")
         texts.append(text)
-        done = subprocess.run(
-            ["promtool", "check", "metrics"], input=text, capture_output=True, text=True
-        )
+        done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True)
         yield from (f"{process.name}: {line}" for line in done.stderr.splitlines())
         series = sum(1 for line in text.splitlines() if line and line[0] != "#")
         print(f"live: {process.name} has {series} series")
@@ -188,9 +191,7 @@ def record(prometheus, started, redis_exporter):
             for target in panel.get("targets", []):
                 expression = target["expr"].replace("$__rate_interval", "15s")
                 expression = settled(expression.replace("$__range", f"{int(ended - started)}s"))
-                answer = prometheus.ask(
-                    "query_range", query=expression, start=started, end=ended, step=step
-                )
+                answer = prometheus.ask("query_range", query=expression, start=started, end=ended, step=step)
                 result = answer["data"]["result"] if answer["status"] == "success" else []
                 drawn.append({"legend": target["legendFormat"], "result": result})
                 if not result and ("redis_" not in expression.split("carillon")[0] or redis_exporter):
