@@ -119,7 +119,10 @@ class Users:
     def graphql(self, query, **variables):
         body = {"query": query, "variables": variables}
         url = self.facts["api"] + "/graphql"
-        return client.request(url, body, x_api_key=self.facts["accessKey"])
+        answer = client.request(url, body, x_api_key=self.facts["accessKey"])
+        if "errors" in answer:
+            raise OSError(answer["errors"][0]["message"])
+        return answer
 
     def uri(self, recipient):
         query = "mutation($r:String!){registerRecipient(input:{recipient:$r}){connectionUri}}"

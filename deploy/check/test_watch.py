@@ -12,6 +12,8 @@ from pathlib import Path
 
 import yaml
 
+import exported
+import live
 import watch
 from expressions import asked, values
 
@@ -139,6 +141,19 @@ class ExpressionsAreRead(unittest.TestCase):
         self.assertEqual(metric.labels, {"x": ("=", "1, 2}"), "y": ("=~", "p|q")})
         self.assertEqual(values("=~", "p|q"), ["p", "q"])
         self.assertEqual(values("=~", ".*p.*"), [])
+
+
+class MetricsAreRead(unittest.TestCase):
+    def test_labels_and_values_are_those_of_all_processes(self):
+        known = live.exported(['# HELP a Of a.\na{x="1",y="p q"} 2\n', 'a{x="2"} 0\nb 1\n'])
+        self.assertEqual(known["a"].labels, {"x", "y"})
+        self.assertEqual(known["a"].told, {"1", "2", "p q"})
+        self.assertEqual(known["b"].labels, set())
+
+    def test_what_is_asked_for_beyond_them_is_found(self):
+        known = live.exported(['carillon_x_total{outcome="ok"} 1\n'])
+        wrong = list(exported.unknown("here", 'rate(carillon_x_total{outcome="odd"}[1m]) / c', known))
+        self.assertEqual(wrong, ["here: outcome of carillon_x_total is never odd", "here: nobody exports c"])
 
 
 if __name__ == "__main__":
