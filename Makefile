@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run annotate misskey test check fmt lint docs need-redis need-python need-browser need-proxies need-peers need-producers bench conformance faults soak memory simulate fuzz test-topologies
+.PHONY: help run annotate misskey test check fmt lint docs need-redis need-python need-browser need-proxies need-peers need-producers need-deploy deploy-check deploy-render bench conformance faults soak memory simulate fuzz test-topologies
 
 export CARGO_TERM_COLOR ?= auto
 FUZZ_TARGETS := codec push_reader
@@ -28,7 +28,7 @@ test-topologies: need-redis need-producers ## Run the tests from outside again, 
 		FLEET_TOPOLOGY=$$topology cargo test --workspace --test all -- --test-threads=4 $(ONCE:%=--skip %) || exit 1; \
 	done
 
-check: fmt lint docs test test-topologies ## What must pass before a change is merged: formatting, lints, docs, tests on every topology
+check: fmt lint docs deploy-check test test-topologies ## What must pass before a change is merged: formatting, lints, docs, manifests, tests on every topology
 
 fmt:
 	cargo fmt --all --check
@@ -38,6 +38,14 @@ lint:
 
 docs:
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+
+DEPLOY := target/deploy/venv/bin/python3
+deploy-check: need-deploy ## Check image, compose.yaml and manifests, and that each check finds what it is for
+	@$(DEPLOY) deploy/check/deploy.py
+	@cd deploy/check && ../../$(DEPLOY) -m unittest test_deploy
+
+deploy-render: need-deploy ## Write deploy/k8s/rendered anew after a change of manifests or rules
+	@$(DEPLOY) deploy/check/render.py
 
 bench: need-redis need-peers ## Measure the gateway against the physical limit and a peer; rewrites docs/benchmarks.md
 	cargo build --release --workspace --bins
@@ -72,5 +80,5 @@ fuzz: ## Fuzz what parses bytes from outside (see fuzz/README.md)
 		cargo +nightly fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target -- -max_total_time=60 || exit 1; \
 	done
 
-need-redis need-python need-browser need-proxies need-peers need-producers:
+need-redis need-python need-browser need-proxies need-peers need-producers need-deploy:
 	@deploy/local/need.sh $(@:need-%=%)

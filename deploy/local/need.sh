@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what is missing, and says so: need.sh redis|python|browser|proxies|peers|producers
+# Installs what is missing, and says so: need.sh redis|python|browser|proxies|peers|producers|deploy
 #
 # Debian and Ubuntu through apt-get, macOS through Homebrew. Nothing that gets
 # installed is started as a service.
@@ -86,6 +86,20 @@ producers)
         "$venv/bin/pip" install --quiet --disable-pip-version-check redis==8.1.0
     fi
     ;;
+deploy)
+    # What `make deploy-check` asks: linters, schemas, and kubectl where it is missing.
+    command -v promtool > /dev/null || install promtool prometheus prometheus
+    npm_install deploy/check
+    venv=$root/target/deploy/venv
+    wanted=$root/deploy/check/requirements.txt
+    if ! cmp -s "$wanted" "$venv/requirements.txt"; then
+        say "fetching the Python packages of deploy/check"
+        command -v python3 > /dev/null || install python3 python3 python3
+        python3 -m venv "$venv" > /dev/null 2>&1 || { install python3-venv python3-venv python3; python3 -m venv "$venv"; }
+        "$venv/bin/pip" install --quiet --disable-pip-version-check -r "$wanted"
+        cp "$wanted" "$venv/requirements.txt"
+    fi
+    ;;
 peers)
     npm_install tests/bench/peers
     ;;
@@ -95,7 +109,7 @@ proxies)
     command -v haproxy > /dev/null || [ -x /usr/sbin/haproxy ] || install haproxy haproxy haproxy
     ;;
 *)
-    say "usage: need.sh redis|python|browser|proxies|peers|producers"
+    say "usage: need.sh redis|python|browser|proxies|peers|producers|deploy"
     exit 2
     ;;
 esac
