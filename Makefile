@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run annotate misskey test check fmt lint docs need-redis need-python need-browser need-proxies need-peers need-producers need-deploy deploy-check deploy-render bench conformance faults soak memory simulate fuzz test-topologies
+.PHONY: help run annotate misskey test check fmt lint docs need-redis need-python need-browser need-proxies need-peers need-producers need-deploy deploy-check deploy-render image-check bench conformance faults soak memory simulate fuzz test-topologies
 
 export CARGO_TERM_COLOR ?= auto
 FUZZ_TARGETS := codec push_reader
@@ -40,12 +40,19 @@ docs:
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 
 DEPLOY := target/deploy/venv/bin/python3
-deploy-check: need-deploy ## Check image, compose.yaml and manifests, and that each check finds what it is for
+PROGRAMS ?= target/debug
+deploy-check: need-deploy ## Check image, compose.yaml and manifests (with the programs in PROGRAMS=<folder>), and the checks themselves
 	@$(DEPLOY) deploy/check/deploy.py
+	@[ $(PROGRAMS) != target/debug ] || cargo build --workspace --bins
+	@$(DEPLOY) deploy/check/start.py $(PROGRAMS)
 	@cd deploy/check && ../../$(DEPLOY) -m unittest test_deploy
 
 deploy-render: need-deploy ## Write deploy/k8s/rendered anew after a change of manifests or rules
 	@$(DEPLOY) deploy/check/render.py
+
+image-check: need-redis need-python ## Build what the image holds, and run it in a root that holds nothing else (Linux, as root)
+	deploy/static.sh target/image
+	@python3 deploy/check/chroot.py target/image
 
 bench: need-redis need-peers ## Measure the gateway against the physical limit and a peer; rewrites docs/benchmarks.md
 	cargo build --release --workspace --bins
