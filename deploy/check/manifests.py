@@ -365,43 +365,76 @@ RULES = [
 ]
 
 
+ADAPTER = "deploy/k8s/components/hpa-adapter/adapter-values.yaml"
+
+# Gateways as Prometheus sees them: sockets of two dialects, how many more, phase; and how full.
+GATEWAYS = {
+    "a": (30, 40, 30, 1, 0.7),
+    "empty": (0, 0, 100, 1, 0),
+    "short-of-memory": (40, 10, 0, 1, 1),
+    "leaving": (20, 0, 80, 2, 0.2),
+}
+
+
 def queries(root, overlays):
-    """What autoscalers ask Prometheus, by where that stands."""
-    path = "deploy/k8s/components/hpa-adapter/adapter-values.yaml"
-    for entry in yaml.safe_load((root / path).read_text())["rules"]["custom"]:
-        asked = entry["metricsQuery"]
-        filled = asked.replace("<<.LabelMatchers>>", 'namespace="carillon",pod="p"')
-        yield path, filled.replace("<<.GroupBy>>", "pod")
-        yield path, entry["seriesQuery"]
+    """What autoscalers ask Prometheus: where that stands, the query, and who is to be seen in it."""
+    for entry in yaml.safe_load((root / ADAPTER).read_text())["rules"]["custom"]:
+        matched = entry["metricsQuery"].replace("<<.LabelMatchers>>", 'namespace="carillon",pod=~".+"')
+        answers = {f'{{pod="{pod}"}}': full for pod, (*_, full) in GATEWAYS.items()}
+        yield ADAPTER, matched.replace("<<.GroupBy>>", "pod"), answers
+    # KEDA has the sum, and does not see who leaves.
+    whole = sum(full for *_, phase, full in GATEWAYS.values() if phase == 1)
     for overlay in overlays:
         for scaler in overlay.kind("ScaledObject"):
             for trigger in scaler["spec"]["triggers"]:
                 if trigger["type"] == "prometheus":
-                    yield f"{overlay.name}: {title(scaler)}", trigger["metadata"]["query"]
+                    yield f"{overlay.name}: {title(scaler)}", trigger["metadata"]["query"], {"{}": whole}
 
 
 def autoscalers_ask_for_what_is_there(root, overlays):
-    """Their queries are PromQL, and their metrics are exported."""
+    """Their metrics are exported, or made by the adapter."""
     names = told.metrics(root)
-    asked = list(queries(root, overlays))
+    rules = yaml.safe_load((root / ADAPTER).read_text())["rules"]["custom"]
+    asked = [(ADAPTER, entry["seriesQuery"]) for entry in rules]
+    asked += [(where, query) for where, query, _ in queries(root, overlays)]
     for where, query in asked:
         for name in re.findall(r"carillon_\w+", query):
             if name not in names:
                 yield f"{where}: {name} is no metric of docs/operations.md"
-    values = yaml.safe_load((root / "deploy/k8s/components/hpa-adapter/adapter-values.yaml").read_text())
-    made = {entry["name"]["as"] for entry in values["rules"]["custom"]}
+    made = {entry["name"]["as"] for entry in rules}
     for overlay in overlays:
         for scaler in overlay.kind("HorizontalPodAutoscaler"):
-            wanted = {m["pods"]["metric"]["name"] for m in scaler["spec"]["metrics"] if m["type"] == "Pods"}
+            metrics = scaler["spec"]["metrics"]
+            wanted = {metric["pods"]["metric"]["name"] for metric in metrics if metric["type"] == "Pods"}
             if not wanted <= made:
                 yield f"{overlay.name}: {title(scaler)} asks for {sorted(wanted)}, and the adapter makes {sorted(made)}"
-    rules = [{"record": f"checked:query_{number}", "expr": query} for number, (_, query) in enumerate(asked)]
-    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
-        yaml.safe_dump({"groups": [{"name": "checked", "rules": rules}]}, file)
-        file.flush()
-        answer = subprocess.run(["promtool", "check", "rules", file.name], capture_output=True, text=True)
+
+
+def autoscalers_see_how_full_gateways_are(root, overlays):
+    """Prometheus answers their queries as it should, of gateways in every state."""
+    series = []
+    for pod, (push, misskey, headroom, phase, _) in GATEWAYS.items():
+        labels = f'namespace="carillon",pod="{pod}"'
+        series += [
+            (f'carillon_gateway_connections{{{labels},dialect="push"}}', push),
+            (f'carillon_gateway_connections{{{labels},dialect="misskey"}}', misskey),
+            (f"carillon_gateway_headroom{{{labels}}}", headroom),
+            (f"carillon_node_phase{{{labels}}}", phase),
+        ]
+    for where, query, answers in queries(root, overlays):
+        samples = [{"labels": labels, "value": value} for labels, value in answers.items()]
+        test = {
+            "interval": "1m",
+            "input_series": [{"series": name, "values": str(value)} for name, value in series],
+            "promql_expr_test": [{"expr": query, "eval_time": "0m", "exp_samples": samples}],
+        }
+        with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+            yaml.safe_dump({"tests": [test]}, file)
+            file.flush()
+            command = ["promtool", "test", "rules", file.name]
+            answer = subprocess.run(command, capture_output=True, text=True)
         if answer.returncode != 0:
-            yield f"a query of an autoscaler is no PromQL: {answer.stderr.strip()}"
+            yield f"{where}: {(answer.stderr or answer.stdout).strip()}"
 
 
 def redis_for_trials_is_as_told(root):
@@ -438,4 +471,5 @@ def faults(root):
                 yield f"{overlay.name}: {fault}"
     yield from custom_resources_are_right(root)
     yield from autoscalers_ask_for_what_is_there(root, overlays)
+    yield from autoscalers_see_how_full_gateways_are(root, overlays)
     yield from redis_for_trials_is_as_told(root)

@@ -98,11 +98,15 @@ WHOLE = [
 ]
 
 # Of what the adapter and KEDA ask Prometheus.
+THERE = manifests.autoscalers_ask_for_what_is_there
+FULL = manifests.autoscalers_see_how_full_gateways_are
 ASKED = [
-    ("deploy/k8s/components/hpa-adapter/adapter-values.yaml", "clamp_min(", "clamp_min((", "no PromQL"),
-    ("deploy/k8s/components/hpa-adapter/adapter-values.yaml", "as: carillon_gateway_fullness", "as: fullness", "the adapter makes"),
-    ("deploy/k8s/components/hpa-adapter/adapter-values.yaml", "sum(carillon_gateway_headroom", "sum(carillon_gateway_room", "no metric"),
-    (OTHER, "carillon_node_phase", "carillon_phase", "carillon_phase is no metric"),
+    (THERE, manifests.ADAPTER, "as: carillon_gateway_fullness", "as: fullness", "the adapter makes"),
+    (THERE, manifests.ADAPTER, "sum(carillon_gateway_headroom", "sum(carillon_gateway_room", "carillon_gateway_room is no metric"),
+    (THERE, OTHER, "carillon_node_phase", "carillon_phase", "carillon_phase is no metric"),
+    (FULL, manifests.ADAPTER, "clamp_min(", "clamp_min((", "parse error"),
+    (FULL, manifests.ADAPTER, "        1)", "        1000)", "exp:"),
+    (FULL, OTHER, "== 1", "== 2", "exp:"),
 ]
 
 
@@ -160,9 +164,8 @@ class BrokenOnPurpose(unittest.TestCase):
                 self.check(rule(self.root), expected)
 
     def test_a_broken_question_of_an_autoscaler_is_found(self):
-        for file, there, instead, expected in ASKED:
+        for rule, file, there, instead, expected in ASKED:
             with self.subTest(instead=instead), self.edited(file, there, instead):
-                rule = manifests.autoscalers_ask_for_what_is_there
                 self.check(rule(self.root, self.overlays()), expected)
 
 
