@@ -5,6 +5,7 @@ supported, with no unknown field; custom resources by custom.mjs. Beside that ea
 below says what it holds in its first line.
 """
 
+import json
 import re
 import subprocess
 import tempfile
@@ -346,8 +347,16 @@ def proxies_wait_for_sockets(overlay, root):
                             yield f"{title(ingress)}: {name} cuts quiet sockets"
 
 
+def objects_can_be_applied(overlay, root):
+    """`kubectl apply` keeps what it applied in an annotation, which has room for 256 KiB."""
+    for resource in overlay.all:
+        if len(json.dumps(resource)) > 250 * 1024:
+            yield f"{title(resource)} is too large to be applied"
+
+
 RULES = [
     schemas_are_kept,
+    objects_can_be_applied,
     pods_have_time_to_leave,
     roles_are_there,
     settings_are_known,

@@ -28,6 +28,7 @@ RENDERED = [
     ("schemas_are_kept", PROD, "minReadySeconds: 30", "minReadySecond: 30", "'minReadySecond' was unexpected"),
     ("schemas_are_kept", PROD, "kind: PodDisruptionBudget", "kind: PodDisruption", "knows no such thing"),
     ("schemas_are_kept", PROD, "enableServiceLinks: false", "hostnameOverride: a", "Kubernetes 1.27"),
+    ("objects_can_be_applied", PROD, "grafana_dashboard:", f"grafana: {'x' * 2**18}\n    grafana_dashboard:", "too large"),
     ("pods_have_time_to_leave", OTHER, "terminationGracePeriodSeconds: 330", "terminationGracePeriodSeconds: 90", "325 s are needed"),
     ("pods_have_time_to_leave", DEV, "CARILLON_DRAIN_WINDOW: 5s", "CARILLON_DRAIN_WINDOW: 1m", "77 s are needed"),
     ("pods_have_time_to_leave", DEV, "CARILLON_SHUTDOWN_DELAY: 2s", "CARILLON_SHUTDOWN_DELAY: 1m", "80 s are needed"),
