@@ -71,7 +71,7 @@ def image_is_programs_alone(root):
         yield "the two Dockerfiles do not make the same image"
 
 
-def ports_are_those_of_compose(root):
+def ports_are_those_listened_on(root):
     """The image shows what settings listen on."""
     shown = {
         int(port)
@@ -253,7 +253,7 @@ def prometheus_scrapes_services(root):
 RULES = [
     dockerfiles_pass_hadolint,
     image_is_programs_alone,
-    ports_are_those_of_compose,
+    ports_are_those_listened_on,
     compiler_is_new_enough,
     context_has_what_is_built,
     compose_passes_dclint,

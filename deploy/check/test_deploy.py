@@ -78,7 +78,7 @@ WHOLE = [
     (image.image_is_programs_alone, DOCKERFILE, "USER 65532:65532", "USER carillon", "the user is no number"),
     (image.image_is_programs_alone, DOCKERFILE, "# One image", "# syntax=docker/dockerfile:1\n# One image", "a frontend"),
     (image.image_is_programs_alone, "deploy/Dockerfile.prebuilt", "EXPOSE 8080 ", "EXPOSE ", "not make the same image"),
-    (image.ports_are_those_of_compose, DOCKERFILE, "EXPOSE 8080", "EXPOSE 8000", "8000"),
+    (image.ports_are_those_listened_on, DOCKERFILE, "EXPOSE 8080", "EXPOSE 8000", "8000"),
     (image.compiler_is_new_enough, DOCKERFILE, "1.95.0", "1.94.0", "1.95 is needed"),
     (image.compiler_is_new_enough, DOCKERFILE, "RUSTUP_TOOLCHAIN=1.95.0", "RUSTUP_TOOLCHAIN=stable", "different compilers"),
     (image.context_has_what_is_built, ".dockerignore", "!broker\n", "", "leaves out broker/Cargo.toml"),
