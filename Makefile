@@ -41,11 +41,12 @@ docs:
 
 DEPLOY := target/deploy/venv/bin/python3
 PROGRAMS ?= target/debug
-deploy-check: need-deploy ## Check image, compose.yaml and manifests (with the programs in PROGRAMS=<folder>), and the checks themselves
+deploy-check: need-deploy ## Check image, compose.yaml, manifests, rules and dashboard (with the programs in PROGRAMS=<folder>), and the checks themselves
 	@$(DEPLOY) deploy/check/deploy.py
+	@$(DEPLOY) deploy/check/watch.py
 	@[ $(PROGRAMS) != target/debug ] || cargo build --workspace --bins
 	@$(DEPLOY) deploy/check/start.py $(PROGRAMS)
-	@cd deploy/check && ../../$(DEPLOY) -m unittest test_deploy
+	@cd deploy/check && ../../$(DEPLOY) -m unittest test_deploy test_watch
 
 deploy-render: need-deploy ## Write deploy/k8s/rendered anew after a change of manifests or rules
 	@$(DEPLOY) deploy/check/render.py
