@@ -12,6 +12,7 @@ use std::process::ExitCode;
 
 use broker::keys::Keys;
 use broker::node::env::{BAD_SETTINGS, Env};
+use broker::node::program::Program;
 use broker::node::settings::Settings;
 use broker::topology::Redis;
 
@@ -20,6 +21,13 @@ use crate::config::Config;
 
 /// Exit status after a command line that cannot be understood.
 const USAGE: u8 = 2;
+
+/// This program, as its siblings are at the command line.
+const PROGRAM: Program = Program {
+    name: "api",
+    does: "serve the api",
+    admin_listen: crate::config::admin_listen,
+};
 
 /// Does what the arguments (without the program's name) ask for. Status 0: done;
 /// 1: it failed; 2: the arguments cannot be understood; 64: the settings cannot be used.
@@ -33,7 +41,8 @@ pub fn main(args: impl IntoIterator<Item = String>) -> ExitCode {
     };
     let outcome = match command {
         Command::Help => print(parse::HELP),
-        Command::Version => print(concat!("api ", env!("CARGO_PKG_VERSION"))),
+        Command::Version => print(&PROGRAM.version()),
+        Command::Health => return PROGRAM.health(),
         Command::Schema => print(crate::schema::sdl().trim_end()),
         Command::Key(errand) => keys::run(errand),
         Command::Dead(dead) => dead::run(dead),

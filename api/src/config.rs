@@ -91,7 +91,7 @@ impl Config {
         Self {
             settings: Settings::read(env),
             listen: env.get("CARILLON_API_LISTEN", "127.0.0.1:8081"),
-            admin_listen: env.get("CARILLON_API_ADMIN_LISTEN", "127.0.0.1:9102"),
+            admin_listen: admin_listen(env),
             public_url: env.get("CARILLON_API_PUBLIC_URL", "ws://127.0.0.1:8080/"),
             app_url: env.get("CARILLON_API_APP_URL", "http://127.0.0.1:8081/"),
             bouncer_url: env.optional("CARILLON_API_BOUNCER_URL"),
@@ -157,6 +157,11 @@ impl Limits {
             idempotency: self.idempotency,
         }
     }
+}
+
+/// Where operators look.
+pub fn admin_listen(env: &mut Env) -> SocketAddr {
+    env.get("CARILLON_API_ADMIN_LISTEN", "127.0.0.1:9102")
 }
 
 fn period(env: &mut Env, name: &'static str, default: &str) -> Duration {

@@ -5,8 +5,10 @@
 
 pub mod admin;
 pub mod env;
+pub mod health;
 pub mod log;
 pub mod memory;
+pub mod program;
 pub mod register;
 pub mod settings;
 

@@ -123,7 +123,7 @@ impl Config {
             common: Settings::read(env),
             token_keys: env.required("CARILLON_TOKEN_KEYS"),
             listen: env.get("CARILLON_GATEWAY_LISTEN", "127.0.0.1:8080"),
-            admin_listen: env.get("CARILLON_GATEWAY_ADMIN_LISTEN", "127.0.0.1:9101"),
+            admin_listen: admin_listen(env),
             shards: env.get("CARILLON_GATEWAY_SHARDS", "0"),
             max_connections: env.get("CARILLON_GATEWAY_MAX_CONNECTIONS", "100000"),
             max_connections_per_address: env
@@ -183,6 +183,11 @@ impl WebOrigin {
     pub fn is(&self, origin: &str) -> bool {
         normal_origin(origin).is_some_and(|origin| origin == self.0)
     }
+}
+
+/// Where operators look.
+pub fn admin_listen(env: &mut Env) -> SocketAddr {
+    env.get("CARILLON_GATEWAY_ADMIN_LISTEN", "127.0.0.1:9101")
 }
 
 fn period(env: &mut Env, name: &'static str, default: &str) -> Duration {

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use broker::node::env::{BAD_SETTINGS, Env};
+use broker::node::program::Program;
 use broker::node::{Node, log};
 use gateway::config::Config;
 use tracing::error;
@@ -12,9 +13,22 @@ use tracing::error;
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
+/// This program, as seen at the command line.
+const PROGRAM: Program = Program {
+    name: "gateway",
+    does: "hold the sockets of clients",
+    admin_listen: gateway::config::admin_listen,
+};
+
+fn main() -> ExitCode {
+    PROGRAM
+        .errand(std::env::args_os().skip(1))
+        .unwrap_or_else(run)
+}
+
 #[tokio::main]
-async fn main() -> ExitCode {
-    let mut env = Env::from_process().without_arguments(std::env::args_os().len() - 1);
+async fn run() -> ExitCode {
+    let mut env = Env::from_process();
     let config = Config::read(&mut env);
     log::init(config.common.log_format, config.common.log.as_str());
     if let Err(mistakes) = env.finish() {

@@ -177,6 +177,14 @@ impl Process {
         *lock(&self.addresses) = Some(found);
     }
 
+    /// Runs its program in its environment with these arguments, beside it, and
+    /// returns what came of it.
+    pub fn command(&self, args: &[&str]) -> Output {
+        let mut program = lock(&self.program).clone();
+        program.args = args.iter().map(|&arg| arg.to_owned()).collect();
+        program.run(b"")
+    }
+
     /// Changes a variable of its environment, from the next start on.
     pub fn set(&self, name: &str, value: &str) {
         lock(&self.program).set(name, value);

@@ -48,6 +48,8 @@ mod metrics;
 mod misskey_people;
 #[path = "all/misskey_relay.rs"]
 mod misskey_relay;
+#[path = "all/programs.rs"]
+mod programs;
 #[path = "all/providers.rs"]
 mod providers;
 #[path = "all/quotas.rs"]

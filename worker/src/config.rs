@@ -55,7 +55,7 @@ impl Config {
     /// Reads them.
     pub fn read(env: &mut Env) -> Self {
         let settings = Settings::read(env);
-        let admin_listen = env.get("CARILLON_WORKER_ADMIN_LISTEN", "127.0.0.1:9103");
+        let admin_listen = admin_listen(env);
         let mut period = |name, default| {
             let Period(period) = env.get(name, default);
             if period.is_zero() {
@@ -98,6 +98,11 @@ impl Config {
             },
         }
     }
+}
+
+/// Where operators look.
+pub fn admin_listen(env: &mut Env) -> SocketAddr {
+    env.get("CARILLON_WORKER_ADMIN_LISTEN", "127.0.0.1:9103")
 }
 
 #[cfg(test)]

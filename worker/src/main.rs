@@ -3,15 +3,29 @@
 use std::process::ExitCode;
 
 use broker::node::env::{BAD_SETTINGS, Env};
+use broker::node::program::Program;
 use broker::node::{Node, admin, log};
 use prometheus::Registry;
 use tokio::net::TcpListener;
 use tracing::{error, info};
 use worker::Config;
 
+/// This program, as seen at the command line.
+const PROGRAM: Program = Program {
+    name: "worker",
+    does: "sweep, send what is due, and take in what other systems add",
+    admin_listen: worker::config::admin_listen,
+};
+
+fn main() -> ExitCode {
+    PROGRAM
+        .errand(std::env::args_os().skip(1))
+        .unwrap_or_else(start)
+}
+
 #[tokio::main]
-async fn main() -> ExitCode {
-    let mut env = Env::from_process().without_arguments(std::env::args_os().len() - 1);
+async fn start() -> ExitCode {
+    let mut env = Env::from_process();
     let config = Config::read(&mut env);
     log::init(config.settings.log_format, config.settings.log.as_str());
     if let Err(error) = env.finish() {

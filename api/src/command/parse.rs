@@ -21,6 +21,7 @@ pub(super) const HELP: &str = "\
 Usage: api [COMMAND]
 
   run                 serve the api (also without any command)
+  health              ask the api that runs with these settings whether it lives
   schema              print the GraphQL schema
   key create --tenant TENANT --scopes \"SCOPE...\" [--expires WHEN] [--name NAME]
                       create an access key and print it; it is shown only once
@@ -58,7 +59,8 @@ beside it, such as TOPIC) or frame (for PUBLISH or FCALL); an event tells it by 
 members if it is not given.
 
 Settings come from the environment: CARILLON_REDIS_URL and others, listed in
-docs/configuration.md. Exit status: 0 done, 1 failed, 2 wrong usage.";
+docs/configuration.md. Exit status: 0 done, 1 failed, 2 wrong usage, 64 settings
+that cannot be used.";
 
 /// How long an old key goes on working beside the one that follows it.
 const OVERLAP: Duration = Duration::from_secs(24 * 3600);
@@ -70,6 +72,8 @@ const LETTERS: usize = 50;
 pub(super) enum Command {
     /// Serve.
     Run,
+    /// Ask the one that runs.
+    Health,
     /// Print the schema.
     Schema,
     /// Print how to use it.
@@ -164,6 +168,7 @@ impl Command {
         let mut words = Words::read(args)?;
         let command = match words.next().as_deref() {
             None | Some("run") => Self::Run,
+            Some("health") => Self::Health,
             Some("schema") => Self::Schema,
             Some("help") => Self::Help,
             Some("version") => Self::Version,

@@ -115,18 +115,6 @@ impl Env {
         }
     }
 
-    /// That this many arguments were given to a process that takes none. They
-    /// would otherwise be ignored, and a call for help serve in earnest.
-    #[must_use]
-    pub fn without_arguments(mut self, given: usize) -> Self {
-        if 0 < given {
-            let mistake =
-                "arguments are not taken; all settings are variables, see docs/configuration.md";
-            self.mistakes.push(mistake.to_owned());
-        }
-        self
-    }
-
     /// An environment of just these variables.
     pub fn from_pairs<K: Into<String>, V: Into<String>>(
         pairs: impl IntoIterator<Item = (K, V)>,
@@ -235,6 +223,11 @@ impl Env {
         self.mistakes.push(mistake.into());
     }
 
+    /// What is wrong with what was read so far.
+    pub fn mistakes(&self) -> &[String] {
+        &self.mistakes
+    }
+
     /// Every variable that was asked for so far.
     pub fn variables(&self) -> &[Variable] {
         &self.variables
@@ -298,14 +291,6 @@ mod tests {
             ]
         );
         assert_eq!(env.finish(), Ok(()));
-    }
-
-    #[test]
-    fn arguments_are_a_mistake_where_none_are_taken() {
-        let env = || Env::from_pairs::<&str, &str>([]);
-        assert_eq!(env().without_arguments(0).finish(), Ok(()));
-        let told = env().without_arguments(2).finish().unwrap_err().to_string();
-        assert!(told.contains("arguments are not taken"), "{told}");
     }
 
     #[test]
