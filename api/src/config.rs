@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use broker::identity::AuthSettings;
 use broker::message::rules::Rules;
-use broker::node::env::{BadEnv, Bytes, Env, Interval, Period};
+use broker::node::env::{BadEnv, Bytes, Env, Interval, List, Period};
 use broker::node::settings::Settings;
 use broker::token::Keyring;
+use ipnet::IpNet;
 use url::Url;
 
 /// Settings of one api process.
@@ -22,6 +23,9 @@ pub struct Config {
     /// `CARILLON_API_ADMIN_LISTEN`, default `127.0.0.1:9102`: where `/live`,
     /// `/ready` and `/metrics` are served. Not for the public.
     pub admin_listen: SocketAddr,
+    /// `CARILLON_API_PROXY_PROTOCOL`, default empty: networks from which every
+    /// connection begins with a PROXY header, separated by commas.
+    pub proxy_protocol: Vec<IpNet>,
     /// `CARILLON_API_PUBLIC_URL`, default `ws://127.0.0.1:8080/`: how browsers
     /// reach the gateways; every `connectionUri` begins with it.
     pub public_url: PublicUrl,
@@ -92,6 +96,7 @@ impl Config {
             settings: Settings::read(env),
             listen: env.get("CARILLON_API_LISTEN", "127.0.0.1:8081"),
             admin_listen: admin_listen(env),
+            proxy_protocol: env.get::<List<IpNet>>("CARILLON_API_PROXY_PROTOCOL", "").0,
             public_url: env.get("CARILLON_API_PUBLIC_URL", "ws://127.0.0.1:8080/"),
             app_url: env.get("CARILLON_API_APP_URL", "http://127.0.0.1:8081/"),
             bouncer_url: env.optional("CARILLON_API_BOUNCER_URL"),

@@ -7,6 +7,7 @@ mod pushes;
 use std::time::Instant;
 
 use broker::access::Operation;
+use broker::node::entrance::EntranceMetrics;
 use broker::node::register::Register;
 use prometheus::{Error, HistogramVec, IntCounter, IntCounterVec, IntGauge, Registry};
 
@@ -94,6 +95,8 @@ impl Ingested {
 pub struct Metrics {
     /// Those of pushes.
     pub pushes: Pushes,
+    /// What is counted of connections before their first request.
+    pub entrance: EntranceMetrics,
     requests: IntCounterVec,
     request_seconds: HistogramVec,
     auth: IntCounterVec,
@@ -127,6 +130,7 @@ impl Metrics {
         )?;
         Ok(Self {
             pushes: Pushes::register(register)?,
+            entrance: EntranceMetrics::register(register)?,
             requests: register.counters(
                 "requests_total",
                 "Root fields asked for, by operation, field of the schema, and outcome: ok, the code of the error, or abandoned.",

@@ -12,6 +12,7 @@ use broker::control::Control;
 use broker::identity::{AccessTokens, Authenticator};
 use broker::link::LinkMetrics;
 use broker::messages::Messages;
+use broker::node::entrance::Entrance;
 use broker::node::memory::Memory;
 use broker::node::settings::Settings;
 use broker::node::{Condition, Node, admin, log};
@@ -29,7 +30,8 @@ use crate::config::{AppUrl, Config};
 use crate::later::{self, Later};
 use crate::metrics::Metrics;
 use crate::router::{Endpoint, router};
-use crate::{Api, function, schema, server};
+use crate::server::{self, Door};
+use crate::{Api, function, schema};
 
 /// How often Redis is asked whether it is there.
 const PING_INTERVAL: Duration = Duration::from_secs(1);
@@ -147,13 +149,17 @@ pub async fn run(config: Config) -> Result<ExitCode, NotStarted> {
         metrics: metrics.clone(),
     };
     let routes = router(endpoint).merge(annotations::router(surface));
-    let serve = server::serve(
+    let door = Door {
         listener,
+        entrance: Entrance::new(config.proxy_protocol.clone(), metrics.entrance.clone()),
+        max_connections: config.max_connections,
+        header_timeout: server::HEADER_TIMEOUT,
+    };
+    let serve = server::serve(
+        door,
         routes.layer(from_fn_with_state(later, later::refuse)),
         node.clone(),
         metrics,
-        config.max_connections,
-        server::HEADER_TIMEOUT,
         config.shutdown_delay,
     );
     node.spawn("server", async move {

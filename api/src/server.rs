@@ -10,6 +10,7 @@ use axum::http::header::{self, HeaderValue};
 use axum::middleware::map_response;
 use axum::response::Response;
 use broker::node::Node;
+use broker::node::entrance::Entrance;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -31,21 +32,30 @@ const PARTING: Duration = Duration::from_secs(15);
 /// Pause after a failed accept: without one, a process out of descriptors spins.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Where callers connect, and on which terms.
+#[derive(Debug)]
+pub struct Door {
+    /// Where they are accepted.
+    pub listener: TcpListener,
+    /// What they pass before their first request.
+    pub entrance: Entrance,
+    /// While there are so many connections, further ones wait to be accepted.
+    pub max_connections: usize,
+    /// How long a connection has for the headers of each request; it is closed if
+    /// they are not there by then.
+    pub header_timeout: Duration,
+}
+
 /// Serves `router` until the node drains, then `delay` longer, then finishes the
 /// requests in flight. A node that hurries skips the delay and drops them.
-///
-/// A connection has `header_timeout` for the headers of each request, and is
-/// closed if they are not there by then. While there are `max_connections`,
-/// further ones wait to be accepted.
-pub async fn serve(
-    listener: TcpListener,
-    router: Router,
-    node: Node,
-    metrics: Metrics,
-    max_connections: usize,
-    header_timeout: Duration,
-    delay: Duration,
-) {
+pub async fn serve(door: Door, router: Router, node: Node, metrics: Metrics, delay: Duration) {
+    let Door {
+        listener,
+        entrance,
+        max_connections,
+        header_timeout,
+    } = door;
+    let entrance = Arc::new(entrance);
     let router = router.layer(map_response(part_if_too_long));
     let places = Arc::new(Semaphore::new(max_connections));
     let connections = TaskTracker::new();
@@ -70,8 +80,8 @@ pub async fn serve(
             () = &mut leaving => break,
             next = next => next,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (mut stream, peer) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 warn!(%error, "a connection could not be accepted");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -80,11 +90,12 @@ pub async fn serve(
         };
         metrics.accepted.inc();
         metrics.connections.inc();
-        let conversation = converse(stream, router.clone(), header_timeout, last_call.clone());
-        let metrics = metrics.clone();
+        let (entrance, metrics) = (Arc::clone(&entrance), metrics.clone());
+        let (router, last_call) = (router.clone(), last_call.clone());
         connections.spawn(async move {
-            if let Err(error) = conversation.await {
-                debug!(%error, "a connection broke");
+            match entrance.pass(&mut stream, peer.ip()).await {
+                Ok(_) => converse(stream, router, header_timeout, last_call).await,
+                Err(error) => debug!(%peer, %error, "a connection is refused"),
             }
             metrics.connections.dec();
             drop(place);
@@ -109,7 +120,7 @@ async fn converse(
     router: Router,
     header_timeout: Duration,
     last_call: CancellationToken,
-) -> hyper::Result<()> {
+) {
     // An answer goes out whole; waiting to fill a packet would only delay it.
     let _ = stream.set_nodelay(true);
     let connection = http1::Builder::new()
@@ -117,12 +128,15 @@ async fn converse(
         .header_read_timeout(header_timeout)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     let mut connection = pin!(connection);
-    tokio::select! {
+    let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = last_call.cancelled() => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
+    };
+    if let Err(error) = ended {
+        debug!(%error, "a connection broke");
     }
 }
 
@@ -155,15 +169,14 @@ mod tests {
         let metrics = Metrics::new(&Registry::new());
         let open = metrics.connections.clone();
         let router = Router::new().route("/", get(|| async move { open.get().to_string() }));
-        tokio::spawn(serve(
+        let door = Door {
             listener,
-            router,
-            Node::new("api", "test".to_owned()),
-            metrics.clone(),
+            entrance: Entrance::new(Vec::new(), metrics.entrance.clone()),
             max_connections,
             header_timeout,
-            Duration::ZERO,
-        ));
+        };
+        let node = Node::new("api", "test".to_owned());
+        tokio::spawn(serve(door, router, node, metrics.clone(), Duration::ZERO));
         (address, metrics)
     }
 

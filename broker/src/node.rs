@@ -4,6 +4,7 @@
 //! watch it to learn when to end, and `main` returns once all of them have.
 
 pub mod admin;
+pub mod entrance;
 pub mod env;
 pub mod health;
 pub mod log;

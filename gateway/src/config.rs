@@ -70,6 +70,9 @@ pub struct Config {
     /// `CARILLON_GATEWAY_TRUSTED_PROXIES`, default empty: networks whose
     /// `X-Forwarded-For` is believed, separated by commas.
     pub trusted_proxies: Vec<IpNet>,
+    /// `CARILLON_GATEWAY_PROXY_PROTOCOL`, default empty: networks from which every
+    /// connection begins with a PROXY header, separated by commas.
+    pub proxy_protocol: Vec<IpNet>,
     /// `CARILLON_GATEWAY_ORIGINS`, default empty: web origins whose pages may
     /// open a Hypothesis socket, separated by commas; empty means all. Tokens of
     /// the push protocol say for themselves which origin they are for.
@@ -141,6 +144,9 @@ impl Config {
             heartbeat: interval(env, "CARILLON_GATEWAY_HEARTBEAT", "25s"),
             trusted_proxies: env
                 .get::<List<IpNet>>("CARILLON_GATEWAY_TRUSTED_PROXIES", "")
+                .0,
+            proxy_protocol: env
+                .get::<List<IpNet>>("CARILLON_GATEWAY_PROXY_PROTOCOL", "")
                 .0,
             origins: env.get::<List<WebOrigin>>("CARILLON_GATEWAY_ORIGINS", "").0,
             hypothesis_strict: env.get("CARILLON_HYPOTHESIS_STRICT", "false"),

@@ -11,6 +11,7 @@ use broker::keys::Keys;
 use broker::link::{Link, LinkMetrics, Wants};
 use broker::messages::{Limits, Messages};
 use broker::misskey::feed::Feed;
+use broker::node::entrance::Entrance;
 use broker::node::memory::{Memory, Reading};
 use broker::node::{Node, admin};
 use broker::quota::{Places, Quotas};
@@ -277,6 +278,10 @@ fn front(
         late: Late::new(config.max_handshakes / 4),
         places,
         admission: Admission::new(capacity, metrics.admission.clone()),
+        entrance: Entrance::new(
+            config.proxy_protocol.clone(),
+            metrics.admission.entrance.clone(),
+        ),
         trusted_proxies: config.trusted_proxies.clone(),
         shards: inboxes.to_vec(),
         max_handshakes: config.max_handshakes,

@@ -17,6 +17,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use broker::identity::Authenticator;
 use broker::messages::Messages;
+use broker::node::entrance::Entrance;
 use broker::node::{Node, Phase};
 use broker::quota::Places;
 use broker::sites::Sites;
@@ -76,6 +77,8 @@ pub struct Front {
     pub places: Places,
     /// Holds back refusals.
     pub late: Late,
+    /// What connections pass before their first request.
+    pub entrance: Entrance,
     /// Whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
     /// Where sockets go.
@@ -110,7 +113,8 @@ impl Pending {
     }
 }
 
-/// A connection's peer, as a request extension.
+/// Where a connection comes from, as a request extension: its peer, or what the proxy
+/// says that it was passed on by.
 #[derive(Clone, Copy)]
 struct Peer(IpAddr);
 
@@ -198,7 +202,39 @@ impl Connection {
             return;
         }
         let pending = Pending::default();
-        let peer = Peer(self.peer.ip());
+        let serving = self.answer(stream, router, place, &pending);
+        tokio::select! {
+            () = serving => {}
+            () = lost.lost() => {
+                debug!("a connection was silent for longest when places ran out");
+                return;
+            }
+            // A drain does not wait for clients that never ask for anything.
+            () = self.front.node.hurrying() => return,
+        }
+        let upgrade = pending
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some((upgrade, client, permit)) = upgrade {
+            self.hand_over(upgrade, client, permit).await;
+        }
+    }
+
+    /// Answers requests until the connection ends, or one of them is its upgrade.
+    async fn answer(
+        &self,
+        mut stream: TcpStream,
+        router: Router,
+        place: &Place,
+        pending: &Pending,
+    ) {
+        let entrance = &self.front.entrance;
+        let peer = match entrance.pass(&mut stream, self.peer.ip()).await {
+            Ok(address) => Peer(address),
+            Err(error) => return debug!(peer = %self.peer, %error, "a connection is refused"),
+        };
         let router = TowerToHyperService::new(router);
         let service = service_fn(|mut request: http::Request<Incoming>| {
             place.heard();
@@ -212,29 +248,11 @@ impl Connection {
             .max_buf_size(MAX_HEAD)
             .serve_connection(TokioIo::new(stream), service)
             .with_upgrades();
-        let mut serving = std::pin::pin!(serving);
-        tokio::select! {
-            result = &mut serving => if let Err(error) = result {
-                debug!(%error, "a connection ended before its upgrade");
-            },
-            () = lost.lost() => {
-                debug!("a connection was silent for longest when places ran out");
-                return;
-            }
-            () = tokio::time::sleep(self.front.handshake_timeout + ANSWER_TIMEOUT) => {
-                debug!("a connection took too long before its upgrade");
-                return;
-            }
-            // A drain does not wait for clients that never ask for anything.
-            () = self.front.node.hurrying() => return,
-        }
-        let upgrade = pending
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        if let Some((upgrade, client, permit)) = upgrade {
-            self.hand_over(upgrade, client, permit).await;
+        let patience = self.front.handshake_timeout + ANSWER_TIMEOUT;
+        match tokio::time::timeout(patience, serving).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => debug!(%error, "a connection ended before its upgrade"),
+            Err(_) => debug!("a connection took too long before its upgrade"),
         }
     }
 

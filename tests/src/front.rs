@@ -1,4 +1,4 @@
-//! A real proxy before gateways: nginx or Caddy, as Debian has them.
+//! A real proxy before gateways: nginx, Caddy or HAProxy, as Debian has them.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -21,6 +21,8 @@ pub enum Kind {
     Nginx,
     /// Caddy.
     Caddy,
+    /// HAProxy.
+    Haproxy,
 }
 
 /// A proxy with a configuration of its own. What it logs is in files of its own.
@@ -49,6 +51,7 @@ impl Front {
                 "caddy",
                 &["run", "--adapter", "caddyfile", "--config", file],
             ),
+            Kind::Haproxy => ("haproxy", &["-db", "-f", file]),
         };
         let program = Program {
             path: program_called(path),
@@ -98,6 +101,8 @@ impl Front {
                 };
                 reload.output();
             }
+            // It is given another configuration by another process.
+            Kind::Haproxy => panic!("a HAProxy in the foreground keeps its configuration"),
         }
     }
 

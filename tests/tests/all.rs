@@ -52,6 +52,8 @@ mod misskey_relay;
 mod programs;
 #[path = "all/providers.rs"]
 mod providers;
+#[path = "all/proxied.rs"]
+mod proxied;
 #[path = "all/quotas.rs"]
 mod quotas;
 #[path = "all/rings.rs"]

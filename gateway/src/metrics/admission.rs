@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use broker::node::entrance::EntranceMetrics;
 use broker::node::register::Register;
 use prometheus::{Error, Histogram, IntCounterVec, IntGauge};
 
@@ -28,6 +29,8 @@ const OUTCOMES: [&str; 12] = [
 #[derive(Clone, Debug)]
 pub struct AdmissionMetrics {
     accepts: IntCounterVec,
+    /// What is counted of connections before their first request.
+    pub entrance: EntranceMetrics,
     /// Connections that have not been upgraded.
     pub handshakes: IntGauge,
     /// Clients that wait for their upgrade.
@@ -50,6 +53,7 @@ impl AdmissionMetrics {
                 ["dialect", "outcome"],
                 served.iter().flat_map(of),
             )?,
+            entrance: EntranceMetrics::register(register)?,
             handshakes: register
                 .gauge("handshakes", "Connections that have not been upgraded yet.")?,
             parked: register.gauge("parked", "Clients that wait for their upgrade.")?,

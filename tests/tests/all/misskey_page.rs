@@ -126,6 +126,7 @@ impl Site {
         let (whole, http, server) = match kind {
             Kind::Nginx => (NGINX, block("nginx-http"), block("nginx-server")),
             Kind::Caddy => (CADDY, String::new(), block("caddy")),
+            Kind::Haproxy => panic!("the page has nothing for it"),
         };
         let used = |snippet: &str| {
             let mut snippet = if snippets {
