@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use broker::identity::AuthSettings;
 use broker::message::rules::Rules;
-use broker::node::env::{BadEnv, Bytes, Env, Interval, List, Period};
+use broker::node::env::{BadEnv, Bytes, Env, Files, Interval, List, Period};
+use broker::node::secrets::SecretFiles;
 use broker::node::settings::Settings;
 use broker::token::Keyring;
 use ipnet::IpNet;
+use prometheus::Registry;
 use url::Url;
 
 /// Settings of one api process.
@@ -52,6 +54,8 @@ pub struct Config {
     pub replication_timeout: Duration,
     /// What a request may ask for.
     pub limits: Limits,
+    /// The files that secrets were read from, to be [watched](Self::secrets).
+    pub files: Files,
 }
 
 /// What a request may ask for, and for how long what it makes is kept.
@@ -121,7 +125,22 @@ impl Config {
                 retention: interval(env, "CARILLON_RETENTION", "30d"),
                 global_life: period(env, "CARILLON_GLOBAL_LIFE", "24h"),
             },
+            files: env.files(),
         }
+    }
+
+    /// Keeps what stands in files true to them, while it runs.
+    ///
+    /// # Errors
+    /// If `registry` shows that of another one.
+    pub fn secrets(&self, registry: &Registry) -> Result<SecretFiles, prometheus::Error> {
+        let mut secrets = SecretFiles::new(registry)?;
+        self.settings.watch(&mut secrets, &self.files);
+        self.auth.watch(&mut secrets, &self.files);
+        if let Some(keys) = self.token_keys.clone() {
+            keys.watch(&mut secrets, &self.files);
+        }
+        Ok(secrets)
     }
 }
 

@@ -70,6 +70,9 @@ pub async fn run(config: Config) -> Result<ExitCode, NotStarted> {
     let registry = Registry::new();
     let metrics = Metrics::new(&registry);
 
+    let secrets = config.secrets(&registry);
+    let secrets = secrets.expect("the registry shows no other ones");
+    let secrets = tokio::spawn(secrets.run());
     let redis = Redis::open(&settings.redis)?;
     redis
         .show(&registry)
@@ -169,6 +172,7 @@ pub async fn run(config: Config) -> Result<ExitCode, NotStarted> {
     node.running();
     node.draining().await;
     node.finished().await;
+    secrets.abort();
     admin.abort();
     Ok(node.exit_code())
 }

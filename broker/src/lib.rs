@@ -35,6 +35,7 @@ pub mod misskey;
 pub mod lint;
 pub mod node;
 pub mod error;
+pub mod current;
 mod recent;
 #[cfg(test)]
 mod fixture;

@@ -198,7 +198,7 @@ impl Link {
         self.last = Some(server.address.clone());
         let stream = server.dial().await.map_err(Cause::Connect)?;
         let (mut incoming, mut outgoing) = tokio::io::split(stream);
-        let mut out = self.greeting(&server.access.login);
+        let mut out = self.greeting(&server.access.login.get());
         let mut unsent = true;
         let mut reader = Reader::default();
         let mut ticks = tokio::time::interval(self.probe_interval / 4);

@@ -11,6 +11,7 @@ pub mod log;
 pub mod memory;
 pub mod program;
 pub mod register;
+pub mod secrets;
 pub mod settings;
 
 use std::collections::BTreeMap;

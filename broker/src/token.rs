@@ -99,8 +99,9 @@ impl Keyring {
     pub fn sign(&self, token: &RecipientToken) -> String {
         let last = token.issued_at + LONGEST_LIFE;
         let expires_at = token.expires_at.min(last);
-        let mut bytes = wire::write(self.signing_id(), token, expires_at);
-        let tag = self.mac(PURPOSE, &bytes);
+        let ring = self.now();
+        let mut bytes = wire::write(ring.signing_id(), token, expires_at);
+        let tag = ring.mac(PURPOSE, &bytes);
         bytes.extend_from_slice(&tag);
         let text = URL_SAFE_NO_PAD.encode(bytes);
         assert!(text.len() <= MAX_LENGTH, "a name exceeds its limit");
@@ -123,7 +124,7 @@ impl Keyring {
         let (fields, tag) = bytes.split_last_chunk::<TAG>().ok_or(BadToken::Malformed)?;
         // The key's id is the one field used before the tag is checked.
         let key = wire::key_id(fields).ok_or(BadToken::Malformed)?;
-        match self.verify_by(key, PURPOSE, fields, tag) {
+        match self.now().verify_by(key, PURPOSE, fields, tag) {
             None => return Err(BadToken::UnknownKey),
             Some(false) => return Err(BadToken::Forged),
             Some(true) => {}

@@ -27,7 +27,7 @@ use self::routed::Routed;
 use self::sentinel::Sentinels;
 use self::settings::Shape;
 pub(crate) use self::settings::{Address, Login};
-pub use self::settings::{BadRedisSettings, RedisSettings, TlsFiles};
+pub use self::settings::{BadRedisSettings, OtherRedis, RedisSettings, TlsFiles};
 use self::tls::Tls;
 use crate::error::Error;
 use crate::keys::{Keys, PARTITIONS, Partition, slot};

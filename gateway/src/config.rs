@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use broker::identity::AuthSettings;
 use broker::misskey::hosts::Hosts;
-use broker::node::env::{Bytes, Env, Interval, List, Period};
+use broker::node::env::{Bytes, Env, Files, Interval, List, Period};
+use broker::node::secrets::SecretFiles;
 use broker::node::settings::Settings;
 use broker::token::{Keyring, normal_origin};
 use ipnet::IpNet;
+use prometheus::Registry;
 
 /// The settings of a gateway.
 #[derive(Debug)]
@@ -117,6 +119,8 @@ pub struct Config {
     /// over this time, so that other nodes are not stormed; those that missed
     /// something, within it.
     pub drain_window: Duration,
+    /// The files that secrets were read from, to be [watched](Self::secrets).
+    pub files: Files,
 }
 
 impl Config {
@@ -163,7 +167,25 @@ impl Config {
             retention: interval(env, "CARILLON_RETENTION", "30d"),
             shutdown_delay: period(env, "CARILLON_SHUTDOWN_DELAY", "5s"),
             drain_window: period(env, "CARILLON_DRAIN_WINDOW", "60s"),
+            files: env.files(),
         }
+    }
+
+    /// Keeps what stands in files true to them, while it runs.
+    ///
+    /// # Errors
+    /// If `registry` shows that of another one.
+    pub fn secrets(&self, registry: &Registry) -> Result<SecretFiles, prometheus::Error> {
+        let mut secrets = SecretFiles::new(registry)?;
+        self.common.watch(&mut secrets, &self.files);
+        self.auth.watch(&mut secrets, &self.files);
+        if let Some(keys) = self.token_keys.clone() {
+            keys.watch(&mut secrets, &self.files);
+        }
+        let hosts = self.misskey_hosts.clone();
+        let renew = move |new: Hosts| hosts.renew(&new);
+        secrets.setting(&self.files, "CARILLON_MISSKEY_HOSTS", renew);
+        Ok(secrets)
     }
 }
 

@@ -80,6 +80,7 @@ pub async fn run(config: Config, node: Node) -> Result<(), StartError> {
     if let (Ok(address), Ok(admin_address)) = addresses {
         info!(%address, %admin_address, "listening");
     }
+    let secrets = tokio::spawn(config.secrets(&registry)?.run());
     let redis = Redis::open(&config.common.redis)?;
     redis.show(&registry)?;
     let reached = node.until_drain(reach(&redis, &config.common.keys)).await;
@@ -88,6 +89,7 @@ pub async fn run(config: Config, node: Node) -> Result<(), StartError> {
         serve(config, &node, &redis, listener, &registry, measured).await?;
     }
     node.finished().await;
+    secrets.abort();
     admin.abort();
     Ok(())
 }

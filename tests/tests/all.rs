@@ -58,6 +58,8 @@ mod proxied;
 mod quotas;
 #[path = "all/rings.rs"]
 mod rings;
+#[path = "all/rotation.rs"]
+mod rotation;
 #[path = "all/sockets.rs"]
 mod sockets;
 #[path = "all/misskey_page.rs"]

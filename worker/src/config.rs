@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use broker::message::rules::Rules;
 use broker::messages::Limits;
-use broker::node::env::{Bytes, Env, List, Period};
+use broker::node::env::{Bytes, Env, Files, List, Period};
 use broker::node::settings::Settings;
 use broker::topic::Tenant;
 
@@ -49,6 +49,8 @@ pub struct Config {
     /// can be read. The same for api, gateway and worker, or some would remove
     /// what others still show.
     pub limits: Limits,
+    /// The files that secrets were read from, to be watched.
+    pub files: Files,
 }
 
 impl Config {
@@ -96,6 +98,7 @@ impl Config {
                 global_default_life,
                 idempotency,
             },
+            files: env.files(),
         }
     }
 }

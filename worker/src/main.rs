@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use broker::node::env::{BAD_SETTINGS, Env};
 use broker::node::program::Program;
+use broker::node::secrets::SecretFiles;
 use broker::node::{Node, admin, log};
 use prometheus::Registry;
 use tokio::net::TcpListener;
@@ -49,9 +50,12 @@ async fn run(config: &Config) -> Result<ExitCode, Box<dyn std::error::Error>> {
         .map_err(|error| format!("{}: {error}", config.admin_listen))?;
     info!(admin_address = %listener.local_addr()?, "listening");
     node.on_signals();
+    let mut secrets = SecretFiles::new(&registry)?;
+    config.settings.watch(&mut secrets, &config.files);
     worker::start(config, &node, &registry)?;
     tokio::select! {
         () = node.finished() => {}
+        () = secrets.run() => {}
         () = admin::serve(listener, node.clone(), registry) => {}
     }
     Ok(node.exit_code())

@@ -7,7 +7,7 @@ use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use serde_json::{Map, Value};
 use url::{Url, form_urlencoded};
 
-use super::settings::{Claims, IntrospectionSettings};
+use super::settings::{Claims, Hidden, IntrospectionSettings};
 use super::upstream::{Bounds, Upstream};
 use super::vouched::{self, Vouched};
 use crate::error::Error;
@@ -16,7 +16,8 @@ use crate::error::Error;
 pub(super) struct Introspection {
     upstream: Upstream,
     url: Url,
-    credentials: HeaderValue,
+    client: String,
+    secret: Hidden,
     claims: Claims,
 }
 
@@ -25,7 +26,8 @@ impl Introspection {
         Self {
             upstream: Upstream::new("the introspection endpoint", Bounds::default()),
             url: settings.url.clone(),
-            credentials: basic(&settings.client, &settings.secret.0),
+            client: settings.client.clone(),
+            secret: settings.secret.clone(),
             claims,
         }
     }
@@ -39,10 +41,11 @@ impl Introspection {
             .append_pair("token", token)
             .append_pair("token_type_hint", "access_token")
             .finish();
+        let credentials = basic(&self.client, &self.secret.0.get());
         let asked = self.upstream.ask(|client| {
             client
                 .post(self.url.clone())
-                .header(AUTHORIZATION, self.credentials.clone())
+                .header(AUTHORIZATION, credentials)
                 .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
                 .header(ACCEPT, "application/json")
                 .body(form)

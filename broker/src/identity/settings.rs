@@ -2,14 +2,17 @@
 
 mod values;
 
+use std::convert::Infallible;
 use std::str::FromStr;
 use std::time::Duration;
 
 use jsonwebtoken::Algorithm;
 use url::Url;
 
-use self::values::{Given, Hidden, HttpUrl, Signature};
-use crate::node::env::{Env, Interval, List};
+pub(super) use self::values::Hidden;
+use self::values::{Given, HttpUrl, Signature};
+use crate::node::env::{Env, Files, Interval, List};
+use crate::node::secrets::SecretFiles;
 use crate::topic::Tenant;
 
 /// The settings of the chain that checks users' tokens.
@@ -168,6 +171,20 @@ impl AuthSettings {
             profile: profile.map(|url| url.0),
             chain,
         }
+    }
+}
+
+impl AuthSettings {
+    /// Has `secrets` renew the client's secret, if it is one of `files`.
+    pub fn watch(&self, secrets: &mut SecretFiles, files: &Files) {
+        let Some(IntrospectionSettings { secret, .. }) = self.introspection.clone() else {
+            return;
+        };
+        let name = "CARILLON_AUTH_INTROSPECTION_SECRET";
+        secrets.setting(files, name, move |new: Hidden| {
+            secret.0.set_as(&new.0);
+            Ok::<_, Infallible>(())
+        });
     }
 }
 

@@ -151,7 +151,7 @@ impl Feed {
         let stream = server.dial().await.map_err(Cause::Connect)?;
         let (mut incoming, mut outgoing) = tokio::io::split(stream);
         let (mut out, mut unsent) = (Vec::new(), true);
-        sign_in(&mut out, &server.access.login);
+        sign_in(&mut out, &server.access.login.get());
         let words = [b"SUBSCRIBE", self.bus.as_bytes()];
         command(&mut out, words.into_iter());
         let mut reader = Reader::up_to(MAX_MESSAGE);

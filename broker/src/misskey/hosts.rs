@@ -79,6 +79,57 @@ impl Hosts {
     }
 }
 
+/// The hosts cannot change while a process runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "it names other hosts, or leads them elsewhere; only users and passwords can change without a restart"
+)]
+pub struct OtherHosts;
+
+impl Hosts {
+    /// Takes users and passwords from `new`, for all who share these hosts, as
+    /// [`RedisSettings::renew`] does.
+    ///
+    /// # Errors
+    /// If anything else differs. Then all stays as it is.
+    pub fn renew(&self, new: &Self) -> Result<(), OtherHosts> {
+        let differs = |(one, new): (&Arc<Host>, &Arc<Host>)| !one.leads_where(new);
+        if self.in_order.len() != new.in_order.len() || self.iter().zip(new.iter()).any(differs) {
+            return Err(OtherHosts);
+        }
+        for (one, new) in self.iter().zip(new.iter()) {
+            for (redis, new) in one.redis().zip(new.redis()) {
+                redis.renew(new).map_err(|_| OtherHosts)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Host {
+    /// The places that it has in Redis and that are not ours.
+    fn redis(&self) -> impl Iterator<Item = &RedisSettings> {
+        self.bus_redis.iter().chain(&self.cache_redis)
+    }
+
+    /// Whether it is the same host in the same places, whoever asks there.
+    fn leads_where(&self, other: &Self) -> bool {
+        let same = |one: &Option<RedisSettings>, other: &Option<RedisSettings>| match (one, other) {
+            (Some(one), Some(other)) => one.leads_where(other),
+            (None, None) => true,
+            _ => false,
+        };
+        same(&self.bus_redis, &other.bus_redis)
+            && same(&self.cache_redis, &other.cache_redis)
+            && *self
+                == Self {
+                    bus_redis: self.bus_redis.clone(),
+                    cache_redis: self.cache_redis.clone(),
+                    ..other.clone()
+                }
+    }
+}
+
 impl FromStr for Hosts {
     type Err = BadHosts;
 
@@ -98,6 +149,28 @@ mod tests {
 
     fn led_to(hosts: &Hosts, header: Option<&str>) -> Option<String> {
         hosts.host(header).map(|host| host.tenant.to_string())
+    }
+
+    #[test]
+    fn only_passwords_of_hosts_can_be_renewed() {
+        let parse = |text: &str| text.parse::<Hosts>().unwrap();
+        let hosts = parse("a.example=acme bus=a bus_redis=redis://:old@r, b.example=other");
+        let shared = hosts.host(Some("a.example")).unwrap().clone();
+        let new = parse("a.example=acme bus=a bus_redis=redis://:new@r, b.example=other");
+        assert_ne!(hosts, new);
+        assert_eq!(hosts.renew(&new), Ok(()));
+        assert_eq!(hosts, new);
+        assert_eq!(Some(&shared), new.host(Some("a.example")));
+        for other in [
+            "a.example=acme bus=a bus_redis=redis://:x@r",
+            "a.example=acme bus=a bus_redis=redis://:x@s, b.example=other",
+            "a.example=acme bus=a, b.example=other",
+            "a.example=acme bus=b bus_redis=redis://:x@r, b.example=other",
+            "a.example=acme bus=a bus_redis=redis://:x@r, b.example=third",
+        ] {
+            assert_eq!(hosts.renew(&parse(other)), Err(OtherHosts), "{other}");
+        }
+        assert_eq!(hosts, new);
     }
 
     #[test]

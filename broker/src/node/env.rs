@@ -9,6 +9,7 @@ mod values;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 pub use values::{BadBytes, BadInterval, BadPeriod, Bytes, Interval, List, Period};
@@ -60,11 +61,28 @@ pub struct Variable {
     pub required: bool,
 }
 
+/// The files that settings were read from, instead of the environment: `<NAME>_FILE`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Files(BTreeMap<&'static str, PathBuf>);
+
+impl Files {
+    /// Where the value of `name` stands, if in a file.
+    pub fn path(&self, name: &str) -> Option<&Path> {
+        self.0.get(name).map(PathBuf::as_path)
+    }
+}
+
+/// What a value is that stands in a file: all but the end of its last line.
+pub fn value_in(content: &str) -> &str {
+    content.trim_end_matches(['\r', '\n'])
+}
+
 /// The environment of a process, while its settings are read.
 pub struct Env {
     values: BTreeMap<String, String>,
     variables: Vec<Variable>,
     mistakes: Vec<String>,
+    files: Files,
 }
 
 /// Why the settings cannot be used: every mistake, none of the values.
@@ -112,6 +130,7 @@ impl Env {
             values,
             variables: Vec::new(),
             mistakes,
+            files: Files::default(),
         }
     }
 
@@ -126,6 +145,7 @@ impl Env {
                 .collect(),
             variables: Vec::new(),
             mistakes: Vec::new(),
+            files: Files::default(),
         }
     }
 
@@ -204,7 +224,7 @@ impl Env {
 
     /// What is written for `name`. An empty value counts as none, because that
     /// is how most tools that fill in environments say "not set".
-    fn text(&self, name: &str) -> Result<Option<String>, String> {
+    fn text(&mut self, name: &'static str) -> Result<Option<String>, String> {
         let set = |name: &str| self.values.get(name).filter(|value| !value.is_empty());
         let file_variable = format!("{name}{FILE}");
         match (set(name), set(&file_variable)) {
@@ -212,7 +232,10 @@ impl Env {
             (Some(value), None) => Ok(Some(value.clone())),
             (Some(_), Some(_)) => Err(format!("{name} and {file_variable} are both set")),
             (None, Some(path)) => match std::fs::read_to_string(path) {
-                Ok(text) => Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned())),
+                Ok(text) => {
+                    self.files.0.insert(name, path.into());
+                    Ok(Some(value_in(&text).to_owned()))
+                }
                 Err(error) => Err(format!("{file_variable} cannot be read: {}", error.kind())),
             },
         }
@@ -226,6 +249,11 @@ impl Env {
     /// What is wrong with what was read so far.
     pub fn mistakes(&self) -> &[String] {
         &self.mistakes
+    }
+
+    /// The files that were read for the variables that were asked for so far.
+    pub fn files(&self) -> Files {
+        self.files.clone()
     }
 
     /// Every variable that was asked for so far.

@@ -2,9 +2,10 @@
 
 use std::str::FromStr;
 
-use super::env::Env;
+use super::env::{Env, Files};
 use super::log::{LogFilter, LogFormat};
 use super::memory::MemoryLimit;
+use super::secrets::SecretFiles;
 use crate::keys::Keys;
 use crate::sites::Sites;
 use crate::topology::{RedisSettings, TlsFiles};
@@ -48,6 +49,15 @@ impl Settings {
             log: env.get("CARILLON_LOG", "info"),
             log_format: env.get("CARILLON_LOG_FORMAT", "auto"),
         }
+    }
+}
+
+impl Settings {
+    /// Has `secrets` renew what may change, if it is one of `files`.
+    pub fn watch(&self, secrets: &mut SecretFiles, files: &Files) {
+        let redis = self.redis.clone();
+        let renew = move |new: RedisSettings| redis.renew(&new);
+        secrets.setting(files, "CARILLON_REDIS_URL", renew);
     }
 }
 

@@ -1,13 +1,19 @@
 //! The deployment's secret keys: the first signs, all verify.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::alphabet::URL_SAFE;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
+
+use crate::current::Current;
+use crate::node::env::Files;
+use crate::node::secrets::SecretFiles;
 
 /// Shorter secrets could be found by trying.
 const MIN_SECRET: usize = 32;
@@ -28,8 +34,15 @@ const ANY_PADDING: GeneralPurpose = GeneralPurpose::new(
 /// `_`; secrets of at least 32 random bytes in base64 or base64url. To rotate,
 /// append the new key everywhere, then move it to the front everywhere, then
 /// take the old one out once the last token it signed has expired.
+///
+/// All clones share the keys, also when they are [replaced](Self::replace).
 #[derive(Clone)]
 pub struct Keyring {
+    current: Current<Ring>,
+}
+
+/// The keys as they are at one time.
+pub(super) struct Ring {
     keys: Vec<Key>,
 }
 
@@ -96,7 +109,9 @@ impl FromStr for Keyring {
         if keys.is_empty() {
             return Err(BadKeyring::Empty);
         }
-        Ok(Self { keys })
+        Ok(Self {
+            current: Current::new(Ring { keys }),
+        })
     }
 }
 
@@ -104,31 +119,58 @@ impl FromStr for Keyring {
 impl fmt::Debug for Keyring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list()
-            .entries(self.keys.iter().map(|key| &key.id))
+            .entries(self.now().keys.iter().map(|key| &key.id))
             .finish()
     }
 }
 
 impl Keyring {
-    /// The id of the key that signs.
-    pub(super) fn signing_id(&self) -> &str {
-        &self.keys[0].id
+    /// From now on, the keys of `other`, for all who share these.
+    pub fn replace(&self, other: &Self) {
+        self.current.set_as(&other.current);
+    }
+
+    /// Has `secrets` replace the keys, if they are one of `files`.
+    pub fn watch(&self, secrets: &mut SecretFiles, files: &Files) {
+        let keys = self.clone();
+        secrets.setting(files, "CARILLON_TOKEN_KEYS", move |new: Self| {
+            keys.replace(&new);
+            Ok::<_, Infallible>(())
+        });
+    }
+
+    /// The keys of now, for what needs the same ones twice.
+    pub(super) fn now(&self) -> Arc<Ring> {
+        self.current.get()
     }
 
     /// A tag of `data` by the signing key. Tags of different purposes never fit
     /// each other.
     pub fn mac(&self, purpose: &str, data: &[u8]) -> [u8; 32] {
-        self.keys[0]
-            .tagged(purpose, data)
-            .finalize()
-            .into_bytes()
-            .into()
+        self.now().mac(purpose, data)
     }
 
     /// Whether any of the keys made this tag of `data` for this purpose. The tag
     /// may be cut to no less than 16 bytes.
     pub fn verify_mac(&self, purpose: &str, data: &[u8], tag: &[u8]) -> bool {
-        self.keys.iter().any(|key| key.fits(purpose, data, tag))
+        let ring = self.now();
+        ring.keys.iter().any(|key| key.fits(purpose, data, tag))
+    }
+}
+
+impl Ring {
+    /// The id of the key that signs.
+    pub(super) fn signing_id(&self) -> &str {
+        &self.keys[0].id
+    }
+
+    /// A tag of `data` by the signing key.
+    pub(super) fn mac(&self, purpose: &str, data: &[u8]) -> [u8; 32] {
+        self.keys[0]
+            .tagged(purpose, data)
+            .finalize()
+            .into_bytes()
+            .into()
     }
 
     /// Whether the key called `id` made this tag; `None` if there is no such key.
@@ -199,6 +241,20 @@ mod tests {
             assert_eq!(error, mistake);
             assert!(!error.to_string().contains("hush"));
         }
+    }
+
+    #[test]
+    fn who_shares_a_ring_sees_its_keys_replaced() {
+        let ring: Keyring = format!("a:{}", secret(1)).parse().unwrap();
+        let shared = ring.clone();
+        let tag = shared.mac("cursor", b"page 2");
+        let both: Keyring = format!("b:{},a:{}", secret(2), secret(1)).parse().unwrap();
+        ring.replace(&both);
+        assert!(shared.verify_mac("cursor", b"page 2", &tag));
+        assert_ne!(shared.mac("cursor", b"page 2"), tag, "the new key signs");
+        let new: Keyring = format!("b:{}", secret(2)).parse().unwrap();
+        ring.replace(&new);
+        assert!(!shared.verify_mac("cursor", b"page 2", &tag));
     }
 
     #[test]

@@ -17,6 +17,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::settings::{Address, Login};
 use super::tls::Tls;
+use crate::current::Current;
 
 /// How long connecting may take.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -26,7 +27,7 @@ const KEEPALIVE: Duration = Duration::from_secs(30);
 
 /// As whom, and how, to speak to servers.
 pub(crate) struct Access {
-    pub(crate) login: Login,
+    pub(crate) login: Current<Login>,
     pub(super) db: i64,
     pub(super) tls: Option<Tls>,
 }
@@ -45,10 +46,11 @@ impl Access {
         let mut info = RedisConnectionInfo::default()
             .set_protocol(ProtocolVersion::RESP3)
             .set_db(self.db);
-        if let Some(user) = &self.login.user {
+        let login = self.login.get();
+        if let Some(user) = &login.user {
             info = info.set_username(user);
         }
-        if let Some(password) = &self.login.password {
+        if let Some(password) = &login.password {
             info = info.set_password(password);
         }
         info

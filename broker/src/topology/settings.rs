@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use crate::current::Current;
+
 /// Where servers listen that are named without a port.
 const PORT: u16 = 6379;
 /// Where sentinels do.
@@ -19,11 +21,13 @@ const SENTINEL_PORT: u16 = 26_379;
 ///
 /// With `rediss` in place of `redis` all of it goes over TLS, sentinels included.
 /// What has a meaning in URLs is written with `%` in user and password.
+///
+/// All clones share the logins, also when they are [renewed](Self::renew).
 #[derive(Clone, PartialEq, Eq)]
 pub struct RedisSettings {
     pub(super) shape: Shape,
-    pub(super) login: Login,
-    pub(super) sentinel_login: Login,
+    pub(super) login: Current<Login>,
+    pub(super) sentinel_login: Current<Login>,
     pub(super) db: i64,
     pub(super) tls: bool,
     pub(super) files: TlsFiles,
@@ -95,12 +99,36 @@ pub enum BadRedisSettings {
     Encoding,
 }
 
+/// The address of Redis cannot change while a process runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("it leads to another Redis; only user and password can change without a restart")]
+pub struct OtherRedis;
+
 impl RedisSettings {
     /// The same, with these files for TLS.
     #[must_use]
     pub fn with_tls_files(mut self, files: TlsFiles) -> Self {
         self.files = files;
         self
+    }
+
+    /// Takes user and password from `new`, for all who share these: connections made
+    /// from now on use them, those that are open stay.
+    ///
+    /// # Errors
+    /// If it leads elsewhere. Half of a process would go on with the old place.
+    pub fn renew(&self, new: &Self) -> Result<(), OtherRedis> {
+        if !self.leads_where(new) {
+            return Err(OtherRedis);
+        }
+        self.login.set_as(&new.login);
+        self.sentinel_login.set_as(&new.sentinel_login);
+        Ok(())
+    }
+
+    /// Whether both lead to the same place, whoever asks there.
+    pub(crate) fn leads_where(&self, other: &Self) -> bool {
+        self.shape == other.shape && self.db == other.db && self.tls == other.tls
     }
 
     /// Whether connections are made over TLS.
@@ -132,8 +160,8 @@ impl FromStr for RedisSettings {
         let (servers, path) = rest.split_once('/').unwrap_or((rest, ""));
         let mut settings = Self {
             shape: Shape::Cluster(Vec::new()),
-            login,
-            sentinel_login: Login::default(),
+            login: Current::new(login),
+            sentinel_login: Current::default(),
             db: 0,
             tls: secure,
             files: TlsFiles::default(),
@@ -151,20 +179,22 @@ impl FromStr for RedisSettings {
             "+cluster" => return Err(BadRedisSettings::Database),
             _ => return Err(BadRedisSettings::Scheme),
         };
+        let mut sentinel_login = Login::default();
         for option in options.split('&').filter(|option| !option.is_empty()) {
             let of_sentinel = matches!(settings.shape, Shape::Sentinel(..));
             let (name, value) = option.split_once('=').ok_or(BadRedisSettings::Option)?;
             match name {
                 "db" if of_sentinel => settings.db = database(value)?,
                 "sentinel_user" if of_sentinel => {
-                    settings.sentinel_login.user = Some(decoded(value)?);
+                    sentinel_login.user = Some(decoded(value)?);
                 }
                 "sentinel_password" if of_sentinel => {
-                    settings.sentinel_login.password = Some(decoded(value)?);
+                    sentinel_login.password = Some(decoded(value)?);
                 }
                 _ => return Err(BadRedisSettings::Option),
             }
         }
+        settings.sentinel_login.set(sentinel_login);
         Ok(settings)
     }
 }
@@ -312,14 +342,31 @@ mod tests {
             parse("rediss+sentinel://u:p%40@a:1,b/main?db=3&sentinel_password=q").unwrap();
         let sentinels = vec![Address::new("a", 1), Address::new("b", SENTINEL_PORT)];
         assert_eq!(watched.shape, Shape::Sentinel(sentinels, "main".into()));
-        assert_eq!(watched.login.user.as_deref(), Some("u"));
-        assert_eq!(watched.login.password.as_deref(), Some("p@"));
-        assert_eq!(watched.sentinel_login.password.as_deref(), Some("q"));
+        assert_eq!(watched.login.get().user.as_deref(), Some("u"));
+        assert_eq!(watched.login.get().password.as_deref(), Some("p@"));
+        assert_eq!(watched.sentinel_login.get().password.as_deref(), Some("q"));
         assert_eq!((watched.db, watched.tls), (3, true));
         let nodes = vec![Address::new("::1", 7), Address::new("b", 8)];
         let cluster = parse("redis+cluster://:p@[::1]:7,b:8/").unwrap();
         assert_eq!(cluster.shape, Shape::Cluster(nodes));
-        assert_eq!(cluster.login.user, None);
+        assert_eq!(cluster.login.get().user, None);
+    }
+
+    #[test]
+    fn who_shares_settings_sees_a_new_password_and_no_other_place() {
+        let settings = parse("redis+sentinel://u:old@a:1/main?sentinel_password=old").unwrap();
+        let shared = settings.clone().with_tls_files(TlsFiles::default());
+        let new = parse("redis+sentinel://u:new@a:1/main?sentinel_password=other").unwrap();
+        assert_eq!(settings.renew(&new), Ok(()));
+        assert_eq!(shared.login.get().password.as_deref(), Some("new"));
+        assert_eq!(
+            shared.sentinel_login.get().password.as_deref(),
+            Some("other")
+        );
+        for elsewhere in ["redis://u:p@a:1", "redis+sentinel://u:p@b:1/main"] {
+            assert_eq!(settings.renew(&parse(elsewhere).unwrap()), Err(OtherRedis));
+        }
+        assert_eq!(shared.login.get().password.as_deref(), Some("new"));
     }
 
     #[test]

@@ -14,7 +14,7 @@ const MOST_WITH_MISSKEY: usize = 385;
 
 /// Labels whose values come from closed sets. Nothing that a user, a message or
 /// an address could be told by is among them.
-const LABELS: [&str; 22] = [
+const LABELS: [&str; 23] = [
     "cause",
     "condition",
     "dialect",
@@ -33,6 +33,7 @@ const LABELS: [&str; 22] = [
     "role",
     "route",
     "script",
+    "secret",
     "source",
     "state",
     "task",

@@ -6,6 +6,8 @@ use std::str::FromStr;
 use jsonwebtoken::Algorithm;
 use url::Url;
 
+use crate::current::Current;
+
 /// A way of signing by a key that only the provider has.
 pub(super) struct Signature(pub(super) Algorithm);
 
@@ -66,9 +68,9 @@ impl FromStr for HttpUrl {
     }
 }
 
-/// A text that is never shown.
+/// A text that is never shown. All clones share it, also when it is replaced.
 #[derive(Clone)]
-pub(crate) struct Hidden(pub(crate) String);
+pub(crate) struct Hidden(pub(crate) Current<String>);
 
 impl fmt::Debug for Hidden {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -80,6 +82,6 @@ impl FromStr for Hidden {
     type Err = std::convert::Infallible;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(Self(text.to_owned()))
+        Ok(Self(Current::new(text.to_owned())))
     }
 }

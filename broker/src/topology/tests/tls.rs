@@ -30,7 +30,7 @@ async fn commands_and_subscriptions_go_over_tls_by_user_and_password() {
         let there = redis.server(None).await.unwrap();
         let mut stream = there.dial().await.unwrap();
         let mut out = Vec::new();
-        sign_in(&mut out, &there.access.login);
+        sign_in(&mut out, &there.access.login.get());
         command(&mut out, [b"SUBSCRIBE".as_slice(), b"bells"].into_iter());
         stream.write_all(&out).await.unwrap();
         stream.flush().await.unwrap();
