@@ -27,6 +27,7 @@ const PROGRAM: Program = Program {
     name: "api",
     does: "serve the api",
     admin_listen: crate::config::admin_listen,
+    settings: |env| drop(Config::read(env)),
 };
 
 /// Does what the arguments (without the program's name) ask for. Status 0: done;
@@ -43,6 +44,7 @@ pub fn main(args: impl IntoIterator<Item = String>) -> ExitCode {
         Command::Help => print(parse::HELP),
         Command::Version => print(&PROGRAM.version()),
         Command::Health => return PROGRAM.health(),
+        Command::CheckConfig => return PROGRAM.check_config(),
         Command::Schema => print(crate::schema::sdl().trim_end()),
         Command::Key(errand) => keys::run(errand),
         Command::Dead(dead) => dead::run(dead),

@@ -104,7 +104,7 @@ impl Config {
             public_url: env.get("CARILLON_API_PUBLIC_URL", "ws://127.0.0.1:8080/"),
             app_url: env.get("CARILLON_API_APP_URL", "http://127.0.0.1:8081/"),
             bouncer_url: env.optional("CARILLON_API_BOUNCER_URL"),
-            token_keys: env.required("CARILLON_TOKEN_KEYS"),
+            token_keys: env.secret().required("CARILLON_TOKEN_KEYS"),
             auth: AuthSettings::read(env),
             max_connections: env
                 .get::<std::num::NonZeroUsize>("CARILLON_API_MAX_CONNECTIONS", "4096")

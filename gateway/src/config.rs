@@ -128,7 +128,7 @@ impl Config {
     pub fn read(env: &mut Env) -> Self {
         Self {
             common: Settings::read(env),
-            token_keys: env.required("CARILLON_TOKEN_KEYS"),
+            token_keys: env.secret().required("CARILLON_TOKEN_KEYS"),
             listen: env.get("CARILLON_GATEWAY_LISTEN", "127.0.0.1:8080"),
             admin_listen: admin_listen(env),
             shards: env.get("CARILLON_GATEWAY_SHARDS", "0"),
@@ -154,7 +154,7 @@ impl Config {
                 .0,
             origins: env.get::<List<WebOrigin>>("CARILLON_GATEWAY_ORIGINS", "").0,
             hypothesis_strict: env.get("CARILLON_HYPOTHESIS_STRICT", "false"),
-            misskey_hosts: env.get("CARILLON_MISSKEY_HOSTS", ""),
+            misskey_hosts: env.secret().get("CARILLON_MISSKEY_HOSTS", ""),
             misskey_frames_per_second: env.get("CARILLON_MISSKEY_FRAMES_PER_SECOND", "500"),
             misskey_max_relays: env.get("CARILLON_MISSKEY_MAX_RELAYS", "1000"),
             auth: AuthSettings::read(env),

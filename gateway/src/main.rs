@@ -18,6 +18,7 @@ const PROGRAM: Program = Program {
     name: "gateway",
     does: "hold the sockets of clients",
     admin_listen: gateway::config::admin_listen,
+    settings: |env| drop(Config::read(env)),
 };
 
 fn main() -> ExitCode {

@@ -10,6 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 
+use crate::binaries::binary;
 use crate::http::{self, Http};
 use crate::undertaker;
 use crate::until::until_some;
@@ -26,6 +27,15 @@ pub struct Program {
 }
 
 impl Program {
+    /// One of our programs with these arguments, in this environment.
+    pub fn of(name: &str, args: &[&str], env: impl IntoIterator<Item = (String, String)>) -> Self {
+        Self {
+            path: binary(name),
+            args: args.iter().map(|&arg| arg.to_owned()).collect(),
+            env: env.into_iter().collect(),
+        }
+    }
+
     /// Sets a variable, replacing an earlier value.
     pub fn set(&mut self, name: &str, value: &str) {
         self.env.retain(|(known, _)| known != name);

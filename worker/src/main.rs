@@ -16,6 +16,7 @@ const PROGRAM: Program = Program {
     name: "worker",
     does: "sweep, send what is due, and take in what other systems add",
     admin_listen: worker::config::admin_listen,
+    settings: |env| drop(Config::read(env)),
 };
 
 fn main() -> ExitCode {

@@ -22,6 +22,8 @@ Usage: api [COMMAND]
 
   run                 serve the api (also without any command)
   health              ask the api that runs with these settings whether it lives
+  --check-config      print the settings of the api, secrets masked, and all that is
+                      wrong with them
   schema              print the GraphQL schema
   key create --tenant TENANT --scopes \"SCOPE...\" [--expires WHEN] [--name NAME]
                       create an access key and print it; it is shown only once
@@ -58,10 +60,12 @@ KIND is annotation, membership, push, push-global, event (for a topic that stand
 beside it, such as TOPIC) or frame (for PUBLISH or FCALL); an event tells it by its
 members if it is not given.
 
-Settings come from the environment: CARILLON_REDIS_URL and others, listed in
-docs/configuration.md. Exit status: 0 done, 1 failed, 2 wrong usage, 64 settings
+Settings come from the environment (CARILLON_REDIS_URL and others) and from the
+file that CARILLON_CONFIG names, as docs/configuration.md lists them. Exit status: 0 done, 1 failed, 2 wrong usage, 64 settings
 that cannot be used.";
 
+/// `--check-config`, which is the same for all programs of the cluster.
+const CHECK_CONFIG: &str = "check-config";
 /// How long an old key goes on working beside the one that follows it.
 const OVERLAP: Duration = Duration::from_secs(24 * 3600);
 /// How many dead letters are listed.
@@ -74,6 +78,8 @@ pub(super) enum Command {
     Run,
     /// Ask the one that runs.
     Health,
+    /// Print the settings.
+    CheckConfig,
     /// Print the schema.
     Schema,
     /// Print how to use it.
@@ -169,6 +175,7 @@ impl Command {
         let command = match words.next().as_deref() {
             None | Some("run") => Self::Run,
             Some("health") => Self::Health,
+            Some(CHECK_CONFIG) => Self::CheckConfig,
             Some("schema") => Self::Schema,
             Some("help") => Self::Help,
             Some("version") => Self::Version,
@@ -317,7 +324,7 @@ impl Words {
                 Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
                 None => (option.to_owned(), None),
             };
-            if ["help", "version"].contains(&&*name) {
+            if ["help", "version", CHECK_CONFIG].contains(&&*name) {
                 plain.insert(0, name);
                 continue;
             }

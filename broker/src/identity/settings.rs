@@ -105,6 +105,7 @@ impl AuthSettings {
             .get::<Given<String>>("CARILLON_AUTH_INTROSPECTION_CLIENT", "")
             .0;
         let secret = env
+            .secret()
             .get::<Given<Hidden>>("CARILLON_AUTH_INTROSPECTION_SECRET", "")
             .0;
         let profile = env.get::<Given<HttpUrl>>("CARILLON_AUTH_PROFILE_URL", "").0;

@@ -1,10 +1,13 @@
-//! Settings come from environment variables, read once, before anything is opened.
+//! Settings come from environment variables, and from a file that one of them may
+//! name, read once, before anything is opened. The environment wins over the file.
 //!
 //! All mistakes are collected and told together, and no value is ever repeated
 //! in a mistake: any of them may be a secret pasted into the wrong variable.
 //! Each variable may also be given as `<NAME>_FILE`, the path of a file that
 //! holds the value, as secrets are mounted.
 
+mod file;
+mod secrecy;
 mod values;
 
 use std::collections::BTreeMap;
@@ -12,10 +15,15 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-pub use values::{BadBytes, BadInterval, BadPeriod, Bytes, Interval, List, Period};
+use self::file::Place;
+pub use self::secrecy::{Guarded, Secrecy};
+pub use self::values::{BadBytes, BadInterval, BadPeriod, Bytes, Interval, List, Period};
 
 /// What all our variables begin with.
 const PREFIX: &str = "CARILLON_";
+
+/// Names the file in which other settings may stand. It cannot stand there itself.
+const CONFIG: &str = "CARILLON_CONFIG";
 
 /// Ends the name of a variable that names a file instead of holding the value.
 const FILE: &str = "_FILE";
@@ -59,6 +67,18 @@ pub struct Variable {
     pub default: Option<String>,
     /// Whether the process refuses to start without it.
     pub required: bool,
+    /// What of its value may be shown.
+    pub secrecy: Secrecy,
+    /// Its value as it may be shown, and where that stands; `None` if it cannot be used.
+    found: Option<(String, String)>,
+}
+
+/// A value as it is written, and where.
+#[derive(Clone, Debug)]
+struct Written {
+    text: String,
+    /// Where in the file; `None`: in the environment.
+    place: Option<Place>,
 }
 
 /// The files that settings were read from, instead of the environment: `<NAME>_FILE`.
@@ -79,7 +99,7 @@ pub fn value_in(content: &str) -> &str {
 
 /// The environment of a process, while its settings are read.
 pub struct Env {
-    values: BTreeMap<String, String>,
+    values: BTreeMap<String, Written>,
     variables: Vec<Variable>,
     mistakes: Vec<String>,
     files: Files,
@@ -126,27 +146,44 @@ impl Env {
                 Err(_) => mistakes.push(format!("{name} is not UTF-8")),
             }
         }
-        Self {
-            values,
-            variables: Vec::new(),
-            mistakes,
-            files: Files::default(),
-        }
+        Self::new(values, mistakes)
     }
 
     /// An environment of just these variables.
     pub fn from_pairs<K: Into<String>, V: Into<String>>(
         pairs: impl IntoIterator<Item = (K, V)>,
     ) -> Self {
-        Self {
-            values: pairs
-                .into_iter()
-                .map(|(name, value)| (name.into(), value.into()))
-                .collect(),
+        let pairs = pairs.into_iter();
+        let pairs = pairs.map(|(name, value)| (name.into(), value.into()));
+        Self::new(pairs.collect(), Vec::new())
+    }
+
+    /// These variables, and what stands in the file that they name.
+    fn new(variables: BTreeMap<String, String>, mistakes: Vec<String>) -> Self {
+        let written = |(name, text)| (name, Written { text, place: None });
+        let mut env = Self {
+            values: variables.into_iter().map(written).collect(),
             variables: Vec::new(),
-            mistakes: Vec::new(),
+            mistakes,
             files: Files::default(),
+        };
+        if let Some(path) = env.optional::<String>(CONFIG) {
+            let file::Written { values, mistakes } = file::read(&path);
+            env.mistakes.extend(mistakes);
+            let is_set = |name: &str| env.set(name).is_some();
+            let missing: Vec<_> = values
+                .into_iter()
+                .filter(|(name, ..)| {
+                    let base = name.strip_suffix(FILE).unwrap_or(name);
+                    !is_set(name) && !is_set(base) && !is_set(&format!("{base}{FILE}"))
+                })
+                .collect();
+            for (name, text, place) in missing {
+                let place = Some(place);
+                env.values.insert(name, Written { text, place });
+            }
         }
+        env
     }
 
     /// The value of `name`, or of its `default`. After a mistake the default
@@ -158,11 +195,19 @@ impl Env {
     where
         T::Err: fmt::Display,
     {
-        self.read(name, Some(default), false).unwrap_or_else(|| {
-            default
-                .parse()
-                .unwrap_or_else(|error| panic!("the default of {name} cannot be read: {error}"))
-        })
+        self.or_default(name, default, Secrecy::Open)
+    }
+
+    fn or_default<T: FromStr>(&mut self, name: &'static str, default: &str, secrecy: Secrecy) -> T
+    where
+        T::Err: fmt::Display,
+    {
+        self.read(name, Some(default), false, secrecy)
+            .unwrap_or_else(|| {
+                default
+                    .parse()
+                    .unwrap_or_else(|error| panic!("the default of {name} cannot be read: {error}"))
+            })
     }
 
     /// The value of `name`, if it is set.
@@ -170,7 +215,7 @@ impl Env {
     where
         T::Err: fmt::Display,
     {
-        self.read(name, None, false)
+        self.read(name, None, false, Secrecy::Open)
     }
 
     /// The value of `name`, without which the process cannot start. `None` only
@@ -179,7 +224,23 @@ impl Env {
     where
         T::Err: fmt::Display,
     {
-        self.read(name, None, true)
+        self.read(name, None, true, Secrecy::Open)
+    }
+
+    /// To read a value that is never shown.
+    pub fn secret(&mut self) -> Guarded<'_> {
+        Guarded {
+            env: self,
+            secrecy: Secrecy::Secret,
+        }
+    }
+
+    /// To read an address that is shown without its passwords.
+    pub fn address(&mut self) -> Guarded<'_> {
+        Guarded {
+            env: self,
+            secrecy: Secrecy::Address,
+        }
     }
 
     fn read<T: FromStr>(
@@ -187,56 +248,94 @@ impl Env {
         name: &'static str,
         default: Option<&str>,
         required: bool,
+        secrecy: Secrecy,
     ) -> Option<T>
     where
         T::Err: fmt::Display,
     {
-        if !self.variables.iter().any(|known| known.name == name) {
-            self.variables.push(Variable {
-                name,
-                default: default.map(str::to_owned),
-                required,
-            });
-        }
-        let value = match self.text(name) {
-            Ok(value) => value,
-            Err(mistake) => {
-                self.mistakes.push(mistake);
-                return None;
-            }
+        let mut variable = Variable {
+            name,
+            default: default.map(str::to_owned),
+            required,
+            secrecy,
+            found: None,
         };
-        match value {
-            Some(value) => match value.parse() {
-                Ok(value) => Some(value),
+        let value = match self.text(name) {
+            Ok(None) if required => {
+                self.mistakes.push(format!("{name} must be set"));
+                None
+            }
+            Ok(None) => {
+                let whence = default.map_or("not set", |_| "default");
+                let shown = secrecy.shown(default.unwrap_or_default());
+                variable.found = Some((shown, whence.to_owned()));
+                None
+            }
+            Ok(Some((text, whence))) => match text.parse() {
+                Ok(value) => {
+                    variable.found = Some((secrecy.shown(&text), whence));
+                    Some(value)
+                }
                 Err(error) => {
-                    self.mistakes.push(format!("{name}: {error}"));
+                    self.mistakes
+                        .push(format!("{}: {error}", self.called(name)));
                     None
                 }
             },
-            None => {
-                if required {
-                    self.mistakes.push(format!("{name} must be set"));
-                }
+            Err(mistake) => {
+                self.mistakes.push(mistake);
                 None
             }
+        };
+        if !self.variables.iter().any(|known| known.name == name) {
+            self.variables.push(variable);
+        }
+        value
+    }
+
+    /// What is written for `name`, if anything. An empty value counts as none, because
+    /// that is how most tools that fill in environments say "not set".
+    fn set(&self, name: &str) -> Option<&Written> {
+        self.values.get(name).filter(|value| !value.text.is_empty())
+    }
+
+    /// What a mistake calls it that concerns `name`: as it is called where it stands.
+    fn called(&self, name: &str) -> String {
+        let written = self
+            .set(name)
+            .or_else(|| self.set(&format!("{name}{FILE}")));
+        match written.and_then(|written| written.place.as_ref()) {
+            Some(place) => place.to_string(),
+            None => name.to_owned(),
         }
     }
 
-    /// What is written for `name`. An empty value counts as none, because that
-    /// is how most tools that fill in environments say "not set".
-    fn text(&mut self, name: &'static str) -> Result<Option<String>, String> {
-        let set = |name: &str| self.values.get(name).filter(|value| !value.is_empty());
+    /// The value of `name`, and where it stands.
+    fn text(&mut self, name: &'static str) -> Result<Option<(String, String)>, String> {
         let file_variable = format!("{name}{FILE}");
-        match (set(name), set(&file_variable)) {
+        match (self.set(name), self.set(&file_variable)) {
             (None, None) => Ok(None),
-            (Some(value), None) => Ok(Some(value.clone())),
+            (Some(value), None) => {
+                let whence = match &value.place {
+                    Some(place) => place.line(),
+                    None => "environment".to_owned(),
+                };
+                Ok(Some((value.text.clone(), whence)))
+            }
             (Some(_), Some(_)) => Err(format!("{name} and {file_variable} are both set")),
-            (None, Some(path)) => match std::fs::read_to_string(path) {
+            (None, Some(path)) => match std::fs::read_to_string(&path.text) {
                 Ok(text) => {
-                    self.files.0.insert(name, path.into());
-                    Ok(Some(value_in(&text).to_owned()))
+                    let whence = path.text.clone();
+                    self.files.0.insert(name, whence.clone().into());
+                    Ok(Some((value_in(&text).to_owned(), whence)))
                 }
-                Err(error) => Err(format!("{file_variable} cannot be read: {}", error.kind())),
+                Err(error) => {
+                    let called = match &path.place {
+                        Some(place) => place.to_string(),
+                        None => file_variable,
+                    };
+                    Err(format!("{called} cannot be read: {}", error.kind()))
+                }
             },
         }
     }
@@ -261,6 +360,16 @@ impl Env {
         &self.variables
     }
 
+    /// Every setting that was read and can be used, one a line: `NAME = value`, and
+    /// where it stands. What is secret is masked.
+    pub fn report(&self) -> String {
+        let found = |variable: &Variable| {
+            let (value, whence) = variable.found.as_ref()?;
+            Some(format!("{} = {value}  # {whence}\n", variable.name))
+        };
+        self.variables.iter().filter_map(found).collect()
+    }
+
     /// Whether the settings can be used. To be called when all were read.
     ///
     /// # Errors
@@ -269,9 +378,12 @@ impl Env {
     pub fn finish(mut self) -> Result<(), BadEnv> {
         let unknown: Vec<String> = self
             .values
-            .keys()
-            .filter(|name| name.starts_with(PREFIX) && !self.is_known(name))
-            .map(|name| format!("{name} is not a setting"))
+            .iter()
+            .filter(|(name, _)| name.starts_with(PREFIX) && !self.is_known(name))
+            .map(|(name, written)| match &written.place {
+                Some(place) => format!("{place} is not a setting"),
+                None => format!("{name} is not a setting"),
+            })
             .collect();
         self.mistakes.extend(unknown);
         if self.mistakes.is_empty() {
@@ -284,6 +396,9 @@ impl Env {
     }
 
     fn is_known(&self, name: &str) -> bool {
+        if name.strip_suffix(FILE) == Some(CONFIG) {
+            return false;
+        }
         // Some settings are paths, and are named like that.
         let whole = name;
         let name = name.strip_suffix(FILE).unwrap_or(name);
@@ -296,82 +411,4 @@ impl Env {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_not_set_has_its_default() {
-        let mut env = Env::from_pairs([("CARILLON_API_PAGE", "20"), ("CARILLON_API_NONE", "")]);
-        assert_eq!(env.get::<u32>("CARILLON_API_PAGE", "50"), 20);
-        assert_eq!(env.get::<u32>("CARILLON_API_LIMIT", "100"), 100);
-        assert_eq!(env.optional::<u32>("CARILLON_API_NONE"), None);
-        let defaults: Vec<_> = env
-            .variables()
-            .iter()
-            .map(|v| (v.name, v.default.as_deref()))
-            .collect();
-        assert_eq!(
-            defaults,
-            [
-                ("CARILLON_API_PAGE", Some("50")),
-                ("CARILLON_API_LIMIT", Some("100")),
-                ("CARILLON_API_NONE", None),
-            ]
-        );
-        assert_eq!(env.finish(), Ok(()));
-    }
-
-    #[test]
-    fn all_mistakes_are_told_together_and_without_values() {
-        let mut env = Env::from_pairs([
-            ("CARILLON_API_PAGE", "hush-hush"),
-            ("CARILLON_API_PAEG", "hush-hush"),
-        ]);
-        env.get::<u32>("CARILLON_API_PAGE", "50");
-        env.required::<String>("CARILLON_API_KEY");
-        let told = env.finish().unwrap_err().to_string();
-        assert_eq!(
-            told.lines().collect::<Vec<_>>(),
-            [
-                "the settings cannot be used:",
-                "  CARILLON_API_PAGE: invalid digit found in string",
-                "  CARILLON_API_KEY must be set",
-                "  CARILLON_API_PAEG is not a setting",
-            ]
-        );
-    }
-
-    #[test]
-    fn one_environment_serves_all_processes() {
-        let mut env = Env::from_pairs([
-            ("CARILLON_API_LISTEN", "x"),
-            ("CARILLON_GATEWAY_LISTEN", "y"),
-            ("CARILLON_TOKEN_KEYS_FILE", "/run/keys"),
-        ]);
-        env.get::<String>("CARILLON_API_LISTEN", "z");
-        assert_eq!(env.finish(), Ok(()));
-    }
-
-    #[test]
-    fn a_value_can_be_in_a_file() {
-        let path = std::env::temp_dir().join(format!("carillon-env-{}", std::process::id()));
-        std::fs::write(&path, "41\n").unwrap();
-        let path = path.to_str().unwrap();
-        let mut env = Env::from_pairs([("CARILLON_API_PAGE_FILE", path)]);
-        assert_eq!(env.get::<u32>("CARILLON_API_PAGE", "50"), 41);
-        assert_eq!(env.finish(), Ok(()));
-
-        let mut env =
-            Env::from_pairs([("CARILLON_API_PAGE_FILE", path), ("CARILLON_API_PAGE", "1")]);
-        env.get::<u32>("CARILLON_API_PAGE", "50");
-        assert!(
-            env.finish().is_err(),
-            "which of the two holds would be a guess"
-        );
-        std::fs::remove_file(path).unwrap();
-
-        let mut env = Env::from_pairs([("CARILLON_API_PAGE_FILE", path)]);
-        env.get::<u32>("CARILLON_API_PAGE", "50");
-        assert!(env.finish().is_err(), "the file is gone");
-    }
-}
+mod tests;

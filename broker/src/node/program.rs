@@ -18,6 +18,8 @@ pub struct Program {
     pub does: &'static str,
     /// Reads where it listens for operators.
     pub admin_listen: fn(&mut Env) -> SocketAddr,
+    /// Reads all its settings.
+    pub settings: fn(&mut Env),
 }
 
 /// What a program that takes no other arguments is to do.
@@ -25,6 +27,7 @@ pub struct Program {
 enum Asked {
     Run,
     Health,
+    CheckConfig,
     Help,
     Version,
 }
@@ -40,6 +43,7 @@ impl Asked {
         let asked = match first.as_ref().map(|first| first.to_str()) {
             None => Self::Run,
             Some(Some("health")) => Self::Health,
+            Some(Some("--check-config")) => Self::CheckConfig,
             Some(Some("help" | "--help" | "-h")) => Self::Help,
             Some(Some("version" | "--version" | "-V")) => Self::Version,
             Some(_) => return Err(NotAsked),
@@ -58,6 +62,7 @@ impl Program {
         let done = match Asked::by(arguments) {
             Ok(Asked::Run) => return None,
             Ok(Asked::Health) => self.health(),
+            Ok(Asked::CheckConfig) => self.check_config(),
             Ok(Asked::Help) => print(&self.usage()),
             Ok(Asked::Version) => print(&self.version()),
             Err(NotAsked) => {
@@ -93,6 +98,22 @@ impl Program {
         }
     }
 
+    /// Prints every setting that can be used, and where it stands, and tells every
+    /// mistake: status 0 if there is none, else 64. Opens nothing but files that hold
+    /// settings.
+    pub fn check_config(&self) -> ExitCode {
+        let mut env = Env::from_process();
+        (self.settings)(&mut env);
+        let printed = print(env.report().trim_end());
+        match env.finish() {
+            Ok(()) => printed,
+            Err(mistakes) => {
+                tell(&format!("{}: {mistakes}", self.name));
+                ExitCode::from(BAD_SETTINGS)
+            }
+        }
+    }
+
     /// Its name and version, and the commit it was built from, if whoever built it
     /// told that by `CARILLON_COMMIT`.
     pub fn version(&self) -> String {
@@ -109,8 +130,10 @@ impl Program {
             "Usage: {name} [COMMAND]\n\
              \n  (none)         {does}\
              \n  health         ask the one that runs with these settings whether it lives\
+             \n  --check-config print the settings, secrets masked, and all that is wrong with them\
              \n  help, version\n\
-             \nSettings come from the environment, as docs/configuration.md lists them.\
+             \nSettings come from the environment and the file that CARILLON_CONFIG names, as\
+             \ndocs/configuration.md lists them.\
              \nExit status: 0 done, 1 failed, {BAD_SETTINGS} arguments or settings that cannot be used."
         )
     }
@@ -148,6 +171,7 @@ mod tests {
     fn without_arguments_a_program_runs() {
         assert_eq!(asked(""), Ok(Asked::Run));
         assert_eq!(asked("health"), Ok(Asked::Health));
+        assert_eq!(asked("--check-config"), Ok(Asked::CheckConfig));
         assert_eq!(asked("--help"), Ok(Asked::Help));
         assert_eq!(asked("--version"), Ok(Asked::Version));
     }

@@ -62,7 +62,9 @@ impl Settings {
 }
 
 fn redis(env: &mut Env) -> RedisSettings {
-    let redis: RedisSettings = env.get("CARILLON_REDIS_URL", "redis://127.0.0.1:6379");
+    let redis: RedisSettings = env
+        .address()
+        .get("CARILLON_REDIS_URL", "redis://127.0.0.1:6379");
     let certificate = env.optional("CARILLON_REDIS_CERT_FILE");
     let key = env.optional("CARILLON_REDIS_KEY_FILE");
     if certificate.is_some() != key.is_some() {
