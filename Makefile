@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run annotate misskey test check fmt lint docs need-redis need-python need-browser need-proxies need-peers need-producers need-deploy deploy-check deploy-render image-check audit sbom bench conformance faults soak memory simulate fuzz test-topologies
+.PHONY: help run annotate misskey test check fmt lint docs need-redis need-python need-browser need-proxies need-peers need-producers need-deploy need-container deploy-check deploy-render image-check audit sbom bench conformance faults soak memory simulate fuzz test-topologies
 
 export CARGO_TERM_COLOR ?= auto
 FUZZ_TARGETS := codec push_reader
@@ -59,9 +59,9 @@ sbom: need-python ## Write what the image is made of to target/carillon.cdx.json
 deploy-render: need-deploy ## Write deploy/k8s/rendered anew after a change of manifests or rules
 	@$(DEPLOY) deploy/check/render.py
 
-image-check: need-redis need-python ## Build what the image holds, and run it in a root that holds nothing else (Linux, as root)
+image-check: need-redis need-python need-container ## Build the image, and run it: in a root that holds nothing else, and in containers (Linux, as root)
 	deploy/static.sh target/image
-	@python3 deploy/check/chroot.py target/image
+	@python3 deploy/check/alone.py target/image
 
 bench: need-redis need-peers ## Measure the gateway against the physical limit and a peer; rewrites docs/benchmarks.md
 	cargo build --release --workspace --bins
@@ -96,5 +96,5 @@ fuzz: ## Fuzz what parses bytes from outside (see fuzz/README.md)
 		cargo +nightly fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target -- -max_total_time=60 || exit 1; \
 	done
 
-need-redis need-python need-browser need-proxies need-peers need-producers need-deploy:
+need-redis need-python need-browser need-proxies need-peers need-producers need-deploy need-container:
 	@deploy/local/need.sh $(@:need-%=%)

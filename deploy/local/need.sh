@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what is missing, and says so: need.sh redis|python|browser|proxies|peers|producers|deploy
+# Installs what is missing, and says so: need.sh redis|python|browser|proxies|peers|producers|deploy|container
 #
 # Debian and Ubuntu through apt-get, macOS through Homebrew. Nothing that gets
 # installed is started as a service.
@@ -100,6 +100,11 @@ deploy)
         cp "$wanted" "$venv/requirements.txt"
     fi
     ;;
+container)
+    # What `make image-check` builds an image with, and runs it.
+    command -v podman > /dev/null || install podman podman podman
+    command -v runc > /dev/null || [ -x /usr/sbin/runc ] || install runc runc runc
+    ;;
 peers)
     npm_install tests/bench/peers
     ;;
@@ -109,7 +114,7 @@ proxies)
     command -v haproxy > /dev/null || [ -x /usr/sbin/haproxy ] || install haproxy haproxy haproxy
     ;;
 *)
-    say "usage: need.sh redis|python|browser|proxies|peers|producers|deploy"
+    say "usage: need.sh redis|python|browser|proxies|peers|producers|deploy|container"
     exit 2
     ;;
 esac

@@ -1,18 +1,17 @@
 #!/usr/bin/env python3
-"""Runs the programs as their image would, where there is no container engine (`make image-check`).
+"""Runs the programs as their image does, with nothing beside them (`make image-check`).
 
-    deploy/static.sh target/image && python3 deploy/check/chroot.py target/image
+    deploy/static.sh target/image && python3 deploy/check/alone.py target/image
 
-The folder becomes the root of a file system that holds nothing else but what every
-container is given (/proc, /dev/null, resolv.conf, hosts), in a network of its own. There a
-name server knows `redis.test`, and a Redis answers by that name, over TLS alone, with a
-certificate of an authority that was added to those of the image. A program that gets
-ready has found the name by DNS, and the authority among the image's. Each then leaves on
-SIGTERM. Needs root on Linux, redis-server and openssl.
+In a network of its own a name server knows `redis.test`, and a Redis answers by that name,
+over TLS alone, with a certificate of an authority that was added to those of the image. A
+program that gets ready has found the name by DNS, and the authority among the image's.
+Each lives twice, gets ready, says so when asked by `health`, and leaves on SIGTERM: in an
+empty root (chroot), and in a container of the image (container.py). Needs root on Linux,
+redis-server, openssl, podman and runc.
 """
 
 import os
-import shutil
 import signal
 import socket
 import struct
@@ -25,8 +24,10 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import container
+
 USER = 65532
-INSIDE = "CARILLON_CHROOT"  # set in the namespaces
+INSIDE = "CARILLON_ALONE"  # set in the namespaces
 PORTS = {"gateway": (8080, 9101), "api": (8081, 9102), "worker": (None, 9103)}
 READY_WITHIN = 20  # seconds
 GONE_WITHIN = 20  # seconds
@@ -94,26 +95,18 @@ def start_redis(folder):
 
 
 def lay_out(image, folder):
-    """The root: the image, and what every container is given."""
-    root = folder / "root"
-    shutil.copytree(image, root)
-    (root / "etc/resolv.conf").write_text("nameserver 127.0.0.1\n")
-    (root / "etc/hosts").write_text("127.0.0.1 localhost\n")
-    with open(root / "etc/ssl/certs/ca-certificates.crt", "ab") as bundle:
-        bundle.write((folder / "ca.crt").read_bytes())
-    (root / "proc").mkdir()
-    subprocess.run(["mount", "-t", "proc", "proc", root / "proc"], check=True)
-    (root / "dev").mkdir()
-    os.mknod(root / "dev/null", 0o20666, os.makedev(1, 3))
-    os.chmod(root / "dev/null", 0o666)
-    secrets = root / "run/secrets/carillon"
-    secrets.mkdir(parents=True)
+    """What every container is given, and the image's authorities with ours."""
+    (folder / "resolv.conf").write_text("nameserver 127.0.0.1\n")
+    (folder / "hosts").write_text("127.0.0.1 localhost\n")
+    bundle = (image / "etc/ssl/certs/ca-certificates.crt").read_bytes()
+    (folder / "authorities.crt").write_bytes(bundle + (folder / "ca.crt").read_bytes())
+    secrets = folder / "secrets"
+    secrets.mkdir()
     (secrets / "redis-url").write_text("rediss://redis.test:6379\n")
     (secrets / "token-keys").write_text("test:" + "A" * 43 + "=\n")
-    return root
 
 
-def start(root, role):
+def settings(role):
     listen, admin = PORTS[role]
     env = {
         "CARILLON_REDIS_URL_FILE": "/run/secrets/carillon/redis-url",
@@ -124,9 +117,7 @@ def start(root, role):
     if listen:
         env[f"CARILLON_{role.upper()}_LISTEN"] = f"0.0.0.0:{listen}"
         env["CARILLON_TOKEN_KEYS_FILE"] = "/run/secrets/carillon/token-keys"
-    return subprocess.Popen(
-        [shutil.which("chroot", path="/usr/sbin:/usr/bin:/sbin:/bin"), f"--userspec={USER}:{USER}", root, f"/{role}"], env=env, stderr=subprocess.PIPE
-    )
+    return env
 
 
 def ready(role):
@@ -142,29 +133,36 @@ def said(process):
     return process.communicate()[1].decode(errors="replace")[-2000:]
 
 
-def live(role, root):
-    """A whole life of one program."""
-    process = start(root, role)
+def status(pid):
+    """Of a process, as the kernel tells it: each name with the first word after it."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return {name: rest.split()[0] for name, _, rest in (line.partition(":") for line in lines) if rest.split()}
+
+
+def live(role, place):
+    """A whole life of one program in a place."""
+    if place.health(role, settings(role)) == 0:
+        give_up(f"{role} health says that it is well before it is there")
+    process = place.start(role, settings(role))
     deadline = time.monotonic() + READY_WITHIN
     while not ready(role):
         if process.poll() is not None or time.monotonic() > deadline:
-            give_up(f"{role} does not get ready; it said:\n{said(process)}")
+            give_up(f"{role} does not get ready in {place.name}; it said:\n{said(process)}")
         time.sleep(0.05)
-    uid = next(
-        line.split()[1]
-        for line in Path(f"/proc/{process.pid}/status").read_text().splitlines()
-        if line.startswith("Uid:")
-    )
-    if uid != str(USER):
-        give_up(f"{role} runs as {uid}")
+    found = status(place.pid(role, process))
+    wrong = {name: found[name] for name, value in place.expected.items() if found[name] != value}
+    if wrong:
+        give_up(f"{role} runs with {wrong} in {place.name}")
+    if place.health(role, settings(role)) != 0:
+        give_up(f"{role} health does not say that it is well in {place.name}")
     process.send_signal(signal.SIGTERM)
     try:
-        status = process.wait(GONE_WITHIN)
+        left = process.wait(GONE_WITHIN)
     except subprocess.TimeoutExpired:
-        give_up(f"{role} does not leave; it said:\n{said(process)}")
-    if status != 0:
-        give_up(f"{role} left with {status}; it said:\n{said(process)}")
-    print(f"image: {role} is ready in an empty root, as user {USER}, with Redis found by DNS and trusted over TLS")
+        give_up(f"{role} does not leave {place.name}; it said:\n{said(process)}")
+    if left != 0:
+        give_up(f"{role} left {place.name} with {left}; it said:\n{said(process)}")
+    print(f"image: {role} is ready in {place.name}, as user {USER}, with Redis found by DNS and trusted over TLS")
 
 
 def inside(image):
@@ -174,16 +172,16 @@ def inside(image):
         folder = Path(name)
         os.chmod(folder, 0o755)
         certificates(folder)
+        lay_out(image, folder)
         redis = start_redis(folder)
         try:
-            root = lay_out(image, folder)
-            for role in PORTS:
-                live(role, root)
+            for place in (container.Chroot, container.Container):
+                with place(image, folder, USER) as made:
+                    for role in PORTS:
+                        live(role, made)
         finally:
             redis.terminate()
             redis.wait()
-            # Before the folder is emptied.
-            subprocess.run(["umount", folder / "root/proc"], check=False, stderr=subprocess.DEVNULL)
 
 
 def main():
