@@ -456,8 +456,6 @@ def redis_for_trials_is_as_told(root):
     for line in told.users(root):
         if line not in users:
             yield f"users.acl does not have {' '.join(line.split()[:2])} as docs/operations.md has it"
-    if "user default off" not in users:
-        yield "users.acl lets in who has no name"
 
 
 def custom_resources_are_right(root):

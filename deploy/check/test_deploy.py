@@ -72,6 +72,7 @@ WHOLE = [
     (manifests.custom_resources_are_right, OTHER, "maxReplicaCount: 20", "maxReplicaCount: many", "must be"),
     (manifests.redis_for_trials_is_as_told, "deploy/k8s/components/redis-dev/redis.conf", "noeviction", "allkeys-lru", "does not say: maxmemory-policy noeviction"),
     (manifests.redis_for_trials_is_as_told, "deploy/k8s/overlays/dev/secrets/users.acl", "+publish", "+xpublish", "does not have user carillon-gateway"),
+    (manifests.redis_for_trials_is_as_told, "deploy/k8s/overlays/dev/secrets/users.acl", "off ~* &* +@all", "off", "does not have user default"),
     (image.dockerfiles_pass_hadolint, DOCKERFILE, "rust:1.95.0-bookworm", "rust", "DL3006"),
     (image.dockerfiles_pass_hadolint, DOCKERFILE, "WORKDIR /src", "WORKDIR src", "DL3000"),
     (image.dockerfiles_pass_hadolint, "deploy/Dockerfile.prebuilt", "COPY . /", "COPYY . /", "Dockerfile.prebuilt"),

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use broker::topology::TlsFiles;
 
-use super::Setup;
+use super::{Setup, recipe};
 
 /// Whether connections are encrypted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +80,7 @@ impl Locks {
             let default = if setup.open {
                 "user default on nopass ~* &* +@all"
             } else {
-                "user default off"
+                recipe::nobody()
             };
             let ours = [Login::peer(), Login::test()]
                 .map(|Login { user, password }| format!("user {user} on >{password} ~* &* +@all"));

@@ -3,12 +3,24 @@
 const PAGE: &str = include_str!("../../../docs/operations.md");
 const MISSKEY: &str = include_str!("../../../docs/misskey.md");
 
-/// The lines of the page, as an ACL file has them.
+/// The lines of the page, as an ACL file has them, but for the first.
 ///
 /// # Panics
 /// If the page has none.
 pub fn users() -> &'static str {
-    block(PAGE)
+    lines().1
+}
+
+/// The first: what becomes of those who do not say who they are.
+pub(super) fn nobody() -> &'static str {
+    let (nobody, _) = lines();
+    assert!(nobody.starts_with("user default off "), "{nobody}");
+    nobody
+}
+
+fn lines() -> (&'static str, &'static str) {
+    let parts = block(PAGE).split_once('\n');
+    parts.expect("there are several lines")
 }
 
 /// The same, but gateways may also do what they are allowed at the Redis of a

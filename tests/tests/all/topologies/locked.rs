@@ -61,6 +61,18 @@ async fn a_cluster_may_be_locked() {
 }
 
 #[tokio::test]
+async fn what_was_accepted_is_there_when_a_locked_server_is_started_again() {
+    let setup = Setup::of(Topology::Standalone).locked(users(), Tls::Off);
+    let fleet = Fleet::of(1, 0).on(setup).start().await;
+    let pushed = fleet.push("ann", "before the restart").await;
+    fleet.redis().kill();
+    fleet.redis().restart().await;
+    let mut socket = fleet.connect("ann").await;
+    assert_eq!(socket.text().await, "before the restart");
+    fleet.settled(&pushed["id"], "DELIVERED").await;
+}
+
+#[tokio::test]
 async fn users_of_processes_are_refused_what_is_not_theirs() {
     let setup = Setup::of(Topology::Standalone).locked(users(), Tls::Off);
     let folder = std::env::temp_dir().join(format!("carillon-locked-{}", std::process::id()));
