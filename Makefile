@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run annotate misskey test check fmt lint docs need-redis need-python need-browser need-proxies need-peers need-producers need-deploy need-container deploy-check deploy-render image-check audit sbom bench conformance faults soak memory simulate fuzz test-topologies
+.PHONY: help run annotate misskey test check fmt lint docs need-redis need-python need-browser need-proxies need-peers need-producers need-deploy need-container deploy-check deploy-render image-check audit sbom bench conformance faults soak rolling memory simulate fuzz test-topologies
 
 export CARGO_TERM_COLOR ?= auto
 FUZZ_TARGETS := codec push_reader
@@ -79,6 +79,10 @@ faults: need-redis ## Break everything under 2,000 events/s, on release binaries
 soak: need-redis ## Clients come and go for SOAK_MINUTES (30); rewrites what grew in docs/reliability.md
 	cargo build --release --workspace --bins
 	target/release/faults soak
+
+rolling: need-redis need-proxies ## Replace gateways under load behind HAProxy, as Kubernetes would, and scale them; rewrites a part of docs/operations.md
+	cargo build --release --workspace --bins
+	target/release/faults rolling
 
 memory: need-redis ## Send a gateway eight times what its memory allows; GROUP=<folder of a memory controller> to make a control group in
 	cargo build --workspace --bins

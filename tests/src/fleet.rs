@@ -11,6 +11,7 @@ use broker::topology::Redis;
 
 use crate::balancer::Balancer;
 use crate::binaries::binary;
+use crate::haproxy::HaProxy;
 use crate::http::Http;
 use crate::port::Port;
 use crate::process::{Process, Program};
@@ -39,7 +40,8 @@ pub struct Fleet {
     proxy: Proxy,
     gateways: Vec<Process>,
     balancer: Option<Balancer>,
-    api: Process,
+    haproxy: Option<HaProxy>,
+    apis: Vec<Process>,
     workers: Vec<Process>,
     access_key: String,
     api_command: Program,
@@ -55,10 +57,14 @@ pub struct Fleet {
 pub struct FleetBuilder {
     redis: Setup,
     gateways: usize,
+    apis: usize,
     workers: usize,
+    /// Of each, so many more that are not started.
+    spare: usize,
     env: Vec<(String, String)>,
     behind_proxy: &'static [&'static str],
     balanced: bool,
+    behind_haproxy: bool,
     /// The control group that gateways are started in.
     group: Option<PathBuf>,
 }
@@ -74,10 +80,13 @@ impl Fleet {
         FleetBuilder {
             redis: Setup::of(Topology::chosen()),
             gateways,
+            apis: 1,
             workers,
+            spare: 0,
             env: Vec::new(),
             behind_proxy: &[],
             balanced: false,
+            behind_haproxy: false,
             group: None,
         }
     }
@@ -87,7 +96,7 @@ impl Fleet {
         &self.gateways[index]
     }
 
-    /// All gateways.
+    /// All gateways, spare ones last.
     pub fn gateways(&self) -> &[Process] {
         &self.gateways
     }
@@ -97,9 +106,24 @@ impl Fleet {
         self.balancer.as_ref().map(Balancer::address)
     }
 
-    /// The api.
+    /// What stands before gateways and apis, if they are [behind it](FleetBuilder::behind_haproxy).
+    pub fn haproxy(&self) -> Option<&HaProxy> {
+        self.haproxy.as_ref()
+    }
+
+    /// The api, or the first of them.
     pub fn api(&self) -> &Process {
-        &self.api
+        &self.apis[0]
+    }
+
+    /// All apis, spare ones last.
+    pub fn apis(&self) -> &[Process] {
+        &self.apis
+    }
+
+    /// All workers, spare ones last.
+    pub fn workers(&self) -> &[Process] {
+        &self.workers
     }
 
     /// The worker with this number.
@@ -183,7 +207,7 @@ impl Fleet {
 
     fn own_processes(&self) -> impl Iterator<Item = &Process> {
         let gateways = self.gateways.iter();
-        gateways.chain([&self.api]).chain(&self.workers)
+        gateways.chain(&self.apis).chain(&self.workers)
     }
 }
 
@@ -216,6 +240,26 @@ impl FleetBuilder {
     /// a client that comes back there finds one that lives.
     pub fn balanced(mut self) -> Self {
         self.balanced = true;
+        self
+    }
+
+    /// With so many apis instead of one.
+    pub fn apis(mut self, count: usize) -> Self {
+        self.apis = count;
+        self
+    }
+
+    /// With so many more gateways, apis and workers each that are not started, for a
+    /// test to start. HAProxy knows them.
+    pub fn spare(mut self, count: usize) -> Self {
+        self.spare = count;
+        self
+    }
+
+    /// Has all clients reach gateways and apis through HAProxy, with the files that
+    /// operators are given.
+    pub fn behind_haproxy(mut self) -> Self {
+        self.behind_haproxy = true;
         self
     }
 
@@ -284,42 +328,53 @@ impl FleetBuilder {
             program
         };
         let several = |role: &str, count: usize| -> Vec<Process> {
-            (0..count)
-                .map(|n| {
-                    let name = format!("{role}-{n}");
-                    Process::new(&name, program(role, &name), &folder)
-                })
+            let all = count + self.spare;
+            let name = |n| match (role, all) {
+                ("api", 1) => role.to_owned(),
+                _ => format!("{role}-{n}"),
+            };
+            (0..all)
+                .map(|n| Process::new(&name(n), program(role, &name(n)), &folder))
                 .collect()
         };
         let gateways = several("gateway", self.gateways);
         let workers = several("worker", self.workers);
-        for process in gateways.iter().chain(&workers) {
+        let apis = several("api", self.apis);
+        let haproxy = match self.behind_haproxy {
+            true => Some(HaProxy::before(&gateways, &apis).await),
+            false => None,
+        };
+        let started = gateways.iter().take(self.gateways);
+        for process in started.chain(workers.iter().take(self.workers)) {
             process.start().await;
         }
-        let mut run_api = program("api", "api");
         let addresses = gateways.iter().map(Process::address).collect();
         let balancer = self.balanced.then(|| Balancer::before(addresses));
+        let haproxy_s = haproxy.as_ref().map(HaProxy::sockets);
+        let balancer_s = balancer.as_ref().map(Balancer::address);
         let first = gateways.first().map(Process::address);
-        let public = balancer.as_ref().map(Balancer::address).or(first);
-        if let Some(address) = public {
-            run_api.set("CARILLON_API_PUBLIC_URL", &format!("ws://{address}/"));
+        for api in &apis {
+            if let Some(address) = haproxy_s.or(balancer_s).or(first) {
+                api.set("CARILLON_API_PUBLIC_URL", &format!("ws://{address}/"));
+            }
+            // Clients are told where the api is by the api itself.
+            let own = haproxy.as_ref().map_or(api.address(), HaProxy::apis);
+            api.set("CARILLON_API_APP_URL", &format!("http://{own}/"));
         }
-        // Clients are told where the api is by the api itself.
-        let api = listens();
-        run_api.set("CARILLON_API_LISTEN", &api);
-        run_api.set("CARILLON_API_APP_URL", &format!("http://{api}/"));
-        let api = Process::new("api", run_api, &folder);
-        api.start().await;
+        for api in apis.iter().take(self.apis) {
+            api.start().await;
+        }
 
         let api_command = program("api", "command");
         let mut fleet = Fleet {
-            http: Http::to(api.address()),
+            http: Http::to(haproxy.as_ref().map_or(apis[0].address(), HaProxy::apis)),
             redis,
             commands: OnceLock::new(),
             proxy,
             gateways,
             balancer,
-            api,
+            haproxy,
+            apis,
             workers,
             access_key: String::new(),
             api_command,

@@ -144,7 +144,7 @@ impl Drop for Front {
 }
 
 /// Where an installed program is: in one of the usual folders, or where servers are.
-fn program_called(name: &str) -> PathBuf {
+pub(crate) fn program_called(name: &str) -> PathBuf {
     let folders = std::env::var_os("PATH").unwrap_or_default();
     let folders: Vec<_> = std::env::split_paths(&folders)
         .chain(["/usr/sbin".into()])

@@ -16,6 +16,7 @@ pub mod cases;
 pub mod fleet;
 pub mod front;
 pub mod graphql;
+pub mod haproxy;
 pub mod http;
 pub mod hypothesis;
 pub mod metrics;

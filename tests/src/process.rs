@@ -42,6 +42,21 @@ impl Program {
         self.env.push((name.to_owned(), value.to_owned()));
     }
 
+    /// Where a Carillon process is told to listen.
+    fn listens(&self) -> Option<Addresses> {
+        let told = |is: &dyn Fn(&str) -> bool| {
+            let (_, address) = self.env.iter().find(|(name, _)| is(name))?;
+            address.parse().ok()
+        };
+        let is_admin = |name: &str| name.ends_with("_ADMIN_LISTEN");
+        let admin = told(&is_admin)?;
+        let public = told(&|name| name.ends_with("_LISTEN") && !is_admin(name));
+        Some(Addresses {
+            public: public.unwrap_or(admin),
+            admin,
+        })
+    }
+
     fn command(&self) -> Command {
         let mut command = Command::new(&self.path);
         command
@@ -107,10 +122,10 @@ impl Process {
         Self {
             name: name.to_owned(),
             log: folder.join(format!("{name}.log")),
+            addresses: Mutex::new(program.listens()),
             program: Mutex::new(program),
             child: Mutex::new(None),
             frozen: AtomicBool::new(false),
-            addresses: Mutex::new(None),
         }
     }
 
@@ -211,7 +226,7 @@ impl Process {
     }
 
     fn addresses(&self) -> Addresses {
-        lock(&self.addresses).unwrap_or_else(|| panic!("{} does not listen", self.name))
+        lock(&self.addresses).unwrap_or_else(|| panic!("{} listens nowhere", self.name))
     }
 
     /// The status and body of `/ready`, unless nobody answers.
@@ -304,16 +319,19 @@ impl Process {
     /// # Panics
     /// If it does not within [`crate::until::PATIENCE`].
     pub async fn ended(&self) -> ExitStatus {
-        let status = until_some(&format!("{} ends", self.name), async || {
-            let mut child = lock(&self.child);
-            let child = child.as_mut().expect("it was running");
-            child.try_wait().expect("our own child can be waited for")
-        })
-        .await;
-        if let Some(child) = lock(&self.child).take() {
+        let what = format!("{} ends", self.name);
+        until_some(&what, async || self.has_ended()).await
+    }
+
+    /// How it ended, if it just did so by itself.
+    pub fn has_ended(&self) -> Option<ExitStatus> {
+        let mut child = lock(&self.child);
+        let ended = child.as_mut()?.try_wait();
+        let status = ended.expect("our own child can be waited for")?;
+        if let Some(child) = child.take() {
             undertaker::ended(child.id());
         }
-        status
+        Some(status)
     }
 
     /// All it printed, since its first start.

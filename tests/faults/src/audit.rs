@@ -20,7 +20,7 @@ use crate::ways::{self, Way};
 /// An event that a socket did not get is announced to be lost if that socket
 /// ends within this time: to notice (twice the probe interval), to try to
 /// recover, and to close sockets over the drain window.
-const TOLD_WITHIN: Duration = Duration::from_secs(30);
+pub(crate) const TOLD_WITHIN: Duration = Duration::from_secs(30);
 /// Redis tells when something was published in whole milliseconds, and our clock
 /// began within one: a socket that was confirmed at that time may have come later.
 const RESOLUTION: Duration = Duration::from_millis(2);
@@ -98,13 +98,23 @@ pub(crate) async fn settle(crowd: &Crowd) {
     }
 }
 
-/// Compares what was accepted with what was heard. `lost_at`: when a primary was
-/// lost, if one was. Also describes the first few silent losses.
-pub(crate) async fn audit(crowd: &Crowd, lost_at: Option<Duration>) -> (Books, Vec<String>) {
+/// What is compared.
+pub(crate) struct Scope {
+    /// The first event that counts.
+    pub(crate) first: u32,
+    /// When a primary was lost, if one was.
+    pub(crate) lost_at: Option<Duration>,
+    /// A loss is announced if the socket ends within this time.
+    pub(crate) told_within: Duration,
+}
+
+/// Compares what was accepted with what was heard. Also describes the first few
+/// silent losses.
+pub(crate) async fn audit(crowd: &Crowd, scope: &Scope) -> (Books, Vec<String>) {
     let mut books = Books::new();
     let events = crowd.ledger.events();
     let heard = heard(crowd);
-    for (number, event) in events.iter().enumerate() {
+    for (number, event) in events.iter().enumerate().skip(scope.first as usize) {
         let Some(accepted) = event.accepted else {
             continue;
         };
@@ -117,13 +127,16 @@ pub(crate) async fn audit(crowd: &Crowd, lost_at: Option<Duration>) -> (Books, V
     }
     let mut stories = Vec::new();
     for (number, event, accepted) in unheard(crowd) {
+        if number < scope.first {
+            continue;
+        }
         let fate = fate(crowd, number, &event, accepted).await;
         let client = &crowd.clients()[event.client];
-        let announced = |at| client.read(|diary| was_told(diary, at));
+        let announced = |at| client.read(|diary| was_told(diary, at, scope.told_within));
         let counts = books.entry(event.way).or_default();
         let near = |lost: Duration| accepted.at < lost + TAIL && lost < accepted.at + TAIL;
         match fate {
-            Fate::Unknown if lost_at.is_some_and(near) => counts.tail += 1,
+            Fate::Unknown if scope.lost_at.is_some_and(near) => counts.tail += 1,
             Fate::Published(at) if event.way.dialect() != Dialect::Push && announced(at) => {
                 counts.announced += 1;
             }
@@ -176,11 +189,11 @@ fn unheard(crowd: &Crowd) -> Vec<(u32, Event, Accepted)> {
 
 /// Whether who should have heard something at `at` had no socket then, or lost it
 /// soon after in a way that has clients come back.
-fn was_told(diary: &Diary, at: Duration) -> bool {
+fn was_told(diary: &Diary, at: Duration, within: Duration) -> bool {
     !diary.stays.iter().any(|stay| {
         let goes_on = match stay.to {
             None => true,
-            Some(to) if at < to => at + TOLD_WITHIN < to || !stay.has_one_come_back(),
+            Some(to) if at < to => at + within < to || !stay.has_one_come_back(),
             Some(_) => false,
         };
         stay.from + RESOLUTION <= at && goes_on
@@ -272,6 +285,10 @@ mod tests {
             stays: stays.collect(),
             ..Diary::default()
         }
+    }
+
+    fn was_told(diary: &Diary, at: Duration) -> bool {
+        super::was_told(diary, at, TOLD_WITHIN)
     }
 
     #[test]

@@ -7,20 +7,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ::tests::{Heard, Refusal, Socket, Upgrade};
-use rand::RngExt as _;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use crate::clock::Clock;
+use crate::manners::Manners;
 use crate::marker;
 
-/// A client waits at random up to this before it comes back, up to twice as much
-/// after the next failure, and so on.
-const FIRST_WAIT: Duration = Duration::from_secs(1);
-const LONGEST_WAIT: Duration = Duration::from_secs(30);
-/// A socket that was open so long was no failure.
-const STEADY: Duration = Duration::from_secs(60);
 /// How long a gateway may take to confirm what a client asked for.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How often a client shows that it is alive.
@@ -93,6 +87,8 @@ pub(crate) struct Told {
     pub(crate) event: u32,
     /// When.
     pub(crate) at: Duration,
+    /// On which of its sockets, from 1.
+    pub(crate) socket: u32,
 }
 
 /// What a client lived through.
@@ -102,6 +98,8 @@ pub(crate) struct Diary {
     pub(crate) stays: Vec<Stay>,
     /// What it heard, in order.
     pub(crate) told: Vec<Told>,
+    /// How many sockets it has had.
+    pub(crate) sockets: u32,
     /// How often it was refused or found nobody.
     pub(crate) refused: u32,
 }
@@ -153,23 +151,25 @@ impl Client {
     pub(crate) async fn live(
         self: Arc<Self>,
         gateways: Arc<[SocketAddr]>,
+        manners: Manners,
         clock: Clock,
         mut finished: watch::Receiver<bool>,
     ) {
-        let mut limit = FIRST_WAIT;
+        let dialect = self.kind.dialect();
+        let mut failures = 0;
         for attempt in 0_usize.. {
             let began = clock.now();
             let one_life = self.connect(&gateways, attempt, clock);
-            let least = tokio::select! {
-                least = one_life => least,
+            let hint = tokio::select! {
+                hint = one_life => hint,
                 _ = finished.wait_for(|&finished| finished) => return,
             };
-            self.open.store(false, Ordering::Relaxed);
-            if STEADY <= clock.now() - began {
-                limit = FIRST_WAIT;
+            let was_open = self.open.swap(false, Ordering::Relaxed);
+            if was_open && manners.steady(dialect) <= clock.now() - began {
+                failures = 0;
             }
-            let wait = rand::rng().random_range(Duration::ZERO..limit).max(least);
-            limit = LONGEST_WAIT.min(limit * 2);
+            let wait = manners.wait(dialect, failures, hint);
+            failures += 1;
             tokio::select! {
                 () = sleep(wait) => {}
                 _ = finished.wait_for(|&finished| finished) => return,
@@ -182,6 +182,7 @@ impl Client {
     async fn connect(&self, gateways: &[SocketAddr], attempt: usize, clock: Clock) -> Duration {
         match self.open(gateways, attempt).await {
             Ok(mut socket) => {
+                self.write(|diary| diary.sockets += 1);
                 let end = self.listen(&mut socket, clock).await;
                 self.write(|diary| {
                     if let Some(stay) = diary.stays.last_mut().filter(|stay| stay.to.is_none()) {
@@ -266,7 +267,10 @@ impl Client {
     async fn heard(&self, text: &str, socket: &mut Socket, clock: Clock) {
         if let Some(event) = marker::read(text) {
             let at = clock.now();
-            self.write(|diary| diary.told.push(Told { event, at }));
+            self.write(|diary| {
+                let socket = diary.sockets;
+                diary.told.push(Told { event, at, socket });
+            });
         } else if !self.is_open() && self.confirms(text) {
             self.subscribed(clock);
         }

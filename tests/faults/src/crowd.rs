@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use crate::client::{self, Client, Dialect, Kind};
 use crate::clock::Clock;
 use crate::ledger::Ledger;
+use crate::manners::Manners;
 use crate::marker::BELL;
 
 /// Of ten clients, so many are of each kind.
@@ -45,20 +46,23 @@ pub(crate) struct Crowd {
 }
 
 impl Crowd {
-    /// Opens `count` sockets on this fleet.
+    /// Opens `count` sockets on this fleet, of clients that come back with these manners.
     ///
     /// # Panics
     /// If one of them cannot be opened.
-    pub(crate) async fn gather(fleet: Fleet, count: usize) -> Arc<Self> {
+    pub(crate) async fn gather(fleet: Fleet, count: usize, manners: Manners) -> Arc<Self> {
         let (fleet, clients) = invite(fleet, count).await;
         let clients: Vec<_> = clients.into_iter().map(Arc::new).collect();
-        let gateways: Arc<[SocketAddr]> = fleet.gateways().iter().map(Process::address).collect();
+        let gateways: Arc<[SocketAddr]> = match fleet.haproxy() {
+            Some(haproxy) => Arc::new([haproxy.sockets()]),
+            None => fleet.gateways().iter().map(Process::address).collect(),
+        };
         let clock = Clock::start();
         let (finish, finished) = watch::channel(false);
         let mut lives = JoinSet::new();
         for client in &clients {
             let (client, gateways) = (Arc::clone(client), Arc::clone(&gateways));
-            lives.spawn(client.live(gateways, clock, finished.clone()));
+            lives.spawn(client.live(gateways, manners, clock, finished.clone()));
         }
         let crowd = Self {
             commands: fleet.commands(),

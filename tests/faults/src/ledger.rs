@@ -57,6 +57,11 @@ impl Ledger {
         events[number as usize].accepted = Some(accepted);
     }
 
+    /// The number of the next one.
+    pub(crate) fn next(&self) -> u32 {
+        self.events.lock().expect("nobody panics here").len() as u32
+    }
+
     /// All of them, as they are now.
     pub(crate) fn events(&self) -> Vec<Event> {
         self.events.lock().expect("nobody panics here").clone()

@@ -1,5 +1,6 @@
-//! What is lost when things fail, `faults [ROW…]`, and what is left over after a
-//! long time, `faults soak`.
+//! What is lost when things fail, `faults [ROW…]`, what is left over after a long
+//! time, `faults soak`, and how clients fare when gateways are replaced, and become
+//! more and fewer, `faults rolling`.
 //!
 //! For each row ([`rows`]) a fleet of its own, clients of all dialects
 //! ([`client`]), and events by all ways ([`ways`]) at a steady rate ([`load`]).
@@ -14,9 +15,11 @@ mod clock;
 mod crowd;
 mod ledger;
 mod load;
+mod manners;
 mod marker;
 mod report;
 mod resume;
+mod rolling;
 mod rows;
 mod slope;
 mod soak;
@@ -29,8 +32,10 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
+use crate::audit::Scope;
 use crate::crowd::Crowd;
 use crate::load::Load;
+use crate::manners::Manners;
 use crate::report::Outcome;
 use crate::rows::Row;
 
@@ -49,6 +54,11 @@ async fn main() -> ExitCode {
     if chosen == ["soak"] {
         let length = Duration::from_secs(60) * setting("SOAK_MINUTES", 30);
         let well = soak::soak(length, setting("SOAK_SOCKETS", 400) as usize).await;
+        return ExitCode::from(u8::from(!well));
+    }
+    if chosen == ["rolling"] {
+        let sockets = setting("ROLLING_SOCKETS", 6000) as usize;
+        let well = rolling::rolling(setting("ROLLING_RATE", 600), sockets).await;
         return ExitCode::from(u8::from(!well));
     }
     let (rate, sockets) = (
@@ -74,7 +84,7 @@ async fn main() -> ExitCode {
     if chosen.is_empty() {
         let load = format!("{rate} events a second to {sockets} sockets.");
         let text = format!("{}\n{load}\n\n{table}", report::machine());
-        report::write("make faults", &text);
+        report::write(report::RELIABILITY, "make faults", &text);
     }
     let kept = outcomes.iter().all(Outcome::is_kept);
     ExitCode::from(u8::from(!kept))
@@ -82,7 +92,7 @@ async fn main() -> ExitCode {
 
 /// One row, on a fleet of its own.
 async fn run(row: Row, rate: u32, sockets: usize) -> Outcome {
-    let crowd = Crowd::gather(row.fleet().start().await, sockets).await;
+    let crowd = Crowd::gather(row.fleet().start().await, sockets, Manners::Patient).await;
     let load = Load::start(&crowd, rate);
     sleep(BEFORE).await;
     let struck_at = crowd.clock.now();
@@ -91,7 +101,12 @@ async fn run(row: Row, rate: u32, sockets: usize) -> Outcome {
     let until = crowd.clock.now();
     load.stop().await;
     audit::settle(&crowd).await;
-    let (books, stories) = audit::audit(&crowd, struck.lost_at).await;
+    let scope = Scope {
+        first: 0,
+        lost_at: struck.lost_at,
+        told_within: audit::TOLD_WITHIN,
+    };
+    let (books, stories) = audit::audit(&crowd, &scope).await;
     for story in stories.iter().take(10) {
         println!("  silent: {story}");
     }

@@ -8,8 +8,8 @@ use crate::resume::Resumed;
 use crate::rows::Row;
 use crate::tail::Tail;
 
-/// The page in the documentation; what stands between the marks is replaced.
-const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reliability.md");
+/// The page in the documentation that tells what is lost when.
+pub(crate) const RELIABILITY: &str = "docs/reliability.md";
 
 /// Delivery has to resume within this time.
 const RESUMED_WITHIN: Duration = Duration::from_secs(5);
@@ -134,15 +134,17 @@ pub(crate) fn table(outcomes: &[Outcome]) -> String {
     table
 }
 
-/// Puts a table on its page, between the marks that name who writes it.
-pub(crate) fn write(writer: &str, text: &str) {
+/// Puts a table on a page, between the marks that name who writes it; what stood
+/// there is replaced.
+pub(crate) fn write(page: &str, writer: &str, text: &str) {
+    let path = format!("{}/../../{page}", env!("CARGO_MANIFEST_DIR"));
     let begin = format!("<!-- begin: written by {writer} -->\n");
     let end = "<!-- end -->\n";
-    let page = std::fs::read_to_string(PAGE).expect("docs/reliability.md is there");
-    let (before, rest) = page.split_once(&begin).expect("the page marks its table");
+    let was = std::fs::read_to_string(&path).expect("the page is there");
+    let (before, rest) = was.split_once(&begin).expect("the page marks its table");
     let (_, after) = rest.split_once(end).expect("the page marks its table");
-    let page = format!("{before}{begin}\n{text}\n{end}{after}");
-    std::fs::write(PAGE, page).expect("docs/reliability.md can be written");
+    let text = format!("{before}{begin}\n{text}\n{end}{after}");
+    std::fs::write(&path, text).expect("the page can be written");
 }
 
 /// A sentence about where this ran.

@@ -274,7 +274,11 @@ fn conclude(
         .expect("a string takes text");
     }
     print!("{text}");
-    report::write("make soak", &format!("{}\n{text}", report::machine()));
+    report::write(
+        report::RELIABILITY,
+        "make soak",
+        &format!("{}\n{text}", report::machine()),
+    );
     well
 }
 

@@ -1,0 +1,128 @@
+//! Gateways become four, and one again, under the same load.
+
+use std::time::Duration;
+
+use ::tests::{Process, procfs};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::deployment::{Deployment, Role};
+use super::part::{Part, Scene};
+use super::{ROLLED_WITHIN, tell};
+use crate::crowd::Crowd;
+use crate::manners::Manners;
+
+/// So many gateways at most.
+const MANY: usize = 4;
+/// Sockets are closed when they are half to all of this old: far less than anybody
+/// would set, so that they have spread while somebody watches.
+pub(super) const MAX_AGE: Duration = Duration::from_secs(120);
+/// After that the last one is back.
+const BACK: Duration = Duration::from_secs(5);
+/// How long gateways are watched.
+pub(super) const WATCHED: Duration = Duration::from_secs(20);
+/// Sockets may be so unevenly spread, as a share of the mean.
+const UNEVEN: f64 = 0.15;
+/// Of the CPU that one gateway takes for all, each of four takes a quarter and half as
+/// much again at most: what a gateway does for itself does not get less.
+const CPU: f64 = 1.5 / MANY as f64;
+
+/// What a gateway did in a second, while it was watched.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Use {
+    /// Open sockets, at the end.
+    pub(super) sockets: f64,
+    /// CPU seconds.
+    pub(super) cpu: f64,
+    /// Frames that it wrote.
+    pub(super) frames: f64,
+}
+
+/// What each of so many gateways did, before, meanwhile and afterwards.
+pub(super) struct Scaled {
+    /// By one, by four, and by one again.
+    pub(super) stages: [Vec<Use>; 3],
+}
+
+impl Scaled {
+    /// By how much the number of sockets of a gateway is off the mean at most.
+    pub(super) fn unevenness(&self) -> f64 {
+        let many = &self.stages[1];
+        let mean = many.iter().map(|each| each.sockets).sum::<f64>() / many.len() as f64;
+        let off = many.iter().map(|each| (each.sockets - mean).abs() / mean);
+        off.fold(0.0, f64::max)
+    }
+
+    /// The most CPU that one of four took, as a share of what one alone took.
+    pub(super) fn share_of_cpu(&self) -> f64 {
+        let most = self.stages[1]
+            .iter()
+            .map(|each| each.cpu)
+            .fold(0.0, f64::max);
+        most / self.stages[0][0].cpu
+    }
+
+    /// Whether it is as it was to be.
+    pub(super) fn is_well(&self) -> bool {
+        self.unevenness() <= UNEVEN && self.share_of_cpu() <= CPU
+    }
+}
+
+/// From one to four and back.
+pub(super) async fn scale(rate: u32, sockets: usize) -> (Part, Scaled) {
+    let age = format!("{}s", MAX_AGE.as_secs());
+    let fleet = super::fleet(1, MANY - 1).env("CARILLON_GATEWAY_MAX_AGE", &age);
+    let crowd = Crowd::gather(fleet.start().await, sockets, Manners::Published).await;
+    let mut gateways = Deployment::adopt(&crowd, Role::Gateway);
+    let mut stages = [const { Vec::new() }; 3];
+    let part = Part::play(Scene::Scale, &crowd, rate, async |complaints| {
+        stages[0] = watch(&gateways.processes()).await;
+        gateways.scale(MANY);
+        let spread_at = Instant::now() + MAX_AGE + BACK;
+        if !gateways.settle(ROLLED_WITHIN, |_| {}).await {
+            complaints.push("there are not four".to_owned());
+        }
+        sleep_until(spread_at).await;
+        stages[1] = watch(&gateways.processes()).await;
+        gateways.scale(1);
+        if !gateways.settle(ROLLED_WITHIN, |_| {}).await {
+            complaints.push("there is not one again".to_owned());
+        }
+        let leaves = gateways.leaves().await;
+        sleep(BACK).await;
+        stages[2] = watch(&gateways.processes()).await;
+        leaves
+    })
+    .await;
+    tell(&crowd);
+    gateways.forget().await;
+    crowd.disperse().await;
+    (part, Scaled { stages })
+}
+
+/// What each does in a second.
+async fn watch(gateways: &[&Process]) -> Vec<Use> {
+    async fn look(process: &Process) -> Use {
+        Use {
+            sockets: process.metric("carillon_gateway_connections").await,
+            cpu: procfs::cpu(process.pid()).as_secs_f64(),
+            frames: process.metric("carillon_gateway_frames_sent_total").await,
+        }
+    }
+    let began = Instant::now();
+    let mut uses = Vec::new();
+    for process in gateways {
+        uses.push(look(process).await);
+    }
+    sleep(WATCHED).await;
+    let seconds = began.elapsed().as_secs_f64();
+    for (process, before) in gateways.iter().zip(&mut uses) {
+        let after = look(process).await;
+        *before = Use {
+            sockets: after.sockets,
+            cpu: (after.cpu - before.cpu) / seconds,
+            frames: (after.frames - before.frames) / seconds,
+        };
+    }
+    println!("  {uses:.2?}");
+    uses
+}
