@@ -340,10 +340,9 @@ impl FleetBuilder {
         let gateways = several("gateway", self.gateways);
         let workers = several("worker", self.workers);
         let apis = several("api", self.apis);
-        let haproxy = match self.behind_haproxy {
-            true => Some(HaProxy::before(&gateways, &apis).await),
-            false => None,
-        };
+        let haproxy = self
+            .behind_haproxy
+            .then(|| HaProxy::before(&gateways, &apis));
         let started = gateways.iter().take(self.gateways);
         for process in started.chain(workers.iter().take(self.workers)) {
             process.start().await;
@@ -363,6 +362,9 @@ impl FleetBuilder {
         }
         for api in apis.iter().take(self.apis) {
             api.start().await;
+        }
+        if let Some(haproxy) = &haproxy {
+            haproxy.start(2 * self.spare).await;
         }
 
         let api_command = program("api", "command");

@@ -29,11 +29,8 @@ pub struct HaProxy {
 }
 
 impl HaProxy {
-    /// Starts one before these, of which there are two each or more.
-    ///
-    /// # Panics
-    /// If it does not listen.
-    pub(crate) async fn before(gateways: &[Process], apis: &[Process]) -> Self {
+    /// One before these, of which there are two each or more, that is not started.
+    pub(crate) fn before(gateways: &[Process], apis: &[Process]) -> Self {
         let folder = folder();
         let (sockets, api) = (Port::claim(), Port::claim());
         let mut env = vec![
@@ -65,19 +62,29 @@ impl HaProxy {
             args,
             env,
         };
-        let haproxy = Self {
+        Self {
             process: Process::new("haproxy", program, &folder),
             sockets,
             apis: api,
             folder,
-        };
-        haproxy.process.spawn();
-        until("HAProxy listens", async || {
-            haproxy.process.assert_running();
-            TcpStream::connect(haproxy.sockets()).await.is_ok()
+        }
+    }
+
+    /// Starts it. At first it takes all for well that it knows, so this waits until it
+    /// has found out those that are not started, which are so many.
+    ///
+    /// # Panics
+    /// If it does not listen, or does not find out.
+    pub(crate) async fn start(&self, idle: usize) {
+        self.process.spawn();
+        until("HAProxy knows who is there", async || {
+            self.process.assert_running();
+            let output = self.process.output();
+            let down = |line: &&str| line.starts_with("Server ") && line.contains(" is DOWN");
+            let known = output.lines().filter(down).count();
+            idle <= known && TcpStream::connect(self.sockets()).await.is_ok()
         })
         .await;
-        haproxy
     }
 
     /// Where clients open their sockets.

@@ -11,6 +11,7 @@ mod scale;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::tests::haproxy::HaProxy;
 use ::tests::redis::{Setup, Topology};
 use ::tests::{Fleet, FleetBuilder};
 
@@ -136,6 +137,6 @@ async fn rest(crowd: &Arc<Crowd>, rate: u32) -> Part {
 
 /// What HAProxy answered, for a person who watches.
 fn tell(crowd: &Crowd) {
-    let answers = crowd.fleet.haproxy().map(|haproxy| haproxy.answers());
+    let answers = crowd.fleet.haproxy().map(HaProxy::answers);
     println!("  HAProxy answered {:?}", answers.unwrap_or_default());
 }

@@ -147,7 +147,7 @@ impl Deployment {
     /// long if it has not ended.
     pub(crate) fn evict(&mut self, grace: Duration) {
         let pod = self.pods.remove(0);
-        self.end(pod, grace);
+        self.end(&pod, grace);
     }
 
     /// Waits until all that have to go have gone.
@@ -198,7 +198,7 @@ impl Deployment {
                 break;
             }
             let pod = self.pods.remove(old);
-            self.end(pod, self.manifest.grace);
+            self.end(&pod, self.manifest.grace);
         }
     }
 
@@ -244,7 +244,7 @@ impl Deployment {
     }
 
     /// Asks a pod to end, and kills it if it has not after this long.
-    fn end(&mut self, pod: Pod, grace: Duration) {
+    fn end(&mut self, pod: &Pod, grace: Duration) {
         pod.kubelet.abort();
         let (crowd, role) = (Arc::clone(&self.crowd), self.role);
         self.leaving.spawn(leave(crowd, role, pod.place, grace));
