@@ -11,7 +11,7 @@ use tracing::info;
 use crate::access::Caller;
 use crate::document::{Call, Root};
 use crate::failure::Code;
-use crate::metrics::Metrics;
+use crate::metrics::{ABANDONED, Metrics, OK, UNKNOWN};
 use crate::schema::root_fields;
 
 /// Keeps account of requests.
@@ -49,10 +49,11 @@ impl Accounts {
         let field = if fields.contains(field) {
             field
         } else {
-            "unknown"
+            UNKNOWN
         };
+        let failed = (outcome != Outcome::Done).then(|| outcome.label());
+        self.metrics.resolved(operation, field, failed);
         let outcome = outcome.label();
-        self.metrics.resolved(operation, field, outcome);
         if operation == Operation::Mutation {
             let Identity { tenant, key_id, .. } = &caller.identity;
             info!(
@@ -124,9 +125,9 @@ enum Outcome {
 impl Outcome {
     fn label(self) -> &'static str {
         match self {
-            Self::Done => "ok",
+            Self::Done => OK,
             Self::Failed(code) => code.label(),
-            Self::Abandoned => "abandoned",
+            Self::Abandoned => ABANDONED,
         }
     }
 

@@ -13,11 +13,19 @@ use prometheus::{Error, HistogramVec, IntCounter, IntCounterVec, IntGauge, Regis
 
 pub use self::pushes::{Kind, Publishing, Pushes, Replicating};
 use crate::failure::Code;
+use crate::schema::root_fields;
 
 /// Upper bounds of a request's duration, in seconds.
-const REQUEST_SECONDS: [f64; 11] = [
-    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0,
-];
+const REQUEST_SECONDS: [f64; 7] = [0.002, 0.005, 0.02, 0.1, 0.25, 1.0, 10.0];
+/// Field and operation of what never came to a field; a field that the schema does not
+/// have.
+const NONE: &str = "none";
+pub(crate) const UNKNOWN: &str = "unknown";
+/// What comes of a field.
+pub(crate) const OK: &str = "ok";
+const ERROR: &str = "error";
+/// Beside the codes of errors: the caller hung up, or its time was over.
+pub(crate) const ABANDONED: &str = "abandoned";
 
 /// How an access key was judged.
 #[derive(Clone, Copy)]
@@ -98,11 +106,14 @@ pub struct Metrics {
     /// What is counted of connections before their first request.
     pub entrance: EntranceMetrics,
     requests: IntCounterVec,
+    errors: IntCounterVec,
     request_seconds: HistogramVec,
     auth: IntCounterVec,
     ingested: [IntCounter; Ingested::EVERY.len()],
     /// Open connections of callers.
     pub connections: IntGauge,
+    /// How many there may be.
+    pub connections_limit: IntGauge,
     /// Connections accepted.
     pub accepted: IntCounter,
     /// 1 while producers cannot use the function on some server.
@@ -128,14 +139,31 @@ impl Metrics {
             ["source", "outcome"],
             [],
         )?;
+        let asked: Vec<_> = [Operation::Query, Operation::Mutation]
+            .into_iter()
+            .flat_map(|operation| {
+                let fields = root_fields(operation).into_iter();
+                let fields = fields.chain([UNKNOWN.to_owned()]);
+                fields.map(move |field| (operation.as_str(), field))
+            })
+            .collect();
+        let outcomes = asked.iter().flat_map(|(operation, field)| {
+            [OK, ERROR].map(|outcome| [*operation, field.as_str(), outcome])
+        });
         Ok(Self {
             pushes: Pushes::register(register)?,
             entrance: EntranceMetrics::register(register)?,
             requests: register.counters(
                 "requests_total",
-                "Root fields asked for, by operation, field of the schema, and outcome: ok, the code of the error, or abandoned.",
+                "Root fields asked for, by operation, field of the schema, and outcome: ok or error.",
                 ["operation", "field", "outcome"],
-                [],
+                outcomes.chain([[NONE, NONE, ERROR]]),
+            )?,
+            errors: register.counters(
+                "errors_total",
+                "Those of them that failed, by the code of the error, or abandoned.",
+                ["code"],
+                Code::EVERY.map(Code::label).map(|code| [code]).into_iter().chain([[ABANDONED]]),
             )?,
             request_seconds: register.histograms(
                 "request_seconds",
@@ -152,6 +180,10 @@ impl Metrics {
             ingested: Ingested::EVERY
                 .map(|outcome| ingested.with_label_values(&["http", outcome.as_str()])),
             connections: register.gauge("connections", "Open connections of callers.")?,
+            connections_limit: register.gauge(
+                "connections_limit",
+                "Connections of callers that there may be.",
+            )?,
             accepted: register.counter("accepts_total", "Connections of callers accepted.")?,
             function_missing: register.gauge(
                 "function_missing",
@@ -174,18 +206,23 @@ impl Metrics {
         self.ingested[outcome as usize].inc();
     }
 
-    /// Counts a root field of the schema by its outcome.
-    pub fn resolved(&self, operation: Operation, field: &str, outcome: &str) {
-        self.requests
+    /// Counts a root field of the schema, and the code with which it failed.
+    pub fn resolved(&self, operation: Operation, field: &str, failed: Option<&str>) {
+        let outcome = if failed.is_some() { ERROR } else { OK };
+        let requests = &self.requests;
+        requests
             .with_label_values(&[operation.as_str(), field, outcome])
             .inc();
+        if let Some(code) = failed {
+            self.errors.with_label_values(&[code]).inc();
+        }
     }
 
     /// Counts a request that never got as far as a field.
     pub fn refused(&self, code: Code) {
-        self.requests
-            .with_label_values(&["none", "none", code.label()])
-            .inc();
+        let requests = &self.requests;
+        requests.with_label_values(&[NONE, NONE, ERROR]).inc();
+        self.errors.with_label_values(&[code.label()]).inc();
     }
 
     /// Notes how long a request took.

@@ -187,7 +187,8 @@ fn open_census(
     registry: &Registry,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> (Census, impl Future<Output = ()> + Send + 'static) {
-    let metrics = LinkMetrics::register("api", registry).expect("the registry has no other link");
+    let metrics = LinkMetrics::without_topics("api", registry);
+    let metrics = metrics.expect("the registry has no other link");
     let (access_keys, quotas) = (access_keys.clone(), quotas.clone());
     let heard = move |control| match control {
         Control::KeyChanged { id } => access_keys.forget(&id),

@@ -58,6 +58,8 @@ pub async fn serve(door: Door, router: Router, node: Node, metrics: Metrics, del
     let entrance = Arc::new(entrance);
     let router = router.layer(map_response(part_if_too_long));
     let places = Arc::new(Semaphore::new(max_connections));
+    let limit = i64::try_from(max_connections).unwrap_or(i64::MAX);
+    metrics.connections_limit.set(limit);
     let connections = TaskTracker::new();
     let last_call = CancellationToken::new();
     let mut leaving = pin!(async {

@@ -209,7 +209,7 @@ impl Link {
         let wants = self.wants.clone();
         loop {
             if out.is_empty() {
-                let more = self.course.ask_for_more();
+                let more = self.course.ask_for_more(Instant::now());
                 self.write_topics(&mut out, b"SUBSCRIBE", &more);
             }
             while let Some(read) = self.course.next_read(Instant::now()) {

@@ -216,6 +216,14 @@ impl Node {
                 .any(|(state, _)| matches!(state, State::Down(_)))
     }
 
+    /// Whether this condition is up; one that nobody has told of is not.
+    pub fn is_up(&self, condition: &str) -> bool {
+        let conditions = self.conditions();
+        conditions
+            .get(condition)
+            .is_some_and(|(state, _)| *state == State::Up)
+    }
+
     fn conditions(&self) -> std::sync::MutexGuard<'_, BTreeMap<&'static str, (State, Timestamp)>> {
         self.inner
             .conditions

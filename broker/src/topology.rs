@@ -363,8 +363,9 @@ impl Redis {
         if routed.unsent {
             self.inner.metrics.unconnected();
         } else {
-            let seconds = self.inner.metrics.seconds.with_label_values(&[script]);
-            seconds.observe(began.elapsed().as_secs_f64());
+            self.inner
+                .metrics
+                .ran(script, began.elapsed().as_secs_f64());
             if let Err(error) = &result {
                 self.inner.metrics.failed(error);
             }

@@ -376,12 +376,14 @@ RULES = [
 
 ADAPTER = "deploy/k8s/components/hpa-adapter/adapter-values.yaml"
 
-# Gateways as Prometheus sees them: sockets of two dialects, how many more, phase; and how full.
+# Gateways as Prometheus sees them: sockets of two dialects, how many more, phase, how the
+# condition redis is; and how full, if that is said.
 GATEWAYS = {
-    "a": (30, 40, 30, 1, 0.7),
-    "empty": (0, 0, 100, 1, 0),
-    "short-of-memory": (40, 10, 0, 1, 1),
-    "leaving": (20, 0, 80, 2, 0.2),
+    "a": (30, 40, 30, 1, 0, 0.7),
+    "empty": (0, 0, 100, 1, 0, 0),
+    "short-of-memory": (40, 10, 0, 1, 0, 1),
+    "leaving": (20, 0, 80, 2, 0, 0.2),
+    "without-redis": (40, 10, 0, 1, 1, None),
 }
 
 
@@ -389,10 +391,10 @@ def queries(root, overlays):
     """What autoscalers ask Prometheus: where that stands, the query, and who is to be seen in it."""
     for entry in yaml.safe_load((root / ADAPTER).read_text())["rules"]["custom"]:
         matched = entry["metricsQuery"].replace("<<.LabelMatchers>>", 'namespace="carillon",pod=~".+"')
-        answers = {f'{{pod="{pod}"}}': full for pod, (*_, full) in GATEWAYS.items()}
+        answers = {f'{{pod="{pod}"}}': full for pod, (*_, full) in GATEWAYS.items() if full is not None}
         yield ADAPTER, matched.replace("<<.GroupBy>>", "pod"), answers
-    # KEDA has the sum, and does not see who leaves.
-    whole = sum(full for *_, phase, full in GATEWAYS.values() if phase == 1)
+    # KEDA has the sum, does not see who leaves, and is to leave alone who is away from Redis.
+    whole = sum(0.7 if full is None else full for *_, phase, _, full in GATEWAYS.values() if phase == 1)
     for overlay in overlays:
         for scaler in overlay.kind("ScaledObject"):
             for trigger in scaler["spec"]["triggers"]:
@@ -422,13 +424,15 @@ def autoscalers_ask_for_what_is_there(root, overlays):
 def autoscalers_see_how_full_gateways_are(root, overlays):
     """Prometheus answers their queries as it should, of gateways in every state."""
     series = []
-    for pod, (push, misskey, headroom, phase, _) in GATEWAYS.items():
+    for pod, (push, misskey, headroom, phase, redis, _) in GATEWAYS.items():
         labels = f'namespace="carillon",pod="{pod}"'
         series += [
             (f'carillon_gateway_connections{{{labels},dialect="push"}}', push),
             (f'carillon_gateway_connections{{{labels},dialect="misskey"}}', misskey),
             (f"carillon_gateway_headroom{{{labels}}}", headroom),
             (f"carillon_node_phase{{{labels}}}", phase),
+            (f'carillon_condition{{{labels},condition="redis"}}', redis),
+            (f'carillon_condition{{{labels},condition="link"}}', redis),
         ]
     for where, query, answers in queries(root, overlays):
         samples = [{"labels": labels, "value": value} for labels, value in answers.items()]

@@ -41,8 +41,8 @@ pub struct Admission {
     capacity: Capacity,
     connections: AtomicUsize,
     addresses: Mutex<HashMap<IpAddr, usize>>,
-    /// Memory is scarce. Shared with what shows how many more sockets there may be.
-    overloaded: Arc<AtomicBool>,
+    /// Memory is scarce.
+    overloaded: AtomicBool,
     turns: Turns,
 }
 
@@ -71,7 +71,7 @@ impl Admission {
             capacity,
             connections: AtomicUsize::new(0),
             addresses: Mutex::default(),
-            overloaded: Arc::clone(&metrics.overloaded),
+            overloaded: AtomicBool::new(false),
             turns: Turns::new(capacity.accept_rate, capacity.waiting, metrics),
         })
     }

@@ -446,20 +446,16 @@ impl Runner {
         F: Future<Output = Result<T, Error>>,
     {
         loop {
-            let timer = self.metrics.seconds(what).start_timer();
             match attempt().await {
                 Ok(value) => {
-                    timer.observe_duration();
                     self.errands.shared.succeeded(what);
                     return Ok(value);
                 }
                 Err(error) if error.is_lasting() => {
-                    timer.stop_and_discard();
                     self.metrics.given_up.inc();
                     return Err(error);
                 }
                 Err(error) => {
-                    timer.stop_and_discard();
                     self.metrics.retries.inc();
                     self.errands.shared.failed(what, &error);
                     tokio::time::sleep(RETRY).await;

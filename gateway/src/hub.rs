@@ -26,6 +26,8 @@ pub struct SessionKey {
 #[derive(Debug, Default)]
 pub struct Hub {
     topics: TopicMap<Listeners>,
+    /// The listeners of all of them.
+    subscriptions: usize,
 }
 
 #[derive(Debug, Default)]
@@ -61,11 +63,14 @@ impl Hub {
         let Some((known, _)) = self.topics.get_key_value(&topic) else {
             let listeners = self.topics.entry(topic.clone()).or_default();
             listeners.add(session, interest);
+            self.subscriptions += 1;
             return (topic, Subscribed::First);
         };
         let known = known.clone();
         let listeners = self.topics.get_mut(&known).expect("it was found above");
-        listeners.remove(session);
+        if !listeners.remove(session) {
+            self.subscriptions += 1;
+        }
         listeners.add(session, interest);
         let outcome = if listeners.live {
             Subscribed::Live
@@ -97,7 +102,9 @@ impl Hub {
         let Some(listeners) = self.topics.get_mut(topic) else {
             return false;
         };
-        let last = listeners.remove(session) && listeners.len() == 0;
+        let removed = listeners.remove(session);
+        self.subscriptions -= usize::from(removed);
+        let last = removed && listeners.len() == 0;
         if last {
             self.topics.remove(topic);
         }
@@ -156,6 +163,11 @@ impl Hub {
     /// How many topics have a listener.
     pub fn len(&self) -> usize {
         self.topics.len()
+    }
+
+    /// How many listeners all topics have, who listens to two counted twice.
+    pub fn subscriptions(&self) -> usize {
+        self.subscriptions
     }
 
     /// Whether no topic has a listener.

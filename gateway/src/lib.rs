@@ -31,4 +31,6 @@ mod threads;
 mod feeds;
 mod leaving;
 mod relief;
+mod headroom;
+mod busy;
 pub mod process;

@@ -7,13 +7,8 @@ mod misskey;
 mod shard;
 mod tallies;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use broker::misskey::feed::FeedMetrics;
 use broker::node::register::Register;
-use prometheus::core::{Collector, Desc};
-use prometheus::proto::MetricFamily;
 use prometheus::{Error, IntGauge, Registry};
 
 pub use self::admission::AdmissionMetrics;
@@ -69,15 +64,6 @@ impl Metrics {
         let of_misskey = Register::new(PREFIX, for_misskey);
         let shard = ShardMetrics::register(served, register)?;
         let admission = AdmissionMetrics::register(served, register)?;
-        registry.register(Box::new(Headroom {
-            limit: admission.limit.clone(),
-            overloaded: admission.overloaded.clone(),
-            shard: shard.clone(),
-            shown: IntGauge::new(
-                register.full("headroom"),
-                "Sockets that this node can still take; none while memory is scarce.",
-            )?,
-        }))?;
         Ok(Self {
             shard,
             errands: ErrandMetrics::register(register)?,
@@ -90,27 +76,6 @@ impl Metrics {
                 "Sockets that a drain has still to close.",
             )?,
         })
-    }
-}
-
-/// How many sockets more there may be, worked out when somebody asks.
-struct Headroom {
-    limit: IntGauge,
-    overloaded: Arc<AtomicBool>,
-    shard: ShardMetrics,
-    shown: IntGauge,
-}
-
-impl Collector for Headroom {
-    fn desc(&self) -> Vec<&Desc> {
-        self.shown.desc()
-    }
-
-    fn collect(&self) -> Vec<MetricFamily> {
-        let room = self.limit.get() - self.shard.connections();
-        let none = self.overloaded.load(Ordering::Relaxed);
-        self.shown.set(if none { 0 } else { room });
-        self.shown.collect()
     }
 }
 
@@ -131,8 +96,8 @@ mod tests {
     fn a_gateway_has_few_series_for_what_it_does_not_serve() {
         let all = series(&Protocol::EVERY);
         let without_misskey = series(&[Protocol::Push, Protocol::Hypothesis]);
-        assert!(without_misskey + 80 < all, "{without_misskey} of {all}");
+        assert!(without_misskey + 50 < all, "{without_misskey} of {all}");
         let pushes = series(&[Protocol::Push]);
-        assert!(pushes + 30 < without_misskey, "{pushes}");
+        assert!(pushes + 10 < without_misskey, "{pushes}");
     }
 }

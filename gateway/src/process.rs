@@ -29,13 +29,16 @@ use crate::admission::{Admission, Capacity};
 use crate::config::Config;
 use crate::dialect::Protocol;
 use crate::errands::{Errands, Sources};
+use crate::headroom::Ceilings;
 use crate::metrics::{ErrandMetrics, Metrics};
 use crate::misskey::{Ear, Misskeys};
 use crate::relay::Relays;
 use crate::router::Front;
 use crate::shard::inbox::Inbox;
 use crate::shard::{Berth, Held};
-use crate::{control, descriptors, feeds, health, leaving, relief, router, threads};
+use crate::{
+    busy, control, descriptors, feeds, headroom, health, leaving, relief, router, threads,
+};
 
 /// Control frames waiting to be looked at; more are dropped and counted by the link.
 const ASIDES: usize = 1024;
@@ -125,7 +128,9 @@ async fn serve(
     // The link and the shards know each other: wants and inboxes first.
     let (wants, errands) = (Wants::default(), Errands::default());
     let memory = Memory::of_process(config.common.memory);
-    let held = Held::new(max_held(&config, &memory));
+    let most_held = max_held(&config, &memory);
+    metrics.shard.held_limit.set(whole(most_held));
+    let held = Held::new(most_held);
     let berths = threads::berths(&config, &held, &wants, &errands, &metrics.shard);
     let berths = berths.map_err(StartError::Shard)?;
     let inboxes: Vec<_> = berths.iter().map(Berth::inbox).collect();
@@ -204,8 +209,20 @@ async fn serve(
     let (pressure, watching) = memory.watch(node, registry, until_end())?;
     let sockets = metrics.shard.clone();
     node.spawn("memory", watching);
+    let ceilings = ceilings(&config);
+    let room = headroom::show(
+        pressure.clone(),
+        node.clone(),
+        ceilings,
+        held.clone(),
+        metrics.clone(),
+    );
+    node.spawn("headroom", room);
     let relief = relief::give(pressure, admission, inboxes.clone(), held, sockets);
     node.spawn("relief", relief);
+    metrics.shard.shards.set(whole(inboxes.len()));
+    let busy = busy::watch(inboxes.clone(), metrics.shard.clone(), until_end());
+    node.spawn("busy", busy);
     let ended = threads::start(node, berths).map_err(StartError::Shard)?;
     node.spawn("shard watch", threads::watch(node.clone(), watched));
     node.running();
@@ -265,8 +282,9 @@ fn front(
     metrics: &Metrics,
 ) -> Arc<Front> {
     let capacity = capacity(config);
-    let limit = i64::try_from(capacity.connections).unwrap_or(i64::MAX);
-    metrics.admission.limit.set(limit);
+    metrics.admission.limit.set(whole(capacity.connections));
+    let handshakes = whole(config.max_handshakes);
+    metrics.admission.handshakes_limit.set(handshakes);
     let keyring = config.token_keys.clone();
     Arc::new(Front {
         node: node.clone(),
@@ -336,6 +354,19 @@ fn max_held(config: &Config, memory: &Memory) -> usize {
     let of_limit = |reading: Reading| usize::try_from(reading.limit / 4).unwrap_or(usize::MAX);
     let or = || memory.read().map_or(MAX_HELD, of_limit);
     config.max_held.unwrap_or_else(or)
+}
+
+fn whole(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// What bounds the sockets beside memory.
+fn ceilings(config: &Config) -> Ceilings {
+    Ceilings {
+        configured: config.max_connections,
+        descriptors: descriptors::most_sockets(config.max_handshakes),
+        served: served(config),
+    }
 }
 
 fn capacity(config: &Config) -> Capacity {

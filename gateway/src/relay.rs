@@ -204,6 +204,7 @@ pub struct Relays {
 impl Relays {
     /// At most so many at once.
     pub fn new(most: usize, metrics: RelayMetrics) -> Self {
+        metrics.limit.set(i64::try_from(most).unwrap_or(i64::MAX));
         Self {
             places: Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS))),
             upstream: Upstream::new(),

@@ -126,6 +126,8 @@ struct Shard {
     drain: Option<Drain>,
     /// Its share of the topics that are counted for the whole node.
     topics: i64,
+    /// The same of their listeners.
+    subscriptions: i64,
     /// Spreads what would otherwise happen to many sockets at once.
     random: SmallRng,
     /// What its sockets hold.
@@ -215,6 +217,7 @@ impl Shard {
             parting: Parting::new(settings.missed_rate, settings.drain_window, now),
             drain: None,
             topics: 0,
+            subscriptions: 0,
             random,
             holding: Holding::new(held),
             metrics,
@@ -223,13 +226,17 @@ impl Shard {
 
     fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(1024);
+        let mut began = Instant::now();
         while !(self.drain.is_some() && self.conns.is_empty()) {
-            let wait = self.wait(Instant::now());
+            let ended = Instant::now();
+            self.inbox.works(ended.saturating_duration_since(began));
+            let wait = self.wait(ended);
             match self.poll.poll(&mut events, wait) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
                 _ => {}
             }
             let now = now();
+            began = now.steady;
             self.begin_turn(now);
             for event in &events {
                 match event.token() {

@@ -85,6 +85,17 @@ impl Refusal {
         }
     }
 
+    /// All names in metrics.
+    pub(super) const LABELS: [&str; 7] = [
+        "not_found",
+        "not_acceptable",
+        "bad_user_input",
+        "conflict",
+        "limited",
+        "unavailable",
+        "internal",
+    ];
+
     /// Its name in metrics.
     pub(super) const fn label(&self) -> &'static str {
         match self {

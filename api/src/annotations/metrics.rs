@@ -5,10 +5,11 @@ use std::time::Instant;
 use broker::node::register::Register;
 use prometheus::{Error, HistogramVec, IntCounterVec, Registry};
 
+use super::answer::Refusal;
 use super::route::Route;
 
 /// Upper bounds of a request's duration, in seconds.
-const SECONDS: [f64; 8] = [0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0, 10.0];
+const SECONDS: [f64; 6] = [0.002, 0.005, 0.02, 0.1, 1.0, 10.0];
 
 /// The instruments. Cheap to clone.
 #[derive(Clone)]
@@ -40,9 +41,12 @@ impl Metrics {
         Ok(Self {
             requests: register.counters(
                 "annotation_requests_total",
-                "Requests about annotations, by route, none if there is no such one, and outcome.",
-                ["route", "outcome"],
-                Route::every().map(|route| [route.label(), "ok"]),
+                "Requests about annotations, by outcome.",
+                ["outcome"],
+                Refusal::LABELS
+                    .into_iter()
+                    .chain(["ok"])
+                    .map(|outcome| [outcome]),
             )?,
             seconds,
         })
@@ -50,8 +54,7 @@ impl Metrics {
 
     /// Notes how a request ended.
     pub fn answered(&self, route: Option<Route>, outcome: &str, since: Instant) {
-        let label = route.map_or("none", Route::label);
-        self.requests.with_label_values(&[label, outcome]).inc();
+        self.requests.with_label_values(&[outcome]).inc();
         if let Some(route) = route {
             self.seconds
                 .with_label_values(&[kind(route)])

@@ -132,7 +132,7 @@ impl Route {
         (0..TABLE.len()).filter(first).map(|at| TABLE[at].route)
     }
 
-    /// Its name in metrics.
+    /// Its name in the log.
     pub const fn label(self) -> &'static str {
         match self {
             Self::Index => "index",

@@ -2,11 +2,14 @@
 
 use std::time::Instant;
 
-use broker::node::register::{LATENCY, Register};
+use broker::node::register::Register;
 use broker::quota;
 use prometheus::{Error, Histogram, IntCounter, IntCounterVec};
 
 use crate::schema::Durability;
+
+/// Upper bounds of how long a push takes, in seconds.
+const SECONDS: [f64; 7] = [0.001, 0.004, 0.016, 0.064, 0.256, 1.0, 4.0];
 
 /// What is pushed.
 #[derive(Clone, Copy)]
@@ -40,7 +43,7 @@ impl Pushes {
         let publish_seconds = register.histograms(
             "publish_seconds",
             "Time to store and publish one push to all its recipients, by kind.",
-            &LATENCY,
+            &SECONDS,
             "kind",
         )?;
         let kinds = ["recipient", "global"];
@@ -59,7 +62,7 @@ impl Pushes {
             replication_seconds: register.histogram(
                 "replication_seconds",
                 "Time until replicas had what was to be replicated of a request, or none had confirmed.",
-                &LATENCY,
+                &SECONDS,
             )?,
             unreplicated: register.counter(
                 "messages_unreplicated_total",

@@ -7,6 +7,7 @@
 
 mod recovering;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -57,6 +58,9 @@ pub struct Course {
     channel_prefix: Box<str>,
     probe_channel: Box<str>,
     wanted: Wanted,
+    /// When chunks of topics were asked for that Redis has yet to confirm, and how many
+    /// topics of each.
+    asked: VecDeque<(Instant, usize)>,
     probe: Probe,
     /// Which primary proved last what was heard of each partition.
     provers: [Option<Box<str>>; PARTITIONS as usize],
@@ -87,6 +91,7 @@ impl Course {
             channel_prefix: keys.channel_prefix().into(),
             probe_channel: keys.probe_channel(node).into(),
             wanted: Wanted::default(),
+            asked: VecDeque::new(),
             probe: Probe::new(now),
             provers: [const { None }; PARTITIONS as usize],
             missed: [false; PARTITIONS as usize],
@@ -137,6 +142,7 @@ impl Course {
 
     /// The connection is gone, or the first is to be made.
     pub fn lost(&mut self) {
+        self.asked.clear();
         self.replay.lose(!self.cluster);
         for topic in self.wanted.lost() {
             self.replay.leave(&topic);
@@ -171,8 +177,12 @@ impl Course {
 
     /// Topics to subscribe to now, if any. To be asked when all that was asked for
     /// before is on its way.
-    pub fn ask_for_more(&mut self) -> Vec<Topic> {
-        self.wanted.next_chunk(CHUNK)
+    pub fn ask_for_more(&mut self, now: Instant) -> Vec<Topic> {
+        let chunk = self.wanted.next_chunk(CHUNK);
+        if !chunk.is_empty() {
+            self.asked.push_back((now, chunk.len()));
+        }
+        chunk
     }
 
     /// Sorts one thing that Redis said to those whom it concerns. What is said on
@@ -234,6 +244,7 @@ impl Course {
         let Some(topic) = topic_name(&self.channel_prefix, channel) else {
             return;
         };
+        self.confirmed(now);
         let again = !self.wanted.resubscribed();
         let confirmed = self.wanted.confirmed(topic);
         if again && self.wanted.resubscribed() {
@@ -247,6 +258,19 @@ impl Course {
             .collect(confirmed.first, 0, || Arrival::Subscribed(topic.clone()));
         self.gathered
             .collect(confirmed.again, 0, || Arrival::Resumed(topic.clone()));
+    }
+
+    /// Redis has confirmed one more topic, in the order in which it was asked.
+    fn confirmed(&mut self, now: Instant) {
+        if let Some((asked_at, left)) = self.asked.front_mut() {
+            *left -= 1;
+            if *left == 0 {
+                let took = now.saturating_duration_since(*asked_at);
+                self.asked.pop_front();
+                let seconds = &self.metrics.subscribe_seconds;
+                seconds.observe(took.as_secs_f64());
+            }
+        }
     }
 
     fn message(&mut self, channel: &[u8], payload: &[u8], now: Instant) -> Option<Aside> {

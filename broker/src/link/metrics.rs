@@ -17,6 +17,7 @@ pub struct LinkMetrics {
     pub(super) topics: IntGauge,
     pub(super) epochs: IntCounterVec,
     pub(super) resumed: IntCounter,
+    pub(super) subscribe_seconds: Histogram,
     pub(super) probe_seconds: Histogram,
     /// Frames on topics; resolved once, as there is one for each event.
     pub(super) events: IntCounter,
@@ -35,13 +36,31 @@ pub struct LinkMetrics {
 }
 
 impl LinkMetrics {
-    /// Registers the metrics of the link of `component` (`gateway`, `api`).
+    /// Registers the metrics of the link of `component`.
     ///
     /// # Errors
     /// If the registry has metrics of these names already.
     pub fn register(component: &str, registry: &Registry) -> Result<Self, prometheus::Error> {
+        Self::of(component, registry, registry)
+    }
+
+    /// The same of a link that subscribes to no topics: what can only happen to these
+    /// is counted where nobody looks.
+    ///
+    /// # Errors
+    /// If the registry has metrics of these names already.
+    pub fn without_topics(component: &str, registry: &Registry) -> Result<Self, prometheus::Error> {
+        Self::of(component, registry, &Registry::new())
+    }
+
+    fn of(
+        component: &str,
+        registry: &Registry,
+        of_topics: &Registry,
+    ) -> Result<Self, prometheus::Error> {
         let prefix = format!("carillon_{component}");
         let register = Register::new(&prefix, registry);
+        let of_topics = Register::new(&prefix, of_topics);
         let messages = register.counters(
             "broker_messages_total",
             "Frames received from Redis, by kind.",
@@ -53,7 +72,7 @@ impl LinkMetrics {
                 "broker_link_up",
                 "1 while the subscription connection to Redis is up.",
             )?,
-            topics: register.gauge(
+            topics: of_topics.gauge(
                 "broker_topics",
                 "Topics this node is subscribed to in Redis.",
             )?,
@@ -63,9 +82,14 @@ impl LinkMetrics {
                 ["cause"],
                 CAUSES.map(|cause| [cause]),
             )?,
-            resumed: register.counter(
+            resumed: of_topics.counter(
                 "topics_resumed_total",
                 "Topics subscribed again after a lost connection.",
+            )?,
+            subscribe_seconds: of_topics.histogram(
+                "subscribe_seconds",
+                "Time from asking Redis for topics to hearing that they are subscribed.",
+                &ROUND_TRIP,
             )?,
             probe_seconds: register.histogram(
                 "probe_rtt_seconds",
@@ -85,21 +109,21 @@ impl LinkMetrics {
                 ["why"],
                 ["forged", "version", "json", "size", "overflow"].map(|why| [why]),
             )?,
-            gaps: register.counters(
+            gaps: of_topics.counters(
                 "gap_total",
                 "Rings of which events may have been missed, by what came of it.",
                 ["outcome"],
                 Verdict::EVERY.map(|verdict| [verdict.label()]),
             )?,
-            missed: register.counter(
+            missed: of_topics.counter(
                 "topics_missed_total",
                 "Topics whose listeners were told that events are lost, or may be.",
             )?,
-            replayed: register.counter(
+            replayed: of_topics.counter(
                 "replayed_total",
                 "Events that were missed and found in a ring.",
             )?,
-            repeated: register.counter(
+            repeated: of_topics.counter(
                 "repeated_total",
                 "Events that came again after a ring had told of them, and were dropped.",
             )?,

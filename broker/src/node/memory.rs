@@ -24,7 +24,7 @@ use super::{Condition, Node};
 /// the limit.
 const INTERVAL: Duration = Duration::from_millis(100);
 /// From this share of the limit on a process wants nothing new.
-const SCARCE: f64 = 0.85;
+pub const SCARCE: f64 = 0.85;
 /// Below this it does again.
 const ENOUGH: f64 = 0.80;
 /// A number that stands for no limit in the first version of control groups.

@@ -8,7 +8,7 @@ use prometheus::{
 
 /// Upper bounds of how long something takes that goes over the network, in seconds.
 /// Few: each costs a series, and a label as many as it has values.
-pub const ROUND_TRIP: [f64; 5] = [0.001, 0.004, 0.016, 0.1, 1.0];
+pub const ROUND_TRIP: [f64; 4] = [0.001, 0.01, 0.1, 1.0];
 
 /// Upper bounds of times whose percentiles are looked at, in seconds: half a
 /// millisecond, doubled up to four seconds.

@@ -1,7 +1,7 @@
 //! What is measured of commands to Redis.
 
 use prometheus::core::Collector;
-use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{CounterVec, Histogram, HistogramOpts, IntCounterVec, IntGauge, Opts, Registry};
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 use crate::node::register::ROUND_TRIP;
@@ -12,8 +12,11 @@ const KINDS: [&str; 5] = ["connect", "lost", "timeout", "refused", "unreadable"]
 /// What is measured of commands to Redis. Clones measure the same.
 #[derive(Clone)]
 pub(super) struct Metrics {
-    /// By the script that was run.
-    pub seconds: HistogramVec,
+    pub seconds: Histogram,
+    /// Round trips by the script that was run, and how long they took together: two
+    /// series for each script, where a histogram would have eight.
+    pub scripts: IntCounterVec,
+    pub script_seconds: CounterVec,
     pub errors: IntCounterVec,
     pub connections: IntGauge,
     pub under_way: IntGauge,
@@ -23,9 +26,17 @@ impl Metrics {
     pub(super) fn new() -> Self {
         let seconds = HistogramOpts::new(
             "carillon_redis_command_seconds",
-            "Time of round trips to Redis, by the script run; none for plain commands.",
+            "Time of round trips to Redis.",
         )
         .buckets(ROUND_TRIP.to_vec());
+        let scripts = Opts::new(
+            "carillon_redis_scripts_total",
+            "Round trips to Redis, by the script run; none for plain commands.",
+        );
+        let script_seconds = Opts::new(
+            "carillon_redis_script_seconds_total",
+            "Time that those took together, by script.",
+        );
         let errors = Opts::new(
             "carillon_redis_errors_total",
             "Commands that Redis did not do as asked, or may not have done, by kind.",
@@ -36,7 +47,10 @@ impl Metrics {
         }
         let gauge = |name, help| IntGauge::new(name, help).expect("the options are constants");
         Self {
-            seconds: HistogramVec::new(seconds, &["script"]).expect("the options are constants"),
+            seconds: Histogram::with_opts(seconds).expect("the options are constants"),
+            scripts: IntCounterVec::new(scripts, &["script"]).expect("the options are constants"),
+            script_seconds: CounterVec::new(script_seconds, &["script"])
+                .expect("the options are constants"),
             errors,
             connections: gauge(
                 "carillon_redis_connections",
@@ -50,13 +64,23 @@ impl Metrics {
     }
 
     pub(super) fn register(&self, registry: &Registry) -> Result<(), prometheus::Error> {
-        let all: [Box<dyn Collector>; 4] = [
+        let all: [Box<dyn Collector>; 6] = [
             Box::new(self.seconds.clone()),
+            Box::new(self.scripts.clone()),
+            Box::new(self.script_seconds.clone()),
             Box::new(self.errors.clone()),
             Box::new(self.connections.clone()),
             Box::new(self.under_way.clone()),
         ];
         all.into_iter().try_for_each(|one| registry.register(one))
+    }
+
+    /// A round trip that ran this script has ended.
+    pub(super) fn ran(&self, script: &str, seconds: f64) {
+        self.seconds.observe(seconds);
+        self.scripts.with_label_values(&[script]).inc();
+        let of_script = self.script_seconds.with_label_values(&[script]);
+        of_script.inc_by(seconds);
     }
 
     /// No connection could be had.

@@ -38,13 +38,13 @@ async fn commands_and_what_fails_are_counted() {
     for _ in 0..LANES {
         redis.ping().await.unwrap();
     }
-    let of = |script| redis.inner.metrics.seconds.with_label_values(&[script]);
+    let of = |script| redis.inner.metrics.scripts.with_label_values(&[script]);
     let errors = |kind| redis.inner.metrics.errors.with_label_values(&[kind]).get();
     assert_eq!(redis.inner.metrics.connections.get(), LANES as i64);
-    assert_eq!(of(NO_SCRIPT).get_sample_count(), LANES as u64);
+    assert_eq!(of(NO_SCRIPT).get(), LANES as u64);
     let wrong = redis::cmd("GET").arg("a").arg("b").clone();
     assert!(redis.query_of::<()>("wrong", &wrong).await.is_err());
-    assert_eq!((of("wrong").get_sample_count(), errors("refused")), (1, 1));
+    assert_eq!((of("wrong").get(), errors("refused")), (1, 1));
     let text = redis::cmd("ECHO").arg("no number").clone();
     assert!(redis.query::<u64>(&text).await.is_err());
     assert_eq!(errors("unreadable"), 1);

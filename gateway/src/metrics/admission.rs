@@ -1,29 +1,31 @@
 //! What admission counts.
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-
 use broker::node::entrance::EntranceMetrics;
 use broker::node::register::Register;
 use prometheus::{Error, Histogram, IntCounterVec, IntGauge};
 
+use crate::admission::Denial;
 use crate::dialect::Protocol;
 
-/// What came of an attempt to connect.
-const OUTCOMES: [&str; 12] = [
-    "ok",
-    "unauthorized",
-    "forbidden_origin",
-    "forbidden_ip",
-    "suspended",
-    "fault",
-    "limited",
-    "overloaded",
-    "quota",
-    "draining",
-    "unavailable",
-    "no_upgrade",
-];
+/// What may come of an attempt to connect: no dialect knows all of it.
+fn outcomes(protocol: Protocol) -> Vec<&'static str> {
+    let (denied, more): (fn(Denial) -> bool, &[&str]) = match protocol {
+        Protocol::Push => (|_| true, &[]),
+        // Whoever has no good token is let in without a name.
+        Protocol::Hypothesis => (
+            |denial| !matches!(denial, Denial::Unauthorized | Denial::Address),
+            &[],
+        ),
+        Protocol::Misskey => (
+            |denial| !matches!(denial, Denial::Origin | Denial::Address),
+            &["suspended", "fault"],
+        ),
+    };
+    let denials = Denial::EVERY.into_iter().filter(|denial| denied(*denial));
+    let denials = denials.map(Denial::outcome);
+    let all = ["ok", "no_upgrade"].into_iter().chain(denials);
+    all.chain(more.iter().copied()).collect()
+}
 
 /// What admission counts.
 #[derive(Clone, Debug)]
@@ -33,19 +35,26 @@ pub struct AdmissionMetrics {
     pub entrance: EntranceMetrics,
     /// Connections that have not been upgraded.
     pub handshakes: IntGauge,
+    /// How many there may be.
+    pub handshakes_limit: IntGauge,
     /// Clients that wait for their upgrade.
     pub parked: IntGauge,
     /// How long those waited.
     pub parked_seconds: Histogram,
     /// Sockets this node may have.
     pub limit: IntGauge,
-    /// Whether it takes none for want of memory, however many it may have.
-    pub overloaded: Arc<AtomicBool>,
+    /// Sockets it can still take.
+    pub headroom: IntGauge,
 }
 
 impl AdmissionMetrics {
     pub(super) fn register(served: &[Protocol], register: Register<'_>) -> Result<Self, Error> {
-        let of = |protocol: &Protocol| OUTCOMES.map(|outcome| [protocol.label(), outcome]);
+        let of = |protocol: &Protocol| {
+            let label = protocol.label();
+            outcomes(*protocol)
+                .into_iter()
+                .map(move |outcome| [label, outcome])
+        };
         Ok(Self {
             accepts: register.counters(
                 "accepts_total",
@@ -56,6 +65,10 @@ impl AdmissionMetrics {
             entrance: EntranceMetrics::register(register)?,
             handshakes: register
                 .gauge("handshakes", "Connections that have not been upgraded yet.")?,
+            handshakes_limit: register.gauge(
+                "handshakes_limit",
+                "Connections that have not been upgraded yet that there may be.",
+            )?,
             parked: register.gauge("parked", "Clients that wait for their upgrade.")?,
             parked_seconds: register.histogram(
                 "parked_seconds",
@@ -63,7 +76,10 @@ impl AdmissionMetrics {
                 &[0.1, 1.0, 2.0, 3.0],
             )?,
             limit: register.gauge("connections_limit", "Sockets that this node may have.")?,
-            overloaded: Arc::default(),
+            headroom: register.gauge(
+                "headroom",
+                "Sockets that this node can still take; 0 while it takes none.",
+            )?,
         })
     }
 

@@ -1,12 +1,11 @@
 //! What the errands count.
 
-use broker::node::register::{ROUND_TRIP, Register};
-use prometheus::{Error, Histogram, HistogramVec, IntCounter, IntCounterVec};
+use broker::node::register::Register;
+use prometheus::{Error, IntCounter, IntCounterVec};
 
 /// What the errands count.
 #[derive(Clone, Debug)]
 pub struct ErrandMetrics {
-    seconds: HistogramVec,
     deliveries: IntCounterVec,
     resumes: IntCounterVec,
     /// Errands that failed and were tried again.
@@ -25,17 +24,7 @@ pub struct ErrandMetrics {
 
 impl ErrandMetrics {
     pub(super) fn register(register: Register<'_>) -> Result<Self, Error> {
-        let seconds = register.histograms(
-            "errand_seconds",
-            "Time that a successful call to the store took, by what it was for.",
-            &ROUND_TRIP,
-            "errand",
-        )?;
-        for errand in ["backlog", "claim", "identity"] {
-            seconds.with_label_values(&[errand]);
-        }
         Ok(Self {
-            seconds,
             resumes: register.counters(
                 "resumes_total",
                 "Clients of annotations that came, by what was known of what they missed.",
@@ -73,11 +62,6 @@ impl ErrandMetrics {
                 "Deliveries not noted because Redis was away for too long.",
             )?,
         })
-    }
-
-    /// How long errands of a kind take.
-    pub fn seconds(&self, errand: &str) -> Histogram {
-        self.seconds.with_label_values(&[errand])
     }
 
     /// A client of annotations has come, of which so much was known.

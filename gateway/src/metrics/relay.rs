@@ -10,6 +10,8 @@ use crate::relay::Ending;
 pub struct RelayMetrics {
     /// Relays there are.
     pub open: IntGauge,
+    /// How many there may be.
+    pub limit: IntGauge,
     /// Relays opened.
     pub opened: IntCounter,
     /// Relays that could not be opened as there were as many as there may be.
@@ -21,6 +23,10 @@ impl RelayMetrics {
     pub(super) fn register(register: Register<'_>) -> Result<Self, Error> {
         Ok(Self {
             open: register.gauge("relays", "Relayed sockets to a Misskey.")?,
+            limit: register.gauge(
+                "relays_limit",
+                "Relayed sockets to a Misskey that there may be.",
+            )?,
             opened: register.counter(
                 "relays_opened_total",
                 "Relayed sockets to a Misskey that were opened or tried.",

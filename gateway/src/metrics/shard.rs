@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use broker::node::register::{LATENCY, Register};
-use prometheus::{Error, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
+use prometheus::{
+    Counter, Error, Gauge, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+};
 
 use super::tallies::Tallies;
 use crate::close::CloseReason;
@@ -20,17 +22,29 @@ pub struct ShardMetrics {
     dialects: [DialectMetrics; Protocol::EVERY.len()],
     /// Topics with a listener, counted once for each shard that has one.
     pub topics: IntGauge,
+    /// Listeners of all of them.
+    pub subscriptions: IntGauge,
     dropped_expired: IntCounter,
+    /// Sockets for which something waits.
+    pub queued_sockets: IntGauge,
     /// Bytes waiting for clients to take them.
     pub queue_bytes: IntGauge,
     /// Bytes of messages of clients that are not complete.
     pub unfinished_bytes: IntGauge,
+    /// How much of both there may be.
+    pub held_limit: IntGauge,
     /// Listeners per event.
     pub fanout: Histogram,
     /// From publishing to the last write of its turn, by the publisher's clock.
     pub publish_to_write: Histogram,
     closes: IntCounterVec,
     slow_closed: IntCounter,
+    /// Shards there are.
+    pub shards: IntGauge,
+    /// Time that they had something to do.
+    pub busy_seconds: Counter,
+    /// The share of its time that the busiest had.
+    pub busiest: Gauge,
     /// Shards that did nothing for so long that their process ends.
     pub hung: IntCounter,
     age: Histogram,
@@ -65,7 +79,6 @@ impl ShardMetrics {
         for signed_in in [false, true] {
             viewers.with_label_values(&[identity(signed_in)]);
         }
-        let closes = |of: &Protocol| CloseReason::EVERY.map(|reason| [of.label(), reason.label()]);
         Ok(Self {
             dialects: DialectMetrics::register(register)?,
             viewers,
@@ -74,7 +87,15 @@ impl ShardMetrics {
                 "topics",
                 "Topics with a listener, counted once for each shard that has one.",
             )?,
+            subscriptions: register.gauge(
+                "topic_subscriptions",
+                "Sockets that listen to a topic, counted once for each of theirs.",
+            )?,
             dropped_expired: dropped.with_label_values(&["expired"]),
+            queued_sockets: register.gauge(
+                "queued_sockets",
+                "Sockets for which something waits that they have not taken.",
+            )?,
             queue_bytes: register.gauge(
                 "queue_bytes",
                 "Bytes waiting for clients that have not taken them.",
@@ -82,6 +103,10 @@ impl ShardMetrics {
             unfinished_bytes: register.gauge(
                 "unfinished_bytes",
                 "Bytes of messages of clients that are not complete.",
+            )?,
+            held_limit: register.gauge(
+                "held_limit_bytes",
+                "Bytes that may wait for clients, or be of messages that are not complete.",
             )?,
             fanout: register.histogram("fanout_size", "Listeners per event.", &FANOUT)?,
             publish_to_write: register.histogram(
@@ -92,12 +117,21 @@ impl ShardMetrics {
             closes: register.counters(
                 "closes_total",
                 "Connections ended, by reason.",
-                ["dialect", "reason"],
-                served.iter().flat_map(closes),
+                ["reason"],
+                CloseReason::EVERY.map(|reason| [reason.label()]),
             )?,
             slow_closed: register.counter(
                 "slow_closed_total",
                 "Sockets closed because they read too slowly.",
+            )?,
+            shards: register.gauge("shards", "Threads that serve sockets.")?,
+            busy_seconds: register.sum(
+                "shards_busy_seconds_total",
+                "Time that all shards together had something to do.",
+            )?,
+            busiest: register.measure(
+                "shard_busiest_ratio",
+                "The share of the last seconds that the busiest shard had something to do.",
             )?,
             hung: register.counter(
                 "shards_hung_total",
@@ -140,10 +174,8 @@ impl ShardMetrics {
     }
 
     /// A connection has ended.
-    pub fn closed(&self, protocol: Protocol, reason: CloseReason, age: Duration) {
-        self.closes
-            .with_label_values(&[protocol.label(), reason.label()])
-            .inc();
+    pub fn closed(&self, reason: CloseReason, age: Duration) {
+        self.closes.with_label_values(&[reason.label()]).inc();
         self.age.observe(age.as_secs_f64());
         if reason == CloseReason::TooSlow {
             self.slow_closed.inc();

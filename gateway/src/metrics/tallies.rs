@@ -3,7 +3,7 @@
 use broker::node::register::Register;
 use prometheus::{Error, IntCounter, IntCounterVec};
 
-use crate::dialect::hypothesis::{MessageKind, Outcome, Reason};
+use crate::dialect::hypothesis::{Outcome, Reason};
 use crate::dialect::misskey;
 use crate::dialect::{Protocol, Tally};
 
@@ -18,10 +18,8 @@ pub(super) struct Tallies {
 impl Tallies {
     pub(super) fn register(served: &[Protocol], register: Register<'_>) -> Result<Self, Error> {
         let is_served = |dialect: &str| served.iter().any(|one| one.label() == dialect);
-        let heard = HEARD.iter().map(|(kind, outcome)| heard(*kind, *outcome));
-        let said = SAID
-            .iter()
-            .flat_map(|(kind, outcomes)| outcomes.iter().map(|outcome| said(*kind, *outcome)));
+        let heard = HEARD.map(heard).into_iter();
+        let said = SAID.map(said);
         let suppressed = [Reason::Echo, Reason::ShadowBan, Reason::Permission].map(suppressed_by);
         let suppressed = register.counters(
             "suppressed_total",
@@ -34,9 +32,9 @@ impl Tallies {
         Ok(Self {
             messages: register.counters(
                 "messages_received_total",
-                "Messages from clients that say what they want, by kind and what came of them.",
-                ["dialect", "kind", "outcome"],
-                heard.chain(said).filter(|[dialect, ..]| is_served(dialect)),
+                "Messages from clients that say what they want, by what came of them.",
+                ["dialect", "outcome"],
+                heard.chain(said).filter(|[dialect, _]| is_served(dialect)),
             )?,
             withheld: misskey::Reason::EVERY
                 .map(|reason| suppressed.with_label_values(&withheld(reason))),
@@ -46,8 +44,8 @@ impl Tallies {
 
     pub(super) fn count(&self, tally: Tally) {
         match tally {
-            Tally::Said(kind, outcome) => self.messages.with_label_values(&said(kind, outcome)),
-            Tally::Heard(kind, outcome) => self.messages.with_label_values(&heard(kind, outcome)),
+            Tally::Said(_, outcome) => self.messages.with_label_values(&said(outcome)),
+            Tally::Heard(_, outcome) => self.messages.with_label_values(&heard(outcome)),
             Tally::Suppressed(reason) => self.suppressed.with_label_values(&suppressed_by(reason)),
             // As often as there are notes and timelines: without looking for it.
             Tally::Withheld(reason) => self.withheld[reason as usize].clone(),
@@ -56,27 +54,16 @@ impl Tallies {
     }
 }
 
-/// What there is to hear.
-const HEARD: [(MessageKind, Outcome); 9] = [
-    (MessageKind::Ping, Outcome::Ok),
-    (MessageKind::Whoami, Outcome::Ok),
-    (MessageKind::ClientId, Outcome::Ok),
-    (MessageKind::ClientId, Outcome::InvalidData),
-    (MessageKind::Filter, Outcome::Ok),
-    (MessageKind::Filter, Outcome::InvalidData),
-    (MessageKind::Other, Outcome::InvalidType),
-    (MessageKind::Other, Outcome::Ignored),
-    (MessageKind::Other, Outcome::NotJson),
+/// What may come of what is heard from clients of annotations.
+const HEARD: [Outcome; 5] = [
+    Outcome::Ok,
+    Outcome::InvalidData,
+    Outcome::InvalidType,
+    Outcome::Ignored,
+    Outcome::NotJson,
 ];
 
-fn heard(kind: MessageKind, outcome: Outcome) -> [&'static str; 3] {
-    let kind = match kind {
-        MessageKind::Ping => "ping",
-        MessageKind::Whoami => "whoami",
-        MessageKind::ClientId => "client_id",
-        MessageKind::Filter => "filter",
-        MessageKind::Other => "other",
-    };
+fn heard(outcome: Outcome) -> [&'static str; 2] {
     let outcome = match outcome {
         Outcome::Ok => "ok",
         Outcome::InvalidData => "invalid_data",
@@ -84,46 +71,24 @@ fn heard(kind: MessageKind, outcome: Outcome) -> [&'static str; 3] {
         Outcome::Ignored => "ignored",
         Outcome::NotJson => "not_json",
     };
-    [Protocol::Hypothesis.label(), kind, outcome]
+    [Protocol::Hypothesis.label(), outcome]
 }
 
-/// What clients of a Misskey may say, and what may come of it.
-const SAID: &[(misskey::MessageKind, &[misskey::Outcome])] = {
-    use misskey::MessageKind::{
-        Alive, Capture, Channel, Connect, Disconnect, Other, ReadNotification, Release,
-    };
+/// What may come of what clients of a Misskey say.
+const SAID: [misskey::Outcome; 4] = {
     use misskey::Outcome::{Idle, Invalid, Ok, Refused};
-    &[
-        (Connect, &[Ok, Invalid, Refused]),
-        (Disconnect, &[Ok, Invalid, Idle]),
-        (Channel, &[Ok, Invalid, Idle]),
-        (Capture, &[Ok, Invalid]),
-        (Release, &[Ok, Invalid, Idle]),
-        (ReadNotification, &[Ok, Refused]),
-        (Alive, &[Ok]),
-        (Other, &[Invalid]),
-    ]
+    [Ok, Invalid, Refused, Idle]
 };
 
-fn said(kind: misskey::MessageKind, outcome: misskey::Outcome) -> [&'static str; 3] {
-    use misskey::{MessageKind, Outcome};
-    let kind = match kind {
-        MessageKind::Connect => "connect",
-        MessageKind::Disconnect => "disconnect",
-        MessageKind::Channel => "channel",
-        MessageKind::Capture => "capture",
-        MessageKind::Release => "release",
-        MessageKind::ReadNotification => "read_notification",
-        MessageKind::Alive => "alive",
-        MessageKind::Other => "other",
-    };
+fn said(outcome: misskey::Outcome) -> [&'static str; 2] {
+    use misskey::Outcome;
     let outcome = match outcome {
         Outcome::Ok => "ok",
         Outcome::Invalid => "invalid",
         Outcome::Refused => "refused",
         Outcome::Idle => "idle",
     };
-    [Protocol::Misskey.label(), kind, outcome]
+    [Protocol::Misskey.label(), outcome]
 }
 
 fn suppressed_by(reason: Reason) -> [&'static str; 2] {

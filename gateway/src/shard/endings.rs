@@ -81,12 +81,12 @@ impl Shard {
         let Some(conn) = self.conn(key) else { return };
         conn.state = State::Closing(reason);
         let (kept, topics) = (conn.session.kept(), conn.session.end());
-        let (protocol, age) = (conn.protocol, now.wall.since(conn.opened_at));
+        let age = now.wall.since(conn.opened_at);
         for topic in topics {
             self.unsubscribe(key, topic);
         }
         self.holding.kept_changed(kept, 0);
-        self.metrics.closed(protocol, reason, age);
+        self.metrics.closed(reason, age);
         self.hurry = true;
     }
 

@@ -132,6 +132,11 @@ impl Shard {
         self.holding.queued = self.holding.queued + after - before;
         let signed = |bytes| i64::try_from(bytes).unwrap_or(i64::MAX);
         self.metrics.queue_bytes.add(signed(after) - signed(before));
+        match (before, after) {
+            (0, 1..) => self.metrics.queued_sockets.inc(),
+            (1.., 0) => self.metrics.queued_sockets.dec(),
+            _ => {}
+        }
     }
 
     /// Looks at what a session keeps, now that its client may have asked for more. If it

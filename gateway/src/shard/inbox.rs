@@ -69,6 +69,8 @@ pub struct Inbox {
     waker: Waker,
     /// How often the shard has got something done.
     progress: AtomicU64,
+    /// Nanoseconds that the shard was not waiting.
+    worked: AtomicU64,
 }
 
 impl Inbox {
@@ -78,6 +80,7 @@ impl Inbox {
             mail: Mutex::default(),
             waker,
             progress: AtomicU64::new(0),
+            worked: AtomicU64::new(0),
         }
     }
 
@@ -108,6 +111,18 @@ impl Inbox {
     /// The shard has got something done.
     pub(super) fn progressed(&self) {
         self.progress.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How long the shard has not been waiting for something to do, turns that have
+    /// ended.
+    pub fn worked(&self) -> Duration {
+        Duration::from_nanos(self.worked.load(Ordering::Relaxed))
+    }
+
+    /// A turn of the shard took so long.
+    pub(super) fn works(&self, turn: Duration) {
+        let nanos = u64::try_from(turn.as_nanos()).unwrap_or(u64::MAX);
+        self.worked.fetch_add(nanos, Ordering::Relaxed);
     }
 
     /// Takes all mail, in order.

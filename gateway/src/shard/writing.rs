@@ -25,6 +25,10 @@ impl Shard {
         let topics = i64::try_from(self.hub.len()).unwrap_or(i64::MAX);
         self.metrics.topics.add(topics - self.topics);
         self.topics = topics;
+        let subscriptions = i64::try_from(self.hub.subscriptions()).unwrap_or(i64::MAX);
+        let more = subscriptions - self.subscriptions;
+        self.metrics.subscriptions.add(more);
+        self.subscriptions = subscriptions;
     }
 
     /// Writes what there is, and what comes of having written it.

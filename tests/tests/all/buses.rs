@@ -57,7 +57,7 @@ async fn a_bus_that_was_lost_or_silent_is_listened_to_again() {
     );
 
     let epochs = async |cause: &str| {
-        let labels = format!("{{cause=\"{cause}\",host=\"{HOST}\"}}");
+        let labels = format!("{{cause=\"{cause}\"}}");
         let name = format!("carillon_gateway_misskey_bus_epochs_total{labels}");
         fleet.gateway(0).metric(&name).await
     };

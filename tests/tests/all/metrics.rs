@@ -9,9 +9,6 @@ use tests::{Fleet, Process, until};
 /// Each process stays below this, however large the cluster and busy its users.
 const MOST_SERIES: usize = 300;
 
-/// A gateway does that serves a Misskey beside all else.
-const MOST_WITH_MISSKEY: usize = 385;
-
 /// Labels whose values come from closed sets. Nothing that a user, a message or
 /// an address could be told by is among them.
 const LABELS: [&str; 23] = [

@@ -238,7 +238,7 @@ async fn a_quiet_client_is_pinged_and_a_silent_one_cut() {
     }
     // Now it does not read, and so does not answer.
     until("the silent client is cut", async || {
-        let closes = r#"carillon_gateway_closes_total{dialect="push",reason="silent"}"#;
+        let closes = r#"carillon_gateway_closes_total{reason="silent"}"#;
         fleet.gateway(0).metric(closes).await == 1.0
     })
     .await;
@@ -249,7 +249,7 @@ async fn a_client_s_goodbye_is_answered() {
     let fleet = Fleet::start().await;
     fleet.connect("ann").await.close().await;
     until("the goodbye is counted", async || {
-        let closes = r#"carillon_gateway_closes_total{dialect="push",reason="client_left"}"#;
+        let closes = r#"carillon_gateway_closes_total{reason="client_left"}"#;
         fleet.gateway(0).metric(closes).await == 1.0
     })
     .await;

@@ -48,7 +48,8 @@ impl Stage {
     }
 
     fn subscribes(&mut self, topic: &Topic) {
-        assert_eq!(self.course.ask_for_more(), std::slice::from_ref(topic));
+        let asked = self.course.ask_for_more(self.now);
+        assert_eq!(asked, std::slice::from_ref(topic));
         let channel = self.course.channel(topic);
         self.says(&Push::Subscribed(channel.as_bytes()));
     }
@@ -211,4 +212,22 @@ fn what_no_ring_keeps_is_announced_once_for_each_time_it_may_have_been_missed() 
         };
         assert_eq!((told.as_slice(), found), (expected, expected.len()));
     }
+}
+
+#[test]
+fn how_long_topics_take_is_told_once_all_that_were_asked_for_together_are_there() {
+    let mut stage = Stage::new();
+    let topics = [recipient(0), recipient(1)];
+    let wants = topics.map(|topic| Want::Subscribe(0, topic));
+    stage.course.want(wants.into(), stage.now);
+    let asked = stage.course.ask_for_more(stage.now);
+    let took = stage.course.metrics.subscribe_seconds.clone();
+    for (confirmed, seconds) in asked.iter().zip([1, 2]) {
+        assert_eq!(took.get_sample_count(), 0);
+        stage.now = stage.start + Duration::from_secs(seconds);
+        let channel = stage.course.channel(confirmed);
+        stage.says(&Push::Subscribed(channel.as_bytes()));
+    }
+    assert_eq!(took.get_sample_count(), 1);
+    assert!((1.9..2.1).contains(&took.get_sample_sum()));
 }

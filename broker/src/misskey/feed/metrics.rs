@@ -5,6 +5,9 @@ use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
 use crate::link::cause::Cause;
 use crate::node::register::Register;
 
+/// Why a subscription can be lost.
+const CAUSES: [&str; 6] = ["connect", "lost", "closed", "silent", "refused", "garbled"];
+
 /// What is measured of the buses of all hosts.
 #[derive(Clone, Debug)]
 pub struct FeedMetrics {
@@ -23,7 +26,6 @@ pub(super) struct OfHost {
     pub(super) topic: IntCounter,
     pub(super) internal: IntCounter,
     pub(super) unwanted: IntCounter,
-    host: Box<str>,
     lost: IntCounterVec,
     pub(super) rejected: IntCounterVec,
 }
@@ -43,9 +45,9 @@ impl FeedMetrics {
             )?,
             lost: register.counters(
                 "epochs_total",
-                "Times the subscription to the bus of a Misskey host was lost, by host and cause.",
-                ["host", "cause"],
-                [],
+                "Times the subscription to the bus of a Misskey host was lost, by cause.",
+                ["cause"],
+                CAUSES.map(|cause| [cause]),
             )?,
             messages: register.counters(
                 "messages_total",
@@ -67,9 +69,6 @@ impl FeedMetrics {
     }
 
     pub(super) fn of_host(&self, host: &str) -> OfHost {
-        for cause in ["connect", "lost", "closed", "silent", "refused", "garbled"] {
-            self.lost.with_label_values(&[host, cause]);
-        }
         let of_kind = |kind| self.messages.with_label_values(&[kind]);
         OfHost {
             up: self.up.with_label_values(&[host]),
@@ -77,7 +76,6 @@ impl FeedMetrics {
             topic: of_kind("topic"),
             internal: of_kind("internal"),
             unwanted: of_kind("unwanted"),
-            host: host.into(),
             lost: self.lost.clone(),
             rejected: self.rejected.clone(),
         }
@@ -88,8 +86,7 @@ impl OfHost {
     /// The subscription was lost.
     pub(super) fn lost(&self, cause: &Cause) {
         self.up.set(0);
-        let of_cause = self.lost.with_label_values(&[&*self.host, cause.label()]);
-        of_cause.inc();
+        self.lost.with_label_values(&[cause.label()]).inc();
     }
 
     /// A message was dropped.

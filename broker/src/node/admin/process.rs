@@ -10,16 +10,14 @@ use prometheus::{Counter, Error, IntGauge, IntGaugeVec, Registry};
 use tokio::runtime::Handle;
 
 use crate::node::register::Register;
-use crate::node::{Node, Phase};
-
-/// The states a condition can be in, as label values.
-const STATES: [&str; 3] = ["up", "degraded", "down"];
+use crate::node::{Node, Phase, State};
 
 /// Kept apart from the registry of the process, which may have a prefix.
 pub(super) struct ProcessMetrics {
     registry: Registry,
     phase: IntGauge,
     conditions: IntGaugeVec,
+    cpus: IntGauge,
     workers: IntGauge,
     tasks: IntGauge,
     queue: IntGauge,
@@ -52,9 +50,10 @@ impl ProcessMetrics {
             )?,
             conditions: register.gauges(
                 "condition",
-                "1 for the state that each condition of /ready is in.",
-                &["condition", "state"],
+                "How each condition of /ready is: 0 up, 1 degraded, 2 down.",
+                &["condition"],
             )?,
+            cpus: register.gauge("cpus", "CPUs that this process may use.")?,
             workers: register.gauge("tokio_workers", "Threads of the asynchronous runtime.")?,
             tasks: register.gauge("tokio_alive_tasks", "Tasks that have not ended.")?,
             queue: register.gauge(
@@ -73,11 +72,11 @@ impl ProcessMetrics {
     pub(super) fn gather(&self, node: &Node) -> Vec<MetricFamily> {
         self.phase.set(phase_number(node.phase()));
         for (name, (state, _)) in node.conditions().iter() {
-            for label in STATES {
-                let is = i64::from(state.as_str() == label);
-                self.conditions.with_label_values(&[name, label]).set(is);
-            }
+            let condition = self.conditions.with_label_values(&[name]);
+            condition.set(state_number(state));
         }
+        let cpus = std::thread::available_parallelism();
+        self.cpus.set(cpus.map_or(0, |cpus| whole(cpus.get())));
         let runtime = Handle::current().metrics();
         let workers = runtime.num_workers();
         self.workers.set(whole(workers));
@@ -99,6 +98,14 @@ const fn phase_number(phase: Phase) -> i64 {
         Phase::Running => 1,
         Phase::Draining => 2,
         Phase::Hurrying => 3,
+    }
+}
+
+const fn state_number(state: &State) -> i64 {
+    match state {
+        State::Up => 0,
+        State::Degraded(_) => 1,
+        State::Down(_) => 2,
     }
 }
 

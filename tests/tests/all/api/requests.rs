@@ -224,7 +224,7 @@ async fn every_mutation_is_written_down_and_counted() {
         1.0
     );
     assert_eq!(
-        counted(r#"operation="mutation",field="cancelMessage",outcome="bad_user_input""#).await,
+        counted(r#"operation="mutation",field="cancelMessage",outcome="error""#).await,
         1.0
     );
     fleet.graphql("{ nonsense: versions }", json!({})).await;
@@ -252,7 +252,7 @@ async fn a_mutation_nobody_waits_for_is_written_down_too() {
     })
     .await;
     drop(stream);
-    let abandoned = r#"carillon_api_requests_total{field="pushMessage",outcome="abandoned"}"#;
+    let abandoned = r#"carillon_api_errors_total{code="abandoned"}"#;
     until("it is noted", async || {
         fleet.api().metric(abandoned).await == 1.0
     })

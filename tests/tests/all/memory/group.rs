@@ -153,7 +153,7 @@ async fn a_gateway_that_is_sent_eight_times_what_it_may_have_is_not_killed() {
         most = most.max(gateway.metric(USED).await);
         scarce += u32::from(status(gateway).await == 503);
     }
-    let closed = "carillon_gateway_closes_total{dialect=\"misskey\",reason=\"overloaded\"}";
+    let closed = "carillon_gateway_closes_total{reason=\"overloaded\"}";
     let closed = gateway.metric(closed).await;
     println!(
         "limit {} MiB; {} MiB for {DEAF} clients that read nothing, in {:.0} s; used at most {:.0} MiB \

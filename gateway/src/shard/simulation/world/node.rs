@@ -86,8 +86,9 @@ impl World {
     }
 
     fn ask_for_more(&mut self, node: usize) {
+        let now = self.steady();
         let of = &mut self.nodes[node];
-        let mut topics = of.course.ask_for_more();
+        let mut topics = of.course.ask_for_more(now);
         if topics.is_empty() {
             return;
         }
