@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use tests::{Fleet, Process, Upgrade, within};
+use tests::{Fleet, Process, Upgrade, until, within};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
@@ -15,6 +15,7 @@ mod group;
 
 const MIB: usize = 1 << 20;
 const UNFINISHED: &str = "carillon_gateway_unfinished_bytes";
+const HEADROOM: &str = "carillon_gateway_headroom";
 const USED: &str = "carillon_memory_used_bytes";
 const OVERLOADED: &str = "carillon_gateway_closes_total{reason=\"overloaded\"}";
 
@@ -157,8 +158,69 @@ async fn a_gateway_short_of_memory_lets_nobody_in_whatever_they_speak() {
     let (status, why) = gateway.ready().await.expect("it answers");
     assert_eq!(status, 503);
     assert!(why.contains("memory is scarce"), "{why}");
-    let headroom = gateway.metric("carillon_gateway_headroom").await;
+    let headroom = gateway.metric(HEADROOM).await;
     assert!(headroom < 0.5, "{headroom}");
+}
+
+#[tokio::test]
+async fn headroom_falls_as_sockets_come_and_there_is_none_in_a_drain() {
+    let fleet = Fleet::of(1, 0)
+        .env("CARILLON_GATEWAY_MAX_CONNECTIONS", "20")
+        .env("CARILLON_DRAIN_WINDOW", "20s")
+        .start()
+        .await;
+    let gateway = fleet.gateway(0);
+    let is = async |wanted: f64| {
+        until(&format!("there is room for {wanted}"), async || {
+            (gateway.metric(HEADROOM).await - wanted).abs() < 0.5
+        })
+        .await;
+    };
+    is(20.0).await;
+    let mut sockets = Vec::new();
+    for n in 0..5 {
+        sockets.push(fleet.connect(&format!("user{n}")).await);
+        is(19.0 - f64::from(n)).await;
+    }
+    drop(sockets.pop());
+    is(16.0).await;
+    gateway.signal("TERM");
+    is(0.0).await;
+    gateway.signal("TERM");
+}
+
+#[tokio::test]
+async fn headroom_is_what_fits_into_memory_and_follows_what_is_used() {
+    let fleet = Fleet::of(1, 0)
+        .env("CARILLON_MEMORY_LIMIT", "96MiB")
+        .env("CARILLON_GATEWAY_MAX_FRAME", "16MiB")
+        .env("CARILLON_GATEWAY_MAX_HELD", "1GiB")
+        .start()
+        .await;
+    let gateway = fleet.gateway(0);
+    until("it takes clients", async || {
+        1.0 <= gateway.metric(HEADROOM).await
+    })
+    .await;
+    let empty = gateway.metric(HEADROOM).await;
+    let limit = gateway.metric("carillon_gateway_connections_limit").await;
+    assert!(empty < limit, "{empty} of {limit}");
+    // No socket costs less than 4 KB by what is documented, and none 10.
+    let left = 0.85 * 96.0 * MIB as f64 - gateway.metric(USED).await;
+    assert!((left / 10e3..left / 4e3).contains(&empty), "{empty}");
+
+    let mut hoarders = Vec::new();
+    for _ in 0..3 {
+        hoarders.push(bare(&fleet, "hoarder").await);
+    }
+    for hoarder in &mut hoarders {
+        assert!(say_most(hoarder, 8 * MIB).await);
+    }
+    let less = empty - 20.0 * MIB as f64 / 10e3;
+    within(Duration::from_secs(30), "less fits", async || {
+        gateway.metric(HEADROOM).await < less
+    })
+    .await;
 }
 
 #[tokio::test]
