@@ -8,15 +8,16 @@
 
 mod file;
 mod secrecy;
+mod sources;
 mod values;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use self::file::Place;
 pub use self::secrecy::{Guarded, Secrecy};
+use self::sources::Sources;
+pub use self::sources::{Files, value_in};
 pub use self::values::{BadBytes, BadInterval, BadPeriod, Bytes, Interval, List, Period};
 
 /// What all our variables begin with.
@@ -73,36 +74,11 @@ pub struct Variable {
     found: Option<(String, String)>,
 }
 
-/// A value as it is written, and where.
-#[derive(Clone, Debug)]
-struct Written {
-    text: String,
-    /// Where in the file; `None`: in the environment.
-    place: Option<Place>,
-}
-
-/// The files that settings were read from, instead of the environment: `<NAME>_FILE`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Files(BTreeMap<&'static str, PathBuf>);
-
-impl Files {
-    /// Where the value of `name` stands, if in a file.
-    pub fn path(&self, name: &str) -> Option<&Path> {
-        self.0.get(name).map(PathBuf::as_path)
-    }
-}
-
-/// What a value is that stands in a file: all but the end of its last line.
-pub fn value_in(content: &str) -> &str {
-    content.trim_end_matches(['\r', '\n'])
-}
-
 /// The environment of a process, while its settings are read.
 pub struct Env {
-    values: BTreeMap<String, Written>,
+    sources: Sources,
     variables: Vec<Variable>,
     mistakes: Vec<String>,
-    files: Files,
 }
 
 /// Why the settings cannot be used: every mistake, none of the values.
@@ -160,28 +136,14 @@ impl Env {
 
     /// These variables, and what stands in the file that they name.
     fn new(variables: BTreeMap<String, String>, mistakes: Vec<String>) -> Self {
-        let written = |(name, text)| (name, Written { text, place: None });
         let mut env = Self {
-            values: variables.into_iter().map(written).collect(),
+            sources: Sources::new(variables),
             variables: Vec::new(),
             mistakes,
-            files: Files::default(),
         };
         if let Some(path) = env.optional::<String>(CONFIG) {
-            let file::Written { values, mistakes } = file::read(&path);
+            let mistakes = env.sources.add(file::read(&path));
             env.mistakes.extend(mistakes);
-            let is_set = |name: &str| env.set(name).is_some();
-            let missing: Vec<_> = values
-                .into_iter()
-                .filter(|(name, ..)| {
-                    let base = name.strip_suffix(FILE).unwrap_or(name);
-                    !is_set(name) && !is_set(base) && !is_set(&format!("{base}{FILE}"))
-                })
-                .collect();
-            for (name, text, place) in missing {
-                let place = Some(place);
-                env.values.insert(name, Written { text, place });
-            }
         }
         env
     }
@@ -260,7 +222,7 @@ impl Env {
             secrecy,
             found: None,
         };
-        let value = match self.text(name) {
+        let value = match self.sources.text(name) {
             Ok(None) if required => {
                 self.mistakes.push(format!("{name} must be set"));
                 None
@@ -277,8 +239,8 @@ impl Env {
                     Some(value)
                 }
                 Err(error) => {
-                    self.mistakes
-                        .push(format!("{}: {error}", self.called(name)));
+                    let called = self.sources.called(name);
+                    self.mistakes.push(format!("{called}: {error}"));
                     None
                 }
             },
@@ -293,53 +255,6 @@ impl Env {
         value
     }
 
-    /// What is written for `name`, if anything. An empty value counts as none, because
-    /// that is how most tools that fill in environments say "not set".
-    fn set(&self, name: &str) -> Option<&Written> {
-        self.values.get(name).filter(|value| !value.text.is_empty())
-    }
-
-    /// What a mistake calls it that concerns `name`: as it is called where it stands.
-    fn called(&self, name: &str) -> String {
-        let written = self
-            .set(name)
-            .or_else(|| self.set(&format!("{name}{FILE}")));
-        match written.and_then(|written| written.place.as_ref()) {
-            Some(place) => place.to_string(),
-            None => name.to_owned(),
-        }
-    }
-
-    /// The value of `name`, and where it stands.
-    fn text(&mut self, name: &'static str) -> Result<Option<(String, String)>, String> {
-        let file_variable = format!("{name}{FILE}");
-        match (self.set(name), self.set(&file_variable)) {
-            (None, None) => Ok(None),
-            (Some(value), None) => {
-                let whence = match &value.place {
-                    Some(place) => place.line(),
-                    None => "environment".to_owned(),
-                };
-                Ok(Some((value.text.clone(), whence)))
-            }
-            (Some(_), Some(_)) => Err(format!("{name} and {file_variable} are both set")),
-            (None, Some(path)) => match std::fs::read_to_string(&path.text) {
-                Ok(text) => {
-                    let whence = path.text.clone();
-                    self.files.0.insert(name, whence.clone().into());
-                    Ok(Some((value_in(&text).to_owned(), whence)))
-                }
-                Err(error) => {
-                    let called = match &path.place {
-                        Some(place) => place.to_string(),
-                        None => file_variable,
-                    };
-                    Err(format!("{called} cannot be read: {}", error.kind()))
-                }
-            },
-        }
-    }
-
     /// A mistake that only shows when several values are seen together.
     pub fn complain(&mut self, mistake: impl Into<String>) {
         self.mistakes.push(mistake.into());
@@ -352,7 +267,7 @@ impl Env {
 
     /// The files that were read for the variables that were asked for so far.
     pub fn files(&self) -> Files {
-        self.files.clone()
+        self.sources.files.clone()
     }
 
     /// Every variable that was asked for so far.
@@ -376,15 +291,7 @@ impl Env {
     /// Every mistake: values that cannot be read, required ones that are
     /// missing, and variables with our prefix that nobody asks for.
     pub fn finish(mut self) -> Result<(), BadEnv> {
-        let unknown: Vec<String> = self
-            .values
-            .iter()
-            .filter(|(name, _)| name.starts_with(PREFIX) && !self.is_known(name))
-            .map(|(name, written)| match &written.place {
-                Some(place) => format!("{place} is not a setting"),
-                None => format!("{name} is not a setting"),
-            })
-            .collect();
+        let unknown = self.sources.unknown(|name| self.is_known(name));
         self.mistakes.extend(unknown);
         if self.mistakes.is_empty() {
             Ok(())

@@ -146,7 +146,7 @@ impl SecretFiles {
     }
 
     /// Looks once.
-    fn look(&mut self) {
+    pub(crate) fn look(&mut self) {
         for one in &mut self.watched {
             let first = one.seen.is_none();
             let Some(outcome) = one.look() else { continue };

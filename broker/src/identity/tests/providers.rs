@@ -4,11 +4,14 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use prometheus::Registry;
 use serde_json::{Value, json};
 
 use super::stub::Stub;
 use super::{JO, World, site};
-use crate::identity::Authenticator;
+use crate::identity::{AuthSettings, Authenticator};
+use crate::node::env::Env;
+use crate::node::secrets::SecretFiles;
 use crate::people::Role;
 use crate::time::Timestamp;
 
@@ -80,6 +83,39 @@ async fn an_issuer_is_asked_with_our_credentials_and_says_whom_a_token_names() {
     let found = authenticator.signed_in(&world.site, TOKEN).await.unwrap();
     assert_eq!(found, None, "deleted here");
     assert_eq!(stub.times(), 1);
+}
+
+#[tokio::test]
+async fn our_secret_may_change_while_the_issuer_is_asked() {
+    let world = World::new();
+    let stub = Stub::saying(&active()).await;
+    let name = format!("carillon-introspection-{}", std::process::id());
+    let file = std::env::temp_dir().join(name);
+    std::fs::write(&file, "p:w d\n").unwrap();
+    let mut variables = introspection(&stub.url);
+    variables.retain(|(name, _)| *name != "CARILLON_AUTH_INTROSPECTION_SECRET");
+    let path = file.to_str().unwrap();
+    variables.push(("CARILLON_AUTH_INTROSPECTION_SECRET_FILE", path));
+    let mut env = Env::from_pairs(variables);
+    let settings = AuthSettings::read(&mut env);
+    let mut secrets = SecretFiles::new(&Registry::new()).unwrap();
+    settings.watch(&mut secrets, &env.files());
+    env.finish().unwrap();
+    let authenticator = Authenticator::new(world.redis.clone(), world.keys.clone(), &settings);
+    for (content, proof, token) in [
+        ("p:w d", "Y2FyaWxsb246cCUzQXcrZA==", "first"),
+        ("", "Y2FyaWxsb246cCUzQXcrZA==", "second"),
+        ("other", "Y2FyaWxsb246b3RoZXI=", "third"),
+    ] {
+        std::fs::write(&file, content).unwrap();
+        secrets.look();
+        let found = authenticator.signed_in(&world.site, token).await.unwrap();
+        assert!(found.is_some(), "{token}");
+        let heard = stub.heard().pop().unwrap();
+        let header = format!("authorization: Basic {proof}\r\n");
+        assert!(heard.contains(&header), "{token}: {heard}");
+    }
+    std::fs::remove_file(file).unwrap();
 }
 
 #[tokio::test]
