@@ -84,11 +84,7 @@ impl SecretFiles {
         paths: impl IntoIterator<Item = PathBuf>,
         mut take: impl FnMut(&[Vec<u8>]) -> Result<(), E> + Send + 'static,
     ) {
-        let name = variable.strip_prefix(PREFIX).unwrap_or(variable);
-        let secret = name.strip_suffix(FILE).unwrap_or(name).to_lowercase();
-        for outcome in ["ok", "bad"] {
-            self.reloads.with_label_values(&[&*secret, outcome]);
-        }
+        let secret = self.counted(variable);
         self.watched.push(Watched {
             variable,
             secret,
@@ -109,6 +105,8 @@ impl SecretFiles {
         T::Err: Display,
     {
         let Some(path) = files.path(variable) else {
+            // Counted all the same, so that dashboards find the same in every cluster.
+            self.counted(variable);
             return;
         };
         self.watch(variable, [path.to_owned()], move |contents| {
@@ -121,6 +119,16 @@ impl SecretFiles {
                 }
             }
         });
+    }
+
+    /// What the secret is called that `variable` names, which is counted from now on.
+    fn counted(&self, variable: &str) -> String {
+        let name = variable.strip_prefix(PREFIX).unwrap_or(variable);
+        let secret = name.strip_suffix(FILE).unwrap_or(name).to_lowercase();
+        for outcome in ["ok", "bad"] {
+            self.reloads.with_label_values(&[&*secret, outcome]);
+        }
+        secret
     }
 
     /// Looks after them for as long as it is polled; it never returns. Whoever runs this
