@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use async_graphql::{PathSegment, Response, Value};
 use broker::access::{Identity, Operation};
+use broker::trace::Span;
 use tracing::info;
 
 use crate::access::Caller;
@@ -41,16 +42,40 @@ impl Accounts {
         }
     }
 
-    fn note(&self, caller: &Caller, operation: Operation, field: &str, outcome: Outcome) {
+    /// Says in a span what is asked for, by the names of the schema.
+    pub(crate) fn describe(&self, call: &Call, span: &Span) {
+        if !span.is_recorded() {
+            return;
+        }
+        let named = call.roots.iter();
+        let fields: BTreeSet<&str> = named
+            .map(|root| self.named(call.operation, &root.field))
+            .collect();
+        let operation = call.operation.as_str();
+        let fields: Vec<&str> = fields.into_iter().collect();
+        span.rename(match fields[..] {
+            [only] => format!("{operation} {only}"),
+            _ => format!("{operation} several"),
+        });
+        span.note("graphql.operation.type", operation);
+        span.note("carillon.fields", fields.join(", "));
+    }
+
+    /// The field, if there is one of that name.
+    fn named<'a>(&self, operation: Operation, field: &'a str) -> &'a str {
         let fields = match operation {
             Operation::Query => &self.queries,
             Operation::Mutation => &self.mutations,
         };
-        let field = if fields.contains(field) {
+        if fields.contains(field) {
             field
         } else {
             UNKNOWN
-        };
+        }
+    }
+
+    fn note(&self, caller: &Caller, operation: Operation, field: &str, outcome: Outcome) {
+        let field = self.named(operation, field);
         let failed = (outcome != Outcome::Done).then(|| outcome.label());
         self.metrics.resolved(operation, field, failed);
         let outcome = outcome.label();

@@ -11,13 +11,15 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use broker::access::{Identity, Operation};
 use broker::annotation::ingest::{self, MAX_REPORTS, Report};
+use broker::trace::Span;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use tracing::{error, info};
+use tracing::info;
 
 use crate::failure::{Code, Failure};
 use crate::metrics::Ingested;
 use crate::router::{Endpoint, REQUEST_TIMEOUT, Refusal, respond};
+use crate::trace::Answering;
 
 /// What a key's scope has to name.
 pub(crate) const FIELD: &str = "ingestAnnotations";
@@ -38,6 +40,9 @@ struct Answer {
 struct Told {
     code: &'static str,
     message: String,
+    /// The code, as it stands in the log and in traces.
+    #[serde(skip)]
+    label: &'static str,
 }
 
 /// What became of one event.
@@ -63,11 +68,14 @@ pub(crate) async fn annotations(
     body: Body,
 ) -> Response {
     let request_id = endpoint.name(&headers);
-    let work = endpoint.take_in(&headers, body, &request_id);
+    let route = "POST /ingest/annotations";
+    let answering = Answering::begin(&endpoint.tracing, route, &headers, &request_id);
+    let work = endpoint.take_in(&headers, body, &request_id, &answering);
+    let work = answering.span().around(work);
     let answered = match tokio::time::timeout(REQUEST_TIMEOUT, work).await {
         Ok(answered) => answered,
         Err(_) => {
-            error!(%request_id, "request {request_id} took longer than {REQUEST_TIMEOUT:?}");
+            answering.took_too_long(&request_id);
             Err(Refusal::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 Code::Unavailable,
@@ -82,13 +90,17 @@ pub(crate) async fn annotations(
         };
         (refusal.status, answer)
     });
-    respond(status, &answer, &request_id)
+    let outcome = answer.error.as_ref().map_or("ok", |told| told.label);
+    let mut response = respond(status, &answer, &request_id);
+    answering.answered(outcome, &mut response);
+    response
 }
 
 impl From<Failure> for Told {
     fn from(failure: Failure) -> Self {
         Self {
             code: failure.code.as_str(),
+            label: failure.code.label(),
             message: failure.message,
         }
     }
@@ -100,8 +112,22 @@ impl Endpoint {
         headers: &HeaderMap,
         body: Body,
         request_id: &str,
+        answering: &Answering,
     ) -> Result<(StatusCode, Answer), Refusal> {
         let identity = self.identify(headers).await?;
+        let span = answering.of(&identity);
+        let work = self.publish(headers, body, request_id, identity, span);
+        span.around(work).await
+    }
+
+    async fn publish(
+        &self,
+        headers: &HeaderMap,
+        body: Body,
+        request_id: &str,
+        identity: Identity,
+        span: &Span,
+    ) -> Result<(StatusCode, Answer), Refusal> {
         if !identity.scopes.allows(Operation::Mutation, FIELD) {
             return Err(Refusal::new(
                 StatusCode::FORBIDDEN,
@@ -111,6 +137,7 @@ impl Endpoint {
         }
         let body = self.json(headers, body).await?;
         let events = events(&body)?;
+        span.note("carillon.events", events.len() as i64);
         let reports: Vec<_> = events
             .iter()
             .map(|event| Report::read(event.get().as_bytes(), None))

@@ -7,6 +7,7 @@
 //! (`order`), and what cannot be done is told in words ([`failure`]). What was asked for is counted and written
 //! down ([`account`]). Clients that annotate speak another language, with users'
 //! tokens ([`annotations`]); what annotation systems report comes in by `ingest`.
+//! What is recorded of all that for traces is in `trace`.
 //! It keeps no state of its own.
 
 pub mod access;
@@ -27,6 +28,7 @@ pub mod process;
 pub mod router;
 pub mod schema;
 pub mod server;
+mod trace;
 
 use broker::annotation::ingest::DeadLetters;
 use broker::census::Census;

@@ -20,6 +20,7 @@ use broker::people::People;
 use broker::quota::Quotas;
 use broker::replicas::Replicas;
 use broker::topology::Redis;
+use broker::trace::Tracing;
 use prometheus::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -77,6 +78,8 @@ pub async fn run(config: Config) -> Result<ExitCode, NotStarted> {
     redis
         .show(&registry)
         .expect("the registry shows no other one");
+    let (tracing, exporting) = Tracing::start(&settings.trace, "api", node.name(), &registry)
+        .expect("the registry shows no other one");
     let access_keys = AccessKeys::new(redis.clone(), settings.keys.clone());
     let listener = listen(config.listen).await?;
     let admin_listener = listen(config.admin_listen).await?;
@@ -107,7 +110,8 @@ pub async fn run(config: Config) -> Result<ExitCode, NotStarted> {
         config.limits.of_messages(),
     )
     .counting(metrics.pushes.crowded_out.clone())
-    .within(quotas.clone());
+    .within(quotas.clone())
+    .traced(tracing.clone());
     let replicas = Replicas::new(
         redis.clone(),
         settings.keys.clone(),
@@ -135,7 +139,8 @@ pub async fn run(config: Config) -> Result<ExitCode, NotStarted> {
         metrics.clone(),
         config.limits.body_bytes,
         node.name(),
-    );
+    )
+    .traced(&tracing);
     let functions = function::keep(redis.clone(), metrics.clone(), node.clone());
     node.spawn("functions", functions);
     let keys = settings.keys.clone();
@@ -173,6 +178,7 @@ pub async fn run(config: Config) -> Result<ExitCode, NotStarted> {
     node.draining().await;
     node.finished().await;
     secrets.abort();
+    exporting.finish().await;
     admin.abort();
     Ok(node.exit_code())
 }

@@ -18,8 +18,8 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use broker::access::{AccessError, AccessKeys, Identity, Operation};
 use broker::annotation::ingest::Ingest;
+use broker::trace::{Span, Tracing};
 use serde::{Deserialize, Serialize};
-use tracing::error;
 
 use crate::access::{Caller, no_key};
 use crate::account::Accounts;
@@ -28,6 +28,7 @@ use crate::ingest;
 use crate::metrics::{Auth, Metrics};
 use crate::page;
 use crate::schema::ApiSchema;
+use crate::trace::Answering;
 
 /// How long a request may take, its body included.
 pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -48,6 +49,8 @@ pub struct Endpoint {
     /// What this process is called; request ids begin with it.
     node: String,
     requests: AtomicU64,
+    /// Records requests.
+    pub(crate) tracing: Tracing,
 }
 
 impl Endpoint {
@@ -69,7 +72,16 @@ impl Endpoint {
             max_body,
             node: node.to_owned(),
             requests: AtomicU64::new(0),
+            tracing: Tracing::default(),
         }
+    }
+
+    /// The same, recording some requests.
+    #[must_use]
+    pub fn traced(mut self, tracing: &Tracing) -> Self {
+        self.tracing = tracing.clone();
+        self.ingest = self.ingest.traced(tracing.clone());
+        self
     }
 }
 
@@ -115,7 +127,9 @@ async fn graphql(
 ) -> Response {
     let since = Instant::now();
     let request_id = endpoint.name(&headers);
-    let work = endpoint.answer(&headers, body, &request_id);
+    let answering = Answering::begin(&endpoint.tracing, "POST /graphql", &headers, &request_id);
+    let work = endpoint.answer(&headers, body, &request_id, &answering);
+    let work = answering.span().around(work);
     let (status, answer, operation) = match tokio::time::timeout(REQUEST_TIMEOUT, work).await {
         Ok(Ok((answer, operation))) => (StatusCode::OK, answer, operation),
         Ok(Err(refusal)) => {
@@ -123,7 +137,7 @@ async fn graphql(
             (refusal.status, refusal.answer(), None)
         }
         Err(_) => {
-            error!(%request_id, "request {request_id} took longer than {REQUEST_TIMEOUT:?}");
+            answering.took_too_long(&request_id);
             let refusal = Refusal::new(
                 StatusCode::GATEWAY_TIMEOUT,
                 Code::Unavailable,
@@ -134,7 +148,11 @@ async fn graphql(
         }
     };
     endpoint.metrics.answered(operation, since);
-    respond(status, &answer, &request_id)
+    let failed = answer.errors.first();
+    let outcome = failed.map_or("ok", |error| Code::of(error).label());
+    let mut response = respond(status, &answer, &request_id);
+    answering.answered(outcome, &mut response);
+    response
 }
 
 impl Endpoint {
@@ -162,8 +180,22 @@ impl Endpoint {
         headers: &HeaderMap,
         body: Body,
         request_id: &Arc<str>,
+        answering: &Answering,
     ) -> Result<(Answer, Option<Operation>), Refusal> {
         let identity = self.identify(headers).await?;
+        let span = answering.of(&identity);
+        let work = self.execute(headers, body, request_id, identity, span);
+        span.around(work).await
+    }
+
+    async fn execute(
+        &self,
+        headers: &HeaderMap,
+        body: Body,
+        request_id: &Arc<str>,
+        identity: Identity,
+        span: &Span,
+    ) -> Result<(Answer, Option<Operation>), Refusal> {
         let request = self.read(headers, body).await?;
         let name = request.operation_name.clone();
         let caller = Arc::new(Caller::new(identity, Arc::clone(request_id), name));
@@ -172,6 +204,9 @@ impl Endpoint {
         let mut answer = self.schema.execute(request).await;
         caller.arrange(&mut answer.data);
         name_codes(&mut answer);
+        if let Some(call) = caller.call() {
+            self.accounts.describe(call, span);
+        }
         let operation = account.settle(&answer);
         Ok((answer, operation))
     }

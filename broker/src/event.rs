@@ -19,6 +19,7 @@ use crate::annotation::{ANNOTATION, Notification};
 use crate::message::Draft;
 use crate::misskey::note::Note;
 use crate::time::Timestamp;
+use crate::trace::{Span, Traced};
 
 /// The version of the contract this release writes, and the newest it reads.
 const VERSION: u8 = 1;
@@ -44,6 +45,8 @@ pub struct Event {
     pub expires_at: Option<Timestamp>,
     /// When it was published, if the producer said so.
     pub published_at: Option<Timestamp>,
+    /// The trace that it belongs to, if that is recorded.
+    pub traced: Option<Box<Traced>>,
     /// As an annotation's, once somebody has asked.
     shown: OnceLock<Option<Box<Shown>>>,
     /// As a note, once somebody has asked.
@@ -84,6 +87,9 @@ struct Wire<'a> {
     x: Option<Millis>,
     #[serde(default)]
     ts: Option<Millis>,
+    /// Whatever it is: nobody is refused for what concerns no client.
+    #[serde(borrow, default)]
+    traceparent: Option<&'a RawValue>,
 }
 
 /// A whole number, as whoever has no others than floating ones may write it.
@@ -161,6 +167,7 @@ impl Event {
             published_at: stored_at
                 .or(wire.ts.map(|ts| ts.0))
                 .map(Timestamp::from_millis),
+            traced: wire.traceparent.and_then(traced),
             shown: OnceLock::new(),
             note: OnceLock::new(),
         })
@@ -174,6 +181,7 @@ impl Event {
             body,
             expires_at: None,
             published_at: None,
+            traced: None,
             shown: OnceLock::new(),
             note: OnceLock::new(),
         }
@@ -252,6 +260,20 @@ pub struct MessageBody<'a> {
     /// When it was due (ms), if it was scheduled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deliver_at: Option<i64>,
+}
+
+/// What a frame says of the trace that it belongs to.
+fn traced(value: &RawValue) -> Option<Box<Traced>> {
+    let text = value.get().strip_prefix('"')?.strip_suffix('"')?;
+    Traced::read(text)
+}
+
+/// The JSON of an event that is published in this span, if that is recorded.
+pub(crate) fn traced_in(span: &Span, json: String) -> String {
+    match (span.traceparent(), json.strip_prefix('{')) {
+        (Some(traceparent), Some(rest)) => format!(r#"{{"traceparent":"{traceparent}",{rest}"#),
+        _ => json,
+    }
 }
 
 /// The JSON of the event that announces a stored message. Its id is where the
@@ -343,6 +365,23 @@ mod tests {
         let spaced = Event::parse(b"\n  {\"v\":1,\"type\":\"x\"}").unwrap();
         assert_eq!(spaced.entry, None);
         assert_eq!(event.published_at, Some(Timestamp::from_millis(5)));
+    }
+
+    #[test]
+    fn an_event_belongs_to_a_trace_if_it_says_so_and_that_is_recorded() {
+        let good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        let traced = |traceparent: &str| {
+            let frame = format!(r#"{{"traceparent":{traceparent},"v":1,"type":"x","body":7}}"#);
+            let event = Event::parse(frame.as_bytes()).unwrap();
+            assert_eq!(event.body.get(), "7");
+            event.traced.map(|traced| traced.parent.to_string())
+        };
+        assert_eq!(traced(&format!("\"{good}\"")).as_deref(), Some(good));
+        let unsampled = format!("\"{}\"", good.replace("-01", "-00"));
+        let long = format!("\"{}\"", "0".repeat(1 << 16));
+        for other in [&unsampled, &long, "5", "null", "{}", "\"\"", "[\"x\"]"] {
+            assert_eq!(traced(other), None, "{other:.80}");
+        }
     }
 
     #[test]

@@ -34,6 +34,7 @@ pub mod annotation;
 pub mod misskey;
 pub mod lint;
 pub mod node;
+pub mod trace;
 pub mod error;
 pub mod current;
 mod recent;

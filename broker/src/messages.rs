@@ -40,6 +40,7 @@ use crate::quota::{Kind, Quota, Quotas};
 use crate::time::Timestamp;
 use crate::topic::{Tenant, Topic};
 use crate::topology::Redis;
+use crate::trace::Tracing;
 
 mod call;
 mod row;
@@ -62,6 +63,7 @@ pub struct Messages {
     keys: Keys,
     limits: Limits,
     quotas: Option<Quotas>,
+    tracing: Tracing,
     crowded_out: IntCounter,
 }
 
@@ -253,6 +255,7 @@ impl Messages {
             keys,
             limits,
             quotas: None,
+            tracing: Tracing::default(),
             crowded_out: IntCounter::new("crowded_out", "For who does not ask.")
                 .expect("the name is a constant"),
         }
@@ -270,6 +273,13 @@ impl Messages {
     #[must_use]
     pub fn within(mut self, quotas: Quotas) -> Self {
         self.quotas = Some(quotas);
+        self
+    }
+
+    /// The same, recording what is pushed for requests that are recorded.
+    #[must_use]
+    pub fn traced(mut self, tracing: Tracing) -> Self {
+        self.tracing = tracing;
         self
     }
 

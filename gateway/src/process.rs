@@ -18,6 +18,7 @@ use broker::quota::{Places, Quotas};
 use broker::resumption::Resumption;
 use broker::sites::Sites;
 use broker::topology::Redis;
+use broker::trace::Tracing;
 use prometheus::{IntCounter, Registry};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -84,15 +85,18 @@ pub async fn run(config: Config, node: Node) -> Result<(), StartError> {
         info!(%address, %admin_address, "listening");
     }
     let secrets = tokio::spawn(config.secrets(&registry)?.run());
+    let trace = &config.common.trace;
+    let (tracing, exporting) = Tracing::start(trace, node.role(), node.name(), &registry)?;
     let redis = Redis::open(&config.common.redis)?;
     redis.show(&registry)?;
     let reached = node.until_drain(reach(&redis, &config.common.keys)).await;
     if reached.transpose()?.is_some() {
-        let measured = (metrics, link_metrics);
+        let measured = (metrics, link_metrics, tracing);
         serve(config, &node, &redis, listener, &registry, measured).await?;
     }
     node.finished().await;
     secrets.abort();
+    exporting.finish().await;
     admin.abort();
     Ok(())
 }
@@ -117,7 +121,7 @@ async fn serve(
     redis: &Redis,
     listener: TcpListener,
     registry: &Registry,
-    (metrics, link_metrics): (Metrics, LinkMetrics),
+    (metrics, link_metrics, tracing): (Metrics, LinkMetrics, Tracing),
 ) -> Result<(), StartError> {
     let keys = &config.common.keys;
     let quotas = Quotas::new(redis.clone(), keys.clone());
@@ -131,7 +135,7 @@ async fn serve(
     let most_held = max_held(&config, &memory);
     metrics.shard.held_limit.set(whole(most_held));
     let held = Held::new(most_held);
-    let berths = threads::berths(&config, &held, &wants, &errands, &metrics.shard);
+    let berths = threads::berths(&config, &held, &wants, &errands, &tracing, &metrics.shard);
     let berths = berths.map_err(StartError::Shard)?;
     let inboxes: Vec<_> = berths.iter().map(Berth::inbox).collect();
     let outlets = threads::outlets(node, &inboxes, &metrics.shard);

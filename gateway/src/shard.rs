@@ -15,6 +15,7 @@ mod parting;
 mod held;
 mod out;
 mod writing;
+mod traced;
 
 use std::io;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use std::time::{Duration, Instant};
 use broker::Timestamp;
 use broker::link::{Want, Wants};
 use broker::topic::Topic;
+use broker::trace::Tracing;
 use mio::{Events, Poll, Token, Waker};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
@@ -36,6 +38,7 @@ use self::inbox::{Inbox, Listening};
 use self::out::{Fate, Fates, Turn};
 use self::parting::Parting;
 use self::timers::Timers;
+use self::traced::Fanout;
 use crate::dialect::{Mark, Protocol};
 use crate::errands::{Asked, Errands};
 use crate::hub::{Hub, SessionKey};
@@ -84,6 +87,7 @@ pub struct Berth {
     held: Held,
     wants: Wants,
     errands: Errands,
+    tracing: Tracing,
     metrics: ShardMetrics,
 }
 
@@ -117,6 +121,9 @@ struct Shard {
     marks: Vec<Mark>,
     /// When the events of this turn were published.
     published: Vec<Timestamp>,
+    tracing: Tracing,
+    /// Events of this turn that are recorded.
+    fanouts: Vec<Fanout>,
     /// The sessions that an event may concern, while it is handed out.
     concerned: Vec<SessionKey>,
     /// A session has ended: its client may already be on its way to another
@@ -159,8 +166,16 @@ impl Berth {
             held,
             wants,
             errands,
+            tracing: Tracing::default(),
             metrics,
         })
+    }
+
+    /// The same, recording what becomes of events that belong to a trace.
+    #[must_use]
+    pub fn traced(mut self, tracing: Tracing) -> Self {
+        self.tracing = tracing;
+        self
     }
 
     /// What reaches the shard.
@@ -188,6 +203,7 @@ impl Shard {
             held,
             wants,
             errands,
+            tracing,
             metrics,
         } = berth;
         Self {
@@ -212,6 +228,8 @@ impl Shard {
             asked: Vec::new(),
             marks: Vec::new(),
             published: Vec::new(),
+            tracing,
+            fanouts: Vec::new(),
             concerned: Vec::new(),
             hurry: false,
             parting: Parting::new(settings.missed_rate, settings.drain_window, now),

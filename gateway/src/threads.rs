@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use broker::link::{Batch, Outlet, Wants};
 use broker::node::Node;
+use broker::trace::Tracing;
 use prometheus::IntCounter;
 use tokio::sync::oneshot;
 use tokio::time::MissedTickBehavior;
@@ -38,6 +39,7 @@ pub(crate) fn berths(
     held: &Held,
     wants: &Wants,
     errands: &Errands,
+    tracing: &Tracing,
     metrics: &ShardMetrics,
 ) -> io::Result<Vec<Berth>> {
     let limits = |protocol| SessionLimits {
@@ -70,6 +72,7 @@ pub(crate) fn berths(
             errands.clone(),
             metrics.clone(),
         )
+        .map(|berth| berth.traced(tracing.clone()))
     };
     (0..count).map(berth).collect()
 }

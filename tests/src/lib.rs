@@ -13,6 +13,7 @@ mod undertaker;
 
 pub mod balancer;
 pub mod cases;
+pub mod collector;
 pub mod fleet;
 pub mod front;
 pub mod graphql;
@@ -30,6 +31,7 @@ pub mod secrets;
 pub mod socket;
 pub mod until;
 
+pub use collector::{Collector, Told};
 pub use fleet::{Fleet, FleetBuilder};
 pub use graphql::Registration;
 pub use misskey::Misskey;

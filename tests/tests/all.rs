@@ -76,5 +76,7 @@ mod scheduled;
 mod sources;
 #[path = "all/topologies.rs"]
 mod topologies;
+#[path = "all/traces.rs"]
+mod traces;
 #[path = "all/worker.rs"]
 mod worker;

@@ -16,6 +16,7 @@ use broker::node::memory::Memory;
 use broker::node::{Condition, Node};
 use broker::quota::Quotas;
 use broker::topology::Redis;
+use broker::trace::Tracing;
 use prometheus::Registry;
 use tokio::time::sleep;
 
@@ -34,14 +35,20 @@ use metrics::Metrics;
 /// How long to wait before asking again for a Redis that does not answer.
 const REDIS_RETRY: Duration = Duration::from_millis(500);
 
-/// Starts the worker's tasks on `node`; they end once it drains.
+/// Starts the worker's tasks on `node`; they end once it drains. Some of what they do
+/// is recorded by `tracing`.
 ///
 /// # Errors
 /// If this version cannot serve the Redis that is configured.
 ///
 /// # Panics
 /// If `registry` already has metrics of a worker.
-pub fn start(config: &Config, node: &Node, registry: &Registry) -> Result<(), Error> {
+pub fn start(
+    config: &Config,
+    node: &Node,
+    registry: &Registry,
+    tracing: Tracing,
+) -> Result<(), Error> {
     let redis = Redis::open(&config.settings.redis)?;
     redis
         .show(registry)
@@ -66,7 +73,8 @@ pub fn start(config: &Config, node: &Node, registry: &Registry) -> Result<(), Er
         config.rules.clone(),
         node.name(),
         tenants,
-    );
+    )
+    .traced(tracing);
     let condition = node.condition("redis");
 
     let (config, own) = (config.clone(), node.clone());

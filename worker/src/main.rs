@@ -6,6 +6,7 @@ use broker::node::env::{BAD_SETTINGS, Env};
 use broker::node::program::Program;
 use broker::node::secrets::SecretFiles;
 use broker::node::{Node, admin, log};
+use broker::trace::Tracing;
 use prometheus::Registry;
 use tokio::net::TcpListener;
 use tracing::{error, info};
@@ -53,11 +54,15 @@ async fn run(config: &Config) -> Result<ExitCode, Box<dyn std::error::Error>> {
     node.on_signals();
     let mut secrets = SecretFiles::new(&registry)?;
     config.settings.watch(&mut secrets, &config.files);
-    worker::start(config, &node, &registry)?;
+    let settings = &config.settings;
+    let (tracing, exporting) =
+        Tracing::start(&settings.trace, node.role(), node.name(), &registry)?;
+    worker::start(config, &node, &registry, tracing)?;
     tokio::select! {
         () = node.finished() => {}
         () = secrets.run() => {}
         () = admin::serve(listener, node.clone(), registry) => {}
     }
+    exporting.finish().await;
     Ok(node.exit_code())
 }

@@ -26,6 +26,11 @@ impl Source {
             digest: LazyLock::new(digest),
         }
     }
+
+    /// What it is counted as.
+    pub(super) const fn name(&self) -> &'static str {
+        self.name
+    }
 }
 
 /// Declares scripts made of files, the shared ones first.

@@ -10,10 +10,11 @@ use super::call::{Call, PUSH, PUSH_GLOBAL};
 use super::row::{Row, global, label_arg, message, status, time_arg, unhex};
 use super::{AT_ONCE, Messages, millis};
 use crate::error::Error;
-use crate::event::message_payload;
+use crate::event::{message_payload, traced_in};
 use crate::keys::{Keys, Partition};
 use crate::message::{Draft, GlobalMessage, Message};
 use crate::topic::{self, Tenant, Topic};
+use crate::trace::{self, Kind, PUBLISH};
 
 /// What the push script answers.
 enum Pushed {
@@ -78,14 +79,24 @@ impl Messages {
                 group.push((Arc::clone(name), topic));
             }
         }
-        let payload = message_payload(draft);
+        let publishing = self
+            .tracing
+            .part(Kind::Producer, PUBLISH, &trace::Span::current());
+        publishing.note("carillon.recipients", seen.len() as i64);
+        let payload = traced_in(&publishing, message_payload(draft));
         let most = self.most_pending(tenant).await;
         let push = async |(partition, names): (Partition, Vec<(Arc<str>, Topic)>)| {
             let calls = names.iter().map(|(_, topic)| {
                 self.push_call(tenant, topic, draft, &payload, idempotency, most)
             });
             let calls: Vec<Call> = calls.collect();
+            let asking = self.tracing.script(PUSH.name(), &publishing);
+            asking.note("carillon.partition", i64::from(partition.index()));
             let results = Call::run_all(&self.redis, &calls).await;
+            if results.is_err() {
+                asking.failed("redis");
+            }
+            drop(asking);
             let results =
                 results.unwrap_or_else(|error| names.iter().map(|_| Err(again(&error))).collect());
             let named = names.into_iter().zip(results);
@@ -124,6 +135,9 @@ impl Messages {
     ) -> Result<GlobalMessage, Error> {
         let all = Topic::all(tenant);
         let partition = all.partition();
+        let publishing = self
+            .tracing
+            .part(Kind::Producer, PUBLISH, &trace::Span::current());
         let call = Call::new(&PUSH_GLOBAL)
             .keys(self.keys.global_log(tenant))
             .keys(self.keys.active_globals(tenant))
@@ -132,7 +146,7 @@ impl Messages {
             .keys(idempotency.map(|key| self.keys.idempotency(&all, key)))
             .arg(tenant.as_str())
             .arg(self.keys.channel(&all))
-            .arg(message_payload(draft))
+            .arg(traced_in(&publishing, message_payload(draft)))
             .arg(time_arg(draft.expires_at))
             .arg(time_arg(draft.deliver_at))
             .arg(millis(self.limits.global_default_life))
@@ -145,7 +159,12 @@ impl Messages {
             Some(_) => call.arg("w").arg(millis(self.limits.global_default_life)),
             None => call,
         };
-        match with_fields(call, draft).run(&self.redis).await? {
+        let asking = self.tracing.script(PUSH_GLOBAL.name(), &publishing);
+        let pushed = with_fields(call, draft).run(&self.redis).await;
+        if pushed.is_err() {
+            asking.failed("redis");
+        }
+        match pushed? {
             PushedGlobal::Before(row) => global(row, partition),
             PushedGlobal::New(id) => Ok(GlobalMessage {
                 id: unhex(&id, partition)?,

@@ -3,22 +3,25 @@
 use std::io::IsTerminal;
 use std::str::FromStr;
 
-use tracing::error;
+use tracing::{Event, Subscriber, error};
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::time::Timestamp;
+use crate::trace::Correlation;
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
     /// Text on a terminal, else JSON.
     Auto,
-    /// One JSON object per line: `timestamp`, `level`, `target`, `message`, and
-    /// the fields of the event beside them.
+    /// One JSON object per line: `timestamp`, `level`, `target`, `message`, the fields
+    /// of the event beside them, and `request_id`, `trace_id` and `span_id` of the
+    /// request for which it was written.
     Json,
     /// For people.
     Text,
@@ -113,7 +116,44 @@ where
         .flatten_event(true)
         .with_current_span(false)
         .with_span_list(false)
+        .map_event_format(Correlated)
         .finish()
+}
+
+/// Lines in JSON that name the request for which they are written.
+struct Correlated<F>(F);
+
+impl<S, N, F> FormatEvent<S, N> for Correlated<F>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+    F: FormatEvent<S, N>,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> std::fmt::Result {
+        let Correlation { request_id, ids } = Correlation::current();
+        if request_id.is_none() && ids.is_none() {
+            return self.0.format_event(context, writer, event);
+        }
+        let mut line = String::new();
+        self.0
+            .format_event(context, Writer::new(&mut line), event)?;
+        let line = line.trim_end().strip_suffix('}').ok_or(std::fmt::Error)?;
+        writer.write_str(line)?;
+        // All three are made of characters that need no escaping. A quote that is part
+        // of a text has a backslash in front, so this finds members only.
+        if let Some(id) = request_id.filter(|_| !line.contains(r#""request_id":"#)) {
+            write!(writer, r#","request_id":"{id}""#)?;
+        }
+        if let Some((trace, span)) = ids {
+            write!(writer, r#","trace_id":"{trace}","span_id":"{span}""#)?;
+        }
+        writeln!(writer, "}}")
+    }
 }
 
 /// Panics become log lines too. Only a literal message is repeated: one that was
@@ -145,6 +185,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::trace::Span;
 
     #[test]
     fn each_event_is_one_json_object_on_a_line_of_its_own() {
@@ -170,6 +211,33 @@ mod tests {
         assert_eq!(lines[1]["sockets"], 3);
         let at = lines[1]["timestamp"].as_str().unwrap();
         assert!(at.parse::<Timestamp>().is_ok(), "{at}");
+    }
+
+    #[test]
+    fn a_line_names_the_request_for_which_it_is_written() {
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        let lines = json_lines(EnvFilter::new("info"), Arc::new(writer));
+        {
+            let _logging = lines.set_default();
+            let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
+            let of = |parent| Span::of_request(&"api-7".into(), parent);
+            of(Some(parent)).within(|| tracing::info!("quoted \"request_id\": {{}}"));
+            of(None).within(|| tracing::info!(request_id = "api-7", "named already"));
+            tracing::info!("of nobody");
+        }
+        let mut written = String::new();
+        reader.read_to_string(&mut written).unwrap();
+        assert_eq!(written.matches(r#""request_id":"api-7""#).count(), 2);
+        let lines: Vec<serde_json::Value> = written
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        assert_eq!(lines[0]["trace_id"], "0af7651916cd43dd8448eb211c80319c");
+        assert_eq!(lines[0]["span_id"], "b7ad6b7169203331");
+        assert_eq!(lines[0]["request_id"], "api-7");
+        assert_eq!(lines[1].get("trace_id"), None);
+        assert_eq!(lines[1]["request_id"], "api-7");
+        assert_eq!(lines[2].get("request_id"), None);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::secrets::SecretFiles;
 use crate::keys::Keys;
 use crate::sites::Sites;
 use crate::topology::{RedisSettings, TlsFiles};
+use crate::trace::TraceSettings;
 
 /// What gateway, api and worker all read from their environment.
 #[derive(Clone, Debug)]
@@ -29,6 +30,8 @@ pub struct Settings {
     /// `CARILLON_MEMORY_LIMIT`, default `auto`: memory that this process may use;
     /// near it, it takes nothing new.
     pub memory: MemoryLimit,
+    /// Where traces go, and how many.
+    pub trace: TraceSettings,
     /// `CARILLON_LOG`, default `info`: which log lines are written.
     pub log: LogFilter,
     /// `CARILLON_LOG_FORMAT`, default `auto`: how they are written.
@@ -46,6 +49,7 @@ impl Settings {
                 .map_or_else(host_and_process, |name| name.0),
             sites: env.get("CARILLON_SITES", ""),
             memory: env.get("CARILLON_MEMORY_LIMIT", "auto"),
+            trace: TraceSettings::read(env),
             log: env.get("CARILLON_LOG", "info"),
             log_format: env.get("CARILLON_LOG_FORMAT", "auto"),
         }
@@ -58,6 +62,7 @@ impl Settings {
         let redis = self.redis.clone();
         let renew = move |new: RedisSettings| redis.renew(&new);
         secrets.setting(files, "CARILLON_REDIS_URL", renew);
+        self.trace.watch(secrets, files);
     }
 }
 

@@ -156,12 +156,16 @@ impl Shard {
                     self.metrics.fanout.observe(concerned.len() as f64);
                     self.published.extend(event.published_at);
                 }
+                let (sockets, before) = (concerned.len(), self.turn.len());
                 for key in concerned.drain(..) {
                     self.with(key, now, |session, now| {
                         session.deliver(topic, &delivery, now)
                     });
                 }
                 self.concerned = concerned;
+                if event.traced.is_some() {
+                    self.fanned_out(event, sockets, before);
+                }
             }
             Arrival::Subscribed(topic) => {
                 for key in self.hub.confirm(topic) {

@@ -106,6 +106,16 @@ impl Turn {
         self.slots.len()
     }
 
+    /// How many frames were added since it had so many, and their bytes. None of
+    /// them has been taken yet.
+    pub(super) fn added_since(&self, before: usize) -> (usize, usize) {
+        let added = self.slots.get(before..).unwrap_or_default();
+        let frames = added.iter().filter_map(|(outgoing, _)| outgoing.as_ref());
+        frames.fold((0, 0), |(count, bytes), outgoing| {
+            (count + 1, bytes + outgoing.frame.len())
+        })
+    }
+
     /// Takes a socket's next frame.
     fn next(&mut self, chain: &mut Chain) -> Option<Outgoing> {
         if chain.is_empty() {

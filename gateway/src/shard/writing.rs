@@ -52,6 +52,9 @@ impl Shard {
             let late = written_at.since(at);
             self.metrics.publish_to_write.observe(late.as_secs_f64());
         }
+        if !self.fanouts.is_empty() {
+            self.end_fanouts();
+        }
     }
 
     pub(super) fn write(&mut self, key: SessionKey, now: Now) {

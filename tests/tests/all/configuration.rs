@@ -124,6 +124,8 @@ fn every_variable() -> BTreeMap<String, String> {
                 format!("social.example=acme bus=b bus_redis=redis://:{SECRET}@127.0.0.1")
             }
             "CARILLON_AUTH_INTROSPECTION_SECRET" => SECRET.to_owned(),
+            "CARILLON_OTLP_ENDPOINT" => "http://collector:4318".to_owned(),
+            "CARILLON_OTLP_HEADERS" => format!("authorization={SECRET}"),
             _ => match row.default.as_str() {
                 "empty" => return None,
                 words if !words.contains('`') => "n1".to_owned(),

@@ -34,7 +34,7 @@ fn acme() -> Tenant {
 }
 
 /// A report of a public annotation on [`PAGE`], both called `id`.
-fn report(id: &str) -> Value {
+pub(super) fn report(id: &str) -> Value {
     json!({
         "id": id,
         "action": "create",
@@ -75,7 +75,7 @@ fn outcomes(answer: &Value) -> Vec<String> {
 }
 
 /// Adds a report to the stream of the fleet's tenant.
-async fn add(fleet: &Fleet, kind: &str, data: &[u8]) {
+pub(super) async fn add(fleet: &Fleet, kind: &str, data: &[u8]) {
     let mut add = cmd("XADD");
     add.arg(fleet.keys().intake(&acme())).arg("*");
     add.arg("type").arg(kind).arg("data").arg(data);

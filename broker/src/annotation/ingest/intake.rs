@@ -12,7 +12,7 @@ mod push;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use redis::{Cmd, Script, cmd};
 
@@ -27,6 +27,7 @@ use crate::messages::Messages;
 use crate::quota::Quotas;
 use crate::topic::Tenant;
 use crate::topology::{OwnConnection, Redis};
+use crate::trace::{Kind, Span, Tracing};
 
 /// The consumer group that all workers are in.
 const GROUP: &str = "workers";
@@ -61,6 +62,7 @@ pub struct Intake {
     messages: Messages,
     rules: Rules,
     quotas: Quotas,
+    tracing: Tracing,
     held: Held,
     /// For whom something failed the last time.
     failing: HashSet<Tenant>,
@@ -125,12 +127,22 @@ impl Intake {
             messages,
             rules,
             quotas: Quotas::new(redis.clone(), keys.clone()),
+            tracing: Tracing::default(),
             held: Held::default(),
             failing: HashSet::new(),
             reading: None,
             redis,
             keys,
         }
+    }
+
+    /// The same, recording some of what it handles.
+    #[must_use]
+    pub fn traced(mut self, tracing: Tracing) -> Self {
+        self.ingest = self.ingest.traced(tracing.clone());
+        self.messages = self.messages.traced(tracing.clone());
+        self.tracing = tracing;
+        self
     }
 
     /// Whether there is anybody to take from.
@@ -294,11 +306,20 @@ impl Intake {
         let mut handled = Handled::default();
         for of_tenant in entries.chunk_by(|one, other| one.tenant == other.tenant) {
             let tenant = &of_tenant[0].tenant;
-            match self.handle_of(tenant, of_tenant, &mut handled).await {
+            let known = Span::default();
+            let now = SystemTime::now();
+            let span = self
+                .tracing
+                .begin(Kind::Consumer, "carillon.ingest", &known, now);
+            span.note("carillon.tenant", tenant.as_str().to_owned());
+            span.note("carillon.entries", of_tenant.len() as i64);
+            let handling = self.handle_of(tenant, of_tenant, &mut handled);
+            match span.around(handling).await {
                 Ok(()) => {
                     self.failing.remove(tenant);
                 }
                 Err(error) => {
+                    span.failed("redis");
                     self.held.hold(of_tenant, Instant::now() + RETRY);
                     self.failing.insert(tenant.clone());
                     handled.failed = Some(error);

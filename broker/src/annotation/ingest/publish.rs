@@ -12,10 +12,11 @@ use redis::Script;
 
 use super::{Report, What};
 use crate::error::Error;
-use crate::event::event_json;
+use crate::event::{event_json, traced_in};
 use crate::keys::{Keys, Partition};
 use crate::topic::Tenant;
 use crate::topology::Redis;
+use crate::trace::{self, Kind, Span, Tracing};
 use crate::{annotation, people};
 
 /// How long a report is remembered. Longer than systems repeat.
@@ -39,6 +40,7 @@ static PUBLISH: LazyLock<Script> = LazyLock::new(|| {
 pub struct Ingest {
     redis: Redis,
     keys: Keys,
+    tracing: Tracing,
 }
 
 /// What became of a report.
@@ -72,14 +74,39 @@ pub struct Progress {
 impl Ingest {
     /// Publishes through this Redis.
     pub fn new(redis: Redis, keys: Keys) -> Self {
-        Self { redis, keys }
+        Self {
+            redis,
+            keys,
+            tracing: Tracing::default(),
+        }
+    }
+
+    /// The same, recording what is published for requests that are recorded.
+    #[must_use]
+    pub fn traced(mut self, tracing: Tracing) -> Self {
+        self.tracing = tracing;
+        self
     }
 
     /// Publishes reports of a tenant's system until Redis fails; those that live
     /// in one partition in their order, as all on one topic do.
     pub async fn publish(&self, tenant: &Tenant, reports: &[&Report]) -> Progress {
         let mut progress = Progress::default();
-        let events: Vec<Event> = reports.iter().map(|r| self.event(tenant, r)).collect();
+        if reports.is_empty() {
+            return progress;
+        }
+        let publishing = self
+            .tracing
+            .part(Kind::Producer, trace::PUBLISH, &Span::current());
+        publishing.note("carillon.events", reports.len() as i64);
+        let events = reports.iter().map(|report| {
+            let event = self.event(tenant, report);
+            Event {
+                json: traced_in(&publishing, event.json),
+                ..event
+            }
+        });
+        let events: Vec<Event> = events.collect();
         let mut rest = events.into_iter().peekable();
         while progress.failed.is_none() && rest.peek().is_some() {
             let (mut some, mut bytes) = (Vec::new(), 0);
@@ -91,7 +118,7 @@ impl Ingest {
                 bytes += event.json.len();
                 some.push(event);
             }
-            for outcome in self.publish_some(&some).await {
+            for outcome in self.publish_some(&some, &publishing).await {
                 match outcome {
                     Ok(outcome) => progress.outcomes.push(outcome),
                     Err(error) => {
@@ -105,7 +132,11 @@ impl Ingest {
     }
 
     /// What becomes of each. An error is told once of all that share it.
-    async fn publish_some(&self, events: &[Event]) -> Vec<Result<Outcome, Option<Error>>> {
+    async fn publish_some(
+        &self,
+        events: &[Event],
+        publishing: &Span,
+    ) -> Vec<Result<Outcome, Option<Error>>> {
         let mut groups = BTreeMap::<Partition, Vec<usize>>::new();
         for (at, event) in events.iter().enumerate() {
             groups.entry(event.partition).or_default().push(at);
@@ -119,7 +150,12 @@ impl Ingest {
                 call.key(&event.known).key(&event.ring);
                 call.arg(&event.channel).arg(event.mark).arg(&event.json);
             }
+            let asking = self.tracing.script("ingest", publishing);
             let answer = self.redis.invoke::<Vec<bool>>(&call).await;
+            if answer.is_err() {
+                asking.failed("redis");
+            }
+            drop(asking);
             let answer = answer.and_then(|published| match published.len() == places.len() {
                 true => Ok(published),
                 false => Err(Error::Corrupt("answer of a script")),
