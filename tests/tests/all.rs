@@ -68,6 +68,8 @@ mod misskey_page;
 mod model;
 #[path = "all/missed.rs"]
 mod missed;
+#[path = "all/replaced.rs"]
+mod replaced;
 #[path = "all/replicated.rs"]
 mod replicated;
 #[path = "all/scheduled.rs"]

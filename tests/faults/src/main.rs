@@ -37,6 +37,7 @@ use crate::crowd::Crowd;
 use crate::load::Load;
 use crate::manners::Manners;
 use crate::report::Outcome;
+use crate::rolling::Act;
 use crate::rows::Row;
 
 /// How long there is load before something is broken, and after it works again.
@@ -56,9 +57,15 @@ async fn main() -> ExitCode {
         let well = soak::soak(length, setting("SOAK_SOCKETS", 400) as usize).await;
         return ExitCode::from(u8::from(!well));
     }
-    if chosen == ["rolling"] {
+    if let Some((_, acts)) = chosen
+        .split_first()
+        .filter(|(first, _)| *first == "rolling")
+    {
+        let act = acts.first().map(|name| {
+            Act::called(name).unwrap_or_else(|| panic!("it is replace or scale, not {name}"))
+        });
         let sockets = setting("ROLLING_SOCKETS", 6000) as usize;
-        let well = rolling::rolling(setting("ROLLING_RATE", 600), sockets).await;
+        let well = rolling::rolling(act, setting("ROLLING_RATE", 600), sockets).await;
         return ExitCode::from(u8::from(!well));
     }
     let (rate, sockets) = (

@@ -30,19 +30,53 @@ const SPARE: usize = 5;
 const ROLLED_WITHIN: Duration = Duration::from_secs(300);
 /// A rollout that is stuck is looked at for so long after its new pod would count.
 const STUCK: Duration = Duration::from_secs(10);
+/// So many complaints of each scene are told.
+const COMPLAINTS: usize = 12;
 /// What stands on the page is written by.
 const COMMAND: &str = "make rolling";
 
-/// Plays everything with so many events a second to so many sockets, writes down what
-/// came of it, and says whether all held.
-pub(crate) async fn rolling(rate: u32, sockets: usize) -> bool {
-    let mut parts = replace(rate, sockets).await;
-    let (part, scaled) = scale::scale(rate, sockets).await;
-    parts.push(part);
-    let text = page::page(rate, sockets, &parts, &scaled);
+/// What is played, as an argument names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Act {
+    /// Gateways, workers and apis are replaced.
+    Replace,
+    /// Gateways become more and fewer.
+    Scale,
+}
+
+impl Act {
+    /// Of this name.
+    pub(crate) fn called(name: &str) -> Option<Self> {
+        match name {
+            "replace" => Some(Self::Replace),
+            "scale" => Some(Self::Scale),
+            _ => None,
+        }
+    }
+}
+
+/// Plays an act, or all, with so many events a second to so many sockets, and says
+/// whether all held. Where it did, and all was played, it is written down.
+pub(crate) async fn rolling(act: Option<Act>, rate: u32, sockets: usize) -> bool {
+    let mut parts = match act {
+        Some(Act::Scale) => Vec::new(),
+        _ => replace(rate, sockets).await,
+    };
+    let mut scaled = None;
+    if act != Some(Act::Replace) {
+        let (part, figures) = scale::scale(rate, sockets).await;
+        parts.push(part);
+        scaled = Some(figures);
+    }
+    let text = page::page(rate, sockets, &parts, scaled.as_ref());
     print!("\n{text}");
-    let well = scaled.is_well() && parts.iter().all(Part::is_well);
-    if well {
+    for part in &parts {
+        for complaint in part.complaints.iter().take(COMPLAINTS) {
+            println!("! {}: {complaint}", part.scene.name());
+        }
+    }
+    let well = parts.iter().all(Part::is_well);
+    if well && act.is_none() {
         report::write(page::OPERATIONS, COMMAND, &text);
     }
     well

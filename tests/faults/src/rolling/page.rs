@@ -13,7 +13,7 @@ use crate::report;
 pub(super) const OPERATIONS: &str = "docs/operations.md";
 
 /// What stands between the marks.
-pub(super) fn page(rate: u32, sockets: usize, parts: &[Part], scaled: &Scaled) -> String {
+pub(super) fn page(rate: u32, sockets: usize, parts: &[Part], scaled: Option<&Scaled>) -> String {
     let seconds = |setting| manifest::seconds(setting).as_secs();
     let mut text = format!(
         "{}\n{sockets} sockets on {GATEWAYS} gateways behind HAProxy, {rate} events a second, a delay of {} s, a window of {} s.\n\n\
@@ -42,15 +42,21 @@ pub(super) fn page(rate: u32, sockets: usize, parts: &[Part], scaled: &Scaled) -
         )
         .expect("a string takes text");
     }
-    write!(
-        text,
+    if let Some(scaled) = scaled {
+        text += &table(scaled);
+    }
+    text
+}
+
+/// What gateways did, one and four.
+fn table(scaled: &Scaled) -> String {
+    let mut text = format!(
         "\nSockets closed at an age of {} to {} s, gateways watched for {} s each time:\n\n\
          | Gateways | sockets each | CPU seconds per second, each | frames written per second, each |\n|---|---|---|---|\n",
         MAX_AGE.as_secs() / 2,
         MAX_AGE.as_secs(),
         WATCHED.as_secs(),
-    )
-    .expect("a string takes text");
+    );
     for stage in &scaled.stages {
         let each = |of: &dyn Fn(usize) -> String| {
             let each: Vec<String> = (0..stage.len()).map(of).collect();

@@ -143,9 +143,6 @@ impl Part {
         };
         part.complain(&leaves, &gaps);
         println!("  {}", part.story());
-        for complaint in part.complaints.iter().take(12) {
-            println!("  ! {complaint}");
-        }
         part
     }
 

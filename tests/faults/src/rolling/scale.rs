@@ -61,9 +61,16 @@ impl Scaled {
         most / self.stages[0][0].cpu
     }
 
-    /// Whether it is as it was to be.
-    pub(super) fn is_well(&self) -> bool {
-        self.unevenness() <= UNEVEN && self.share_of_cpu() <= CPU
+    /// What is not as it was to be.
+    fn complaints(&self) -> Vec<String> {
+        let mut complaints = Vec::new();
+        if UNEVEN < self.unevenness() {
+            complaints.push("sockets are spread unevenly".to_owned());
+        }
+        if CPU < self.share_of_cpu() {
+            complaints.push("four take too much CPU".to_owned());
+        }
+        complaints
     }
 }
 
@@ -74,7 +81,7 @@ pub(super) async fn scale(rate: u32, sockets: usize) -> (Part, Scaled) {
     let crowd = Crowd::gather(fleet.start().await, sockets, Manners::Published).await;
     let mut gateways = Deployment::adopt(&crowd, Role::Gateway);
     let mut stages = [const { Vec::new() }; 3];
-    let part = Part::play(Scene::Scale, &crowd, rate, async |complaints| {
+    let mut part = Part::play(Scene::Scale, &crowd, rate, async |complaints| {
         stages[0] = watch(&gateways.processes()).await;
         gateways.scale(MANY);
         let spread_at = Instant::now() + MAX_AGE + BACK;
@@ -96,7 +103,9 @@ pub(super) async fn scale(rate: u32, sockets: usize) -> (Part, Scaled) {
     tell(&crowd);
     gateways.forget().await;
     crowd.disperse().await;
-    (part, Scaled { stages })
+    let scaled = Scaled { stages };
+    part.complaints.extend(scaled.complaints());
+    (part, scaled)
 }
 
 /// What each does in a second.
