@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use super::deployment::Leave;
-use crate::client::Dialect;
 use crate::crowd::Crowd;
 use crate::manners::Manners;
 
@@ -17,8 +16,6 @@ pub(super) const TOLERANCE: f64 = 0.3;
 /// A time in which a client had no socket.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Gap {
-    /// What it speaks.
-    pub(super) dialect: Dialect,
     /// Since when.
     pub(super) from: Duration,
     /// Until when, if it is over.
@@ -39,11 +36,11 @@ pub(super) fn gaps(crowd: &Crowd, since: Duration) -> Vec<Gap> {
         let stays = client.read(|diary| diary.stays.clone());
         let next = stays.iter().skip(1).map(|stay| Some(stay.from));
         for (stay, to) in stays.iter().zip(next.chain([None])) {
-            gaps.extend(stay.to.filter(|&from| since <= from).map(|from| Gap {
-                dialect: client.kind.dialect(),
-                from,
-                to,
-            }));
+            gaps.extend(
+                stay.to
+                    .filter(|&from| since <= from)
+                    .map(|from| Gap { from, to }),
+            );
         }
     }
     gaps

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::deployment::Leave;
-use super::flow::{self, Gap, Pace};
+use super::flow::{self, Pace};
 use super::manifest;
 use crate::audit::{self, Books, Counts, Scope};
 use crate::client::{Dialect, Kind};
@@ -141,7 +141,7 @@ impl Part {
             repeats: repeats(crowd, first),
             complaints,
         };
-        part.complain(&leaves, &gaps);
+        part.complain(&leaves);
         println!("  {}", part.story());
         part
     }
@@ -168,7 +168,7 @@ impl Part {
     }
 
     /// Looks for what does not hold.
-    fn complain(&mut self, leaves: &[Leave], gaps: &[Gap]) {
+    fn complain(&mut self, leaves: &[Leave]) {
         let mut complaints = Vec::new();
         let mut hold = |holds: bool, complaint: String| {
             if !holds {
@@ -183,15 +183,12 @@ impl Part {
                 format!("{} ended with {:?}", leave.name, leave.status),
             );
         }
-        for gap in gaps.iter().filter(|gap| gap.to.is_none()).take(3) {
-            hold(false, format!("a client of {:?} is not back", gap.dialect));
-        }
         let longest = self.longest();
         hold(
             longest <= LONGEST,
             format!("somebody had no socket for {longest:.1?}"),
         );
-        let ended = gaps.len();
+        let ended = self.away.len();
         hold(
             self.scene.moves() || ended == 0,
             format!("{ended} sockets ended"),

@@ -22,9 +22,8 @@ const BACK: Duration = Duration::from_secs(5);
 pub(super) const WATCHED: Duration = Duration::from_secs(20);
 /// Sockets may be so unevenly spread, as a share of the mean.
 const UNEVEN: f64 = 0.15;
-/// Of the CPU that one gateway takes for all, each of four takes a quarter and half as
-/// much again at most: what a gateway does for itself does not get less.
-const CPU: f64 = 1.5 / MANY as f64;
+/// Each of four takes at most so much of the CPU that it is planned to take.
+const CPU: f64 = 1.5;
 
 /// What a gateway did in a second, while it was watched.
 #[derive(Clone, Copy, Debug)]
@@ -33,32 +32,43 @@ pub(super) struct Use {
     pub(super) sockets: f64,
     /// CPU seconds.
     pub(super) cpu: f64,
+    /// Messages that it read from Redis.
+    pub(super) read: f64,
     /// Frames that it wrote.
     pub(super) frames: f64,
 }
 
-/// What each of so many gateways did, before, meanwhile and afterwards.
+/// What each of so many gateways did.
 pub(super) struct Scaled {
-    /// By one, by four, and by one again.
+    /// One, four, and one again.
     pub(super) stages: [Vec<Use>; 3],
 }
 
 impl Scaled {
     /// By how much the number of sockets of a gateway is off the mean at most.
     pub(super) fn unevenness(&self) -> f64 {
-        let many = &self.stages[1];
+        let [_, many, _] = &self.stages;
         let mean = many.iter().map(|each| each.sockets).sum::<f64>() / many.len() as f64;
         let off = many.iter().map(|each| (each.sockets - mean).abs() / mean);
         off.fold(0.0, f64::max)
     }
 
-    /// The most CPU that one of four took, as a share of what one alone took.
-    pub(super) fn share_of_cpu(&self) -> f64 {
-        let most = self.stages[1]
-            .iter()
-            .map(|each| each.cpu)
-            .fold(0.0, f64::max);
-        most / self.stages[0][0].cpu
+    /// What each of four is planned to take of the CPU that one took: as much less as it
+    /// reads and writes less. What is said on a topic is read by each that has a listener.
+    pub(super) fn planned_cpu(&self) -> f64 {
+        self.share(|each| each.read + each.frames)
+    }
+
+    /// What each of four took of it.
+    pub(super) fn cpu(&self) -> f64 {
+        self.share(|each| each.cpu)
+    }
+
+    /// What each of four did on average, as a share of what one did.
+    fn share(&self, of: impl Fn(&Use) -> f64) -> f64 {
+        let [one, many, _] = &self.stages;
+        let mean = many.iter().map(&of).sum::<f64>() / many.len() as f64;
+        mean / of(&one[0])
     }
 
     /// What is not as it was to be.
@@ -67,7 +77,7 @@ impl Scaled {
         if UNEVEN < self.unevenness() {
             complaints.push("sockets are spread unevenly".to_owned());
         }
-        if CPU < self.share_of_cpu() {
+        if self.planned_cpu() * CPU < self.cpu() {
             complaints.push("four take too much CPU".to_owned());
         }
         complaints
@@ -114,6 +124,9 @@ async fn watch(gateways: &[&Process]) -> Vec<Use> {
         Use {
             sockets: process.metric("carillon_gateway_connections").await,
             cpu: procfs::cpu(process.pid()).as_secs_f64(),
+            read: process
+                .metric("carillon_gateway_broker_messages_total")
+                .await,
             frames: process.metric("carillon_gateway_frames_sent_total").await,
         }
     }
@@ -129,6 +142,7 @@ async fn watch(gateways: &[&Process]) -> Vec<Use> {
         *before = Use {
             sockets: after.sockets,
             cpu: (after.cpu - before.cpu) / seconds,
+            read: (after.read - before.read) / seconds,
             frames: (after.frames - before.frames) / seconds,
         };
     }
