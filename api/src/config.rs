@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use broker::identity::AuthSettings;
 use broker::message::rules::Rules;
+use broker::node::entrance::TlsFiles;
 use broker::node::env::{BadEnv, Bytes, Env, Files, Interval, List, Period};
 use broker::node::secrets::SecretFiles;
 use broker::node::settings::Settings;
@@ -25,6 +26,9 @@ pub struct Config {
     /// `CARILLON_API_ADMIN_LISTEN`, default `127.0.0.1:9102`: where `/live`,
     /// `/ready` and `/metrics` are served. Not for the public.
     pub admin_listen: SocketAddr,
+    /// `CARILLON_API_TLS_CERT_FILE` with `CARILLON_API_TLS_KEY_FILE`, default none: the
+    /// certificate that callers are shown, and its key. None: no TLS.
+    pub tls: Option<TlsFiles>,
     /// `CARILLON_API_PROXY_PROTOCOL`, default empty: networks from which every
     /// connection begins with a PROXY header, separated by commas.
     pub proxy_protocol: Vec<IpNet>,
@@ -100,6 +104,11 @@ impl Config {
             settings: Settings::read(env),
             listen: env.get("CARILLON_API_LISTEN", "127.0.0.1:8081"),
             admin_listen: admin_listen(env),
+            tls: TlsFiles::read(
+                env,
+                "CARILLON_API_TLS_CERT_FILE",
+                "CARILLON_API_TLS_KEY_FILE",
+            ),
             proxy_protocol: env.get::<List<IpNet>>("CARILLON_API_PROXY_PROTOCOL", "").0,
             public_url: env.get("CARILLON_API_PUBLIC_URL", "ws://127.0.0.1:8080/"),
             app_url: env.get("CARILLON_API_APP_URL", "http://127.0.0.1:8081/"),

@@ -12,7 +12,7 @@ use broker::control::Control;
 use broker::identity::{AccessTokens, Authenticator};
 use broker::link::LinkMetrics;
 use broker::messages::Messages;
-use broker::node::entrance::Entrance;
+use broker::node::entrance::{BadCertificate, Entrance};
 use broker::node::memory::Memory;
 use broker::node::settings::Settings;
 use broker::node::{Condition, Node, admin, log};
@@ -53,6 +53,9 @@ pub enum NotStarted {
         /// Why not.
         error: std::io::Error,
     },
+    /// The certificate for callers cannot be shown.
+    #[error("the certificate in CARILLON_API_TLS_CERT_FILE cannot be shown: {0}")]
+    Certificate(#[from] BadCertificate),
     /// Settings that were not checked before.
     #[error("CARILLON_TOKEN_KEYS must be set")]
     NoTokenKeys,
@@ -72,7 +75,15 @@ pub async fn run(config: Config) -> Result<ExitCode, NotStarted> {
     let metrics = Metrics::new(&registry);
 
     let secrets = config.secrets(&registry);
-    let secrets = secrets.expect("the registry shows no other ones");
+    let mut secrets = secrets.expect("the registry shows no other ones");
+    let certificate = config.tls.as_ref();
+    let certificate = certificate.map(|files| files.open(&registry, &mut secrets));
+    let entrance = Entrance::new(
+        config.proxy_protocol.clone(),
+        certificate.transpose()?.as_ref(),
+        server::HANDSHAKE_TIMEOUT,
+        metrics.entrance.clone(),
+    )?;
     let secrets = tokio::spawn(secrets.run());
     let redis = Redis::open(&settings.redis)?;
     redis
@@ -159,7 +170,7 @@ pub async fn run(config: Config) -> Result<ExitCode, NotStarted> {
     let routes = router(endpoint).merge(annotations::router(surface));
     let door = Door {
         listener,
-        entrance: Entrance::new(config.proxy_protocol.clone(), metrics.entrance.clone()),
+        entrance,
         max_connections: config.max_connections,
         header_timeout: server::HEADER_TIMEOUT,
     };

@@ -10,11 +10,12 @@ use axum::http::header::{self, HeaderValue};
 use axum::middleware::map_response;
 use axum::response::Response;
 use broker::node::Node;
-use broker::node::entrance::Entrance;
+use broker::node::entrance::{Entrance, Passed};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -26,6 +27,8 @@ use crate::metrics::Metrics;
 /// That is also how long an idle one is kept, so it must outlast the pools of
 /// common HTTP clients and load balancers (60 s).
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(75);
+/// How long a caller has for the handshake of TLS.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long connections may take to end once no further request is taken: more
 /// than a request may take.
 const PARTING: Duration = Duration::from_secs(15);
@@ -33,7 +36,6 @@ const PARTING: Duration = Duration::from_secs(15);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Where callers connect, and on which terms.
-#[derive(Debug)]
 pub struct Door {
     /// Where they are accepted.
     pub listener: TcpListener,
@@ -82,7 +84,7 @@ pub async fn serve(door: Door, router: Router, node: Node, metrics: Metrics, del
             () = &mut leaving => break,
             next = next => next,
         };
-        let (mut stream, peer) = match accepted {
+        let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 warn!(%error, "a connection could not be accepted");
@@ -90,13 +92,20 @@ pub async fn serve(door: Door, router: Router, node: Node, metrics: Metrics, del
                 continue;
             }
         };
+        // An answer goes out whole; waiting to fill a packet would only delay it.
+        let _ = stream.set_nodelay(true);
         metrics.accepted.inc();
         metrics.connections.inc();
         let (entrance, metrics) = (Arc::clone(&entrance), metrics.clone());
         let (router, last_call) = (router.clone(), last_call.clone());
         connections.spawn(async move {
-            match entrance.pass(&mut stream, peer.ip()).await {
-                Ok(_) => converse(stream, router, header_timeout, last_call).await,
+            match entrance.pass(stream, peer.ip()).await {
+                Ok((Passed::Plain(stream), _)) => {
+                    converse(stream, router, header_timeout, last_call).await;
+                }
+                Ok((Passed::Encrypted(stream), _)) => {
+                    converse(*stream, router, header_timeout, last_call).await;
+                }
                 Err(error) => debug!(%peer, %error, "a connection is refused"),
             }
             metrics.connections.dec();
@@ -118,13 +127,11 @@ pub async fn serve(door: Door, router: Router, node: Node, metrics: Metrics, del
 /// Answers one connection's requests; once `last_call` is cancelled, none after
 /// the one being answered.
 async fn converse(
-    stream: TcpStream,
+    stream: impl AsyncRead + AsyncWrite + Unpin,
     router: Router,
     header_timeout: Duration,
     last_call: CancellationToken,
 ) {
-    // An answer goes out whole; waiting to fill a packet would only delay it.
-    let _ = stream.set_nodelay(true);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(header_timeout)
@@ -160,6 +167,7 @@ mod tests {
     use axum::routing::get;
     use prometheus::Registry;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpStream;
     use tokio::task::JoinSet;
 
     use super::*;
@@ -173,7 +181,13 @@ mod tests {
         let router = Router::new().route("/", get(|| async move { open.get().to_string() }));
         let door = Door {
             listener,
-            entrance: Entrance::new(Vec::new(), metrics.entrance.clone()),
+            entrance: Entrance::new(
+                Vec::new(),
+                None,
+                HANDSHAKE_TIMEOUT,
+                metrics.entrance.clone(),
+            )
+            .unwrap(),
             max_connections,
             header_timeout,
         };

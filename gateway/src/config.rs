@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use broker::identity::AuthSettings;
 use broker::misskey::hosts::Hosts;
+use broker::node::entrance::TlsFiles;
 use broker::node::env::{Bytes, Env, Files, Interval, List, Period};
 use broker::node::secrets::SecretFiles;
 use broker::node::settings::Settings;
@@ -44,7 +45,7 @@ pub struct Config {
     /// that has been silent longest is ended.
     pub max_handshakes: usize,
     /// `CARILLON_GATEWAY_HANDSHAKE_TIMEOUT`, default `5s`: how long a client has
-    /// to send its request.
+    /// to send its request, and before that, over TLS, for the handshake.
     pub handshake_timeout: Duration,
     /// `CARILLON_GATEWAY_MAX_FRAME`, default `64KiB`: the longest message that a
     /// client may send; more ends the connection (1009).
@@ -72,6 +73,9 @@ pub struct Config {
     /// `CARILLON_GATEWAY_TRUSTED_PROXIES`, default empty: networks whose
     /// `X-Forwarded-For` is believed, separated by commas.
     pub trusted_proxies: Vec<IpNet>,
+    /// `CARILLON_GATEWAY_TLS_CERT_FILE` with `CARILLON_GATEWAY_TLS_KEY_FILE`, default
+    /// none: the certificate that clients are shown, and its key. None: no TLS.
+    pub tls: Option<TlsFiles>,
     /// `CARILLON_GATEWAY_PROXY_PROTOCOL`, default empty: networks from which every
     /// connection begins with a PROXY header, separated by commas.
     pub proxy_protocol: Vec<IpNet>,
@@ -149,6 +153,11 @@ impl Config {
             trusted_proxies: env
                 .get::<List<IpNet>>("CARILLON_GATEWAY_TRUSTED_PROXIES", "")
                 .0,
+            tls: TlsFiles::read(
+                env,
+                "CARILLON_GATEWAY_TLS_CERT_FILE",
+                "CARILLON_GATEWAY_TLS_KEY_FILE",
+            ),
             proxy_protocol: env
                 .get::<List<IpNet>>("CARILLON_GATEWAY_PROXY_PROTOCOL", "")
                 .0,

@@ -11,7 +11,7 @@ use broker::keys::Keys;
 use broker::link::{Link, LinkMetrics, Wants};
 use broker::messages::{Limits, Messages};
 use broker::misskey::feed::Feed;
-use broker::node::entrance::Entrance;
+use broker::node::entrance::{BadCertificate, Entrance};
 use broker::node::memory::{Memory, Reading};
 use broker::node::{Node, admin};
 use broker::quota::{Places, Quotas};
@@ -64,6 +64,9 @@ pub enum StartError {
     /// A metric exists twice.
     #[error(transparent)]
     Metrics(#[from] prometheus::Error),
+    /// The certificate for clients cannot be shown.
+    #[error("the certificate in CARILLON_GATEWAY_TLS_CERT_FILE cannot be shown: {0}")]
+    Certificate(#[from] BadCertificate),
     /// The system gives no thread or poll.
     #[error("cannot start a shard: {0}")]
     Shard(io::Error),
@@ -80,11 +83,20 @@ pub async fn run(config: Config, node: Node) -> Result<(), StartError> {
     let registry = Registry::new();
     let metrics = Metrics::of(&served(&config), &registry)?;
     let link_metrics = LinkMetrics::register("gateway", &registry)?;
+    let mut secrets = config.secrets(&registry)?;
+    let certificate = config.tls.as_ref();
+    let certificate = certificate.map(|files| files.open(&registry, &mut secrets));
+    let entrance = Entrance::new(
+        config.proxy_protocol.clone(),
+        certificate.transpose()?.as_ref(),
+        config.handshake_timeout,
+        metrics.admission.entrance.clone(),
+    )?;
     let admin = tokio::spawn(admin::serve(admin_listener, node.clone(), registry.clone()));
     if let (Ok(address), Ok(admin_address)) = addresses {
         info!(%address, %admin_address, "listening");
     }
-    let secrets = tokio::spawn(config.secrets(&registry)?.run());
+    let secrets = tokio::spawn(secrets.run());
     let trace = &config.common.trace;
     let (tracing, exporting) = Tracing::start(trace, node.role(), node.name(), &registry)?;
     let redis = Redis::open(&config.common.redis)?;
@@ -92,7 +104,8 @@ pub async fn run(config: Config, node: Node) -> Result<(), StartError> {
     let reached = node.until_drain(reach(&redis, &config.common.keys)).await;
     if reached.transpose()?.is_some() {
         let measured = (metrics, link_metrics, tracing);
-        serve(config, &node, &redis, listener, &registry, measured).await?;
+        let door = (listener, entrance);
+        serve(config, &node, &redis, door, &registry, measured).await?;
     }
     node.finished().await;
     secrets.abort();
@@ -119,7 +132,7 @@ async fn serve(
     config: Config,
     node: &Node,
     redis: &Redis,
-    listener: TcpListener,
+    (listener, entrance): (TcpListener, Entrance),
     registry: &Registry,
     (metrics, link_metrics, tracing): (Metrics, LinkMetrics, Tracing),
 ) -> Result<(), StartError> {
@@ -199,7 +212,7 @@ async fn serve(
     feeds::heard(buses).await;
     let front = front(
         &config,
-        node,
+        (node, entrance),
         (messages, places),
         authenticator,
         misskeys,
@@ -278,7 +291,7 @@ fn run_errands(
 /// What requests are answered from.
 fn front(
     config: &Config,
-    node: &Node,
+    (node, entrance): (&Node, Entrance),
     (messages, places): (Messages, Places),
     authenticator: Authenticator,
     misskeys: Misskeys,
@@ -302,10 +315,7 @@ fn front(
         late: Late::new(config.max_handshakes / 4),
         places,
         admission: Admission::new(capacity, metrics.admission.clone()),
-        entrance: Entrance::new(
-            config.proxy_protocol.clone(),
-            metrics.admission.entrance.clone(),
-        ),
+        entrance,
         trusted_proxies: config.trusted_proxies.clone(),
         shards: inboxes.to_vec(),
         max_handshakes: config.max_handshakes,

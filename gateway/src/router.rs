@@ -5,6 +5,8 @@ mod hypothesis;
 mod misskey;
 mod push;
 
+use std::convert::Infallible;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -17,7 +19,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use broker::identity::Authenticator;
 use broker::messages::Messages;
-use broker::node::entrance::Entrance;
+use broker::node::entrance::{Entrance, Passed};
 use broker::node::{Node, Phase};
 use broker::quota::Places;
 use broker::sites::Sites;
@@ -27,11 +29,13 @@ use http::header::{self, HeaderMap, HeaderValue};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
-use hyper::upgrade::OnUpgrade;
+use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use ipnet::IpNet;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::server::TlsStream;
 use tracing::{debug, warn};
 
 use crate::admission::late::Late;
@@ -42,7 +46,7 @@ use crate::config::WebOrigin;
 use crate::handshakes::{Handshakes, Lost, Place};
 use crate::metrics::AdmissionMetrics;
 use crate::misskey::Misskeys;
-use crate::shard::inbox::{Admitted, Inbox, Mail};
+use crate::shard::inbox::{Admitted, Carrier, Inbox, Mail};
 use crate::websocket::Handshake;
 
 /// Room for the head of a request; a token takes at most a few KiB.
@@ -223,16 +227,10 @@ impl Connection {
     }
 
     /// Answers requests until the connection ends, or one of them is its upgrade.
-    async fn answer(
-        &self,
-        mut stream: TcpStream,
-        router: Router,
-        place: &Place,
-        pending: &Pending,
-    ) {
-        let entrance = &self.front.entrance;
-        let peer = match entrance.pass(&mut stream, self.peer.ip()).await {
-            Ok(address) => Peer(address),
+    async fn answer(&self, stream: TcpStream, router: Router, place: &Place, pending: &Pending) {
+        let passed = self.front.entrance.pass(stream, self.peer.ip()).await;
+        let (stream, peer) = match passed {
+            Ok((stream, address)) => (stream, Peer(address)),
             Err(error) => return debug!(peer = %self.peer, %error, "a connection is refused"),
         };
         let router = TowerToHyperService::new(router);
@@ -242,6 +240,18 @@ impl Connection {
             request.extensions_mut().insert(pending.clone());
             router.call(request)
         });
+        match stream {
+            Passed::Plain(stream) => self.converse(stream, service).await,
+            Passed::Encrypted(stream) => self.converse(*stream, service).await,
+        }
+    }
+
+    /// Answers by `service` whatever a stream brings.
+    async fn converse<IO, S>(&self, stream: IO, service: S)
+    where
+        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        S: Service<http::Request<Incoming>, Response = Response, Error = Infallible>,
+    {
         let serving = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.front.handshake_timeout)
@@ -260,23 +270,36 @@ impl Connection {
     /// saw the upgrade are put in front of what the shard reads.
     async fn hand_over(&self, upgrade: OnUpgrade, client: Client, permit: Permit) {
         let Ok(upgraded) = upgrade.await else { return };
-        let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
-            unreachable!("connections are served on TCP streams and nothing else");
+        let (early, stream) = match carrier(upgraded) {
+            Ok(both) => both,
+            Err(error) => return warn!(%error, "a socket cannot be taken off the runtime"),
         };
-        let early = parts.read_buf.to_vec();
-        match parts.io.into_inner().into_std() {
-            Ok(stream) => {
-                let admitted = Admitted {
-                    stream,
-                    early,
-                    client,
-                    permit,
-                };
-                self.shard.send(Mail::Open(Box::new(admitted)));
-            }
-            Err(error) => warn!(%error, "a socket cannot be taken off the runtime"),
-        }
+        let admitted = Admitted {
+            stream,
+            early,
+            client,
+            permit,
+        };
+        self.shard.send(Mail::Open(Box::new(admitted)));
     }
+}
+
+/// What a client sent before it saw the upgrade, as far as it has been read and opened,
+/// and the connection without the runtime.
+fn carrier(upgraded: Upgraded) -> io::Result<(Vec<u8>, Carrier)> {
+    let upgraded = match upgraded.downcast::<TokioIo<TcpStream>>() {
+        Ok(parts) => {
+            let tcp = parts.io.into_inner().into_std()?;
+            return Ok((parts.read_buf.to_vec(), Carrier::Plain(tcp)));
+        }
+        Err(upgraded) => upgraded,
+    };
+    let Ok(parts) = upgraded.downcast::<TokioIo<TlsStream<TcpStream>>>() else {
+        unreachable!("connections are served on TCP streams, in clear or over TLS");
+    };
+    let (tcp, tls) = parts.io.into_inner().into_inner();
+    let stream = Carrier::Encrypted(tcp.into_std()?, Box::new(tls));
+    Ok((parts.read_buf.to_vec(), stream))
 }
 
 /// Asks who is refused for the moment to come back; not all together, as they were

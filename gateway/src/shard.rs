@@ -7,6 +7,7 @@
 pub mod inbox;
 mod timers;
 mod stream;
+mod encrypted;
 mod conn;
 mod arrivals;
 mod effects;

@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use broker::keys::Keys;
 use broker::topology::Redis;
+use rustls::ClientConfig;
 
 use crate::balancer::Balancer;
 use crate::binaries::binary;
@@ -67,6 +68,8 @@ pub struct FleetBuilder {
     behind_haproxy: bool,
     /// The control group that gateways are started in.
     group: Option<PathBuf>,
+    /// By what the api is believed, if it speaks TLS.
+    believed: Option<Arc<ClientConfig>>,
 }
 
 impl Fleet {
@@ -88,6 +91,7 @@ impl Fleet {
             balanced: false,
             behind_haproxy: false,
             group: None,
+            believed: None,
         }
     }
 
@@ -269,6 +273,12 @@ impl FleetBuilder {
         self
     }
 
+    /// Has the test speak TLS with the api, as its variables make it do.
+    pub fn api_over_tls(mut self, believed: &Arc<ClientConfig>) -> Self {
+        self.believed = Some(Arc::clone(believed));
+        self
+    }
+
     /// Starts everything and waits until all are ready.
     ///
     /// # Panics
@@ -368,8 +378,12 @@ impl FleetBuilder {
         }
 
         let api_command = program("api", "command");
+        let http = Http::to(haproxy.as_ref().map_or(apis[0].address(), HaProxy::apis));
         let mut fleet = Fleet {
-            http: Http::to(haproxy.as_ref().map_or(apis[0].address(), HaProxy::apis)),
+            http: match &self.believed {
+                Some(believed) => http.over_tls(believed),
+                None => http,
+            },
             redis,
             commands: OnceLock::new(),
             proxy,
@@ -459,7 +473,7 @@ fn access_key(printed: &str) -> String {
 }
 
 /// A new folder for the data and logs of one fleet.
-pub(crate) fn folder() -> PathBuf {
+pub fn folder() -> PathBuf {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     let name = format!(
         "carillon-{}-{}",

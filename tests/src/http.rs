@@ -2,12 +2,19 @@
 
 use std::io::{Error, ErrorKind, Result};
 use std::net::SocketAddr;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use futures_util::FutureExt as _;
+use rustls::ClientConfig;
+use tokio::io::{
+    AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, BufReader,
+};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+
+use crate::socket::Line;
+use crate::trust::shake_hands;
 
 /// Far longer than any server of ours takes to answer, if only to say that it
 /// took too long.
@@ -42,7 +49,8 @@ impl Response {
 /// A request is sent once: what fails is told, never tried again.
 pub struct Http {
     server: SocketAddr,
-    idle: Mutex<Vec<BufReader<TcpStream>>>,
+    tls: Option<Arc<ClientConfig>>,
+    idle: Mutex<Vec<BufReader<Box<dyn Line>>>>,
 }
 
 impl Http {
@@ -50,8 +58,15 @@ impl Http {
     pub fn to(server: SocketAddr) -> Self {
         Self {
             server,
+            tls: None,
             idle: Mutex::default(),
         }
+    }
+
+    /// The same over TLS.
+    pub fn over_tls(mut self, config: &Arc<ClientConfig>) -> Self {
+        self.tls = Some(Arc::clone(config));
+        self
     }
 
     /// `GET path`.
@@ -117,23 +132,28 @@ impl Http {
         Ok(response)
     }
 
-    async fn connection(&self) -> Result<BufReader<TcpStream>> {
+    async fn connection(&self) -> Result<BufReader<Box<dyn Line>>> {
         let idle = || self.idle.lock().expect("nobody panics here").pop();
-        while let Some(connection) = idle() {
+        while let Some(mut connection) = idle() {
             // A server that went away has closed its end: then reading would not block.
-            let quiet = connection.get_ref().try_read(&mut [0]);
-            if quiet.is_err_and(|error| error.kind() == ErrorKind::WouldBlock) {
+            if connection.read(&mut [0]).now_or_never().is_none() {
                 return Ok(connection);
             }
         }
-        let stream = TcpStream::connect(self.server).await?;
-        stream.set_nodelay(true)?;
+        let stream: Box<dyn Line> = match &self.tls {
+            Some(config) => Box::new(shake_hands(self.server, config).await?),
+            None => {
+                let stream = TcpStream::connect(self.server).await?;
+                stream.set_nodelay(true)?;
+                Box::new(stream)
+            }
+        };
         Ok(BufReader::new(stream))
     }
 }
 
 /// Reads one answer.
-pub(crate) async fn read(connection: &mut BufReader<TcpStream>) -> Result<Response> {
+pub(crate) async fn read<L: AsyncRead + Unpin>(connection: &mut BufReader<L>) -> Result<Response> {
     let status = line(connection).await?;
     let status = status.split(' ').nth(1).and_then(|code| code.parse().ok());
     let mut response = Response {
@@ -172,7 +192,7 @@ pub(crate) async fn read(connection: &mut BufReader<TcpStream>) -> Result<Respon
 }
 
 /// One line without its end.
-async fn line(connection: &mut BufReader<TcpStream>) -> Result<String> {
+async fn line<L: AsyncRead + Unpin>(connection: &mut BufReader<L>) -> Result<String> {
     let mut line = String::new();
     if connection.read_line(&mut line).await? == 0 {
         return Err(ErrorKind::UnexpectedEof.into());

@@ -11,6 +11,7 @@
 mod binaries;
 mod undertaker;
 
+pub mod authority;
 pub mod balancer;
 pub mod cases;
 pub mod collector;
@@ -29,6 +30,7 @@ pub mod proxy;
 pub mod redis;
 pub mod secrets;
 pub mod socket;
+pub mod trust;
 pub mod until;
 
 pub use collector::{Collector, Told};

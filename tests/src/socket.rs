@@ -4,12 +4,17 @@
 //! our codec cannot hide behind the same mistake here.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::http::{HeaderName, HeaderValue};
@@ -27,6 +32,7 @@ pub struct Upgrade {
     from: Option<IpAddr>,
     headers: Vec<(&'static str, String)>,
     receive_buffer: Option<u32>,
+    tls: Option<Arc<ClientConfig>>,
 }
 
 /// Why there is no socket.
@@ -84,6 +90,7 @@ impl Upgrade {
             from: None,
             headers: Vec::new(),
             receive_buffer: None,
+            tls: None,
         }
     }
 
@@ -116,13 +123,30 @@ impl Upgrade {
         self
     }
 
+    /// Speaks TLS; the server is to show that it is `localhost`.
+    pub fn over_tls(mut self, config: &Arc<ClientConfig>) -> Self {
+        self.tls = Some(Arc::clone(config));
+        self
+    }
+
     /// Connects.
     ///
     /// # Errors
     /// If the server refuses or is not there.
     pub async fn open(self) -> Result<Socket, Refusal> {
         let broken = |error: &dyn std::fmt::Display| Refusal::Broken(error.to_string());
-        let stream = self.connect().await.map_err(|error| broken(&error))?;
+        let tcp = self.connect().await.map_err(|error| broken(&error))?;
+        let local = tcp.local_addr().map_err(|error| broken(&error))?;
+        let stream: Box<dyn Line> = match &self.tls {
+            None => Box::new(tcp),
+            Some(config) => {
+                let host = ServerName::try_from("localhost").expect("it is one");
+                let connector = TlsConnector::from(Arc::clone(config));
+                let handshake = timeout(PATIENCE, connector.connect(host, tcp));
+                let shaken = handshake.await.map_err(|error| broken(&error))?;
+                Box::new(shaken.map_err(|error| broken(&error))?)
+            }
+        };
         let mut request = self
             .uri
             .into_client_request()
@@ -137,6 +161,7 @@ impl Upgrade {
         match handshake.await.map_err(|error| broken(&error))? {
             Ok((stream, response)) => Ok(Socket {
                 stream,
+                local,
                 subprotocol: response
                     .headers()
                     .get("sec-websocket-protocol")
@@ -189,9 +214,15 @@ pub enum Heard {
     Gone,
 }
 
+/// What bytes travel on, encrypted or not.
+pub(crate) trait Line: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<L: AsyncRead + AsyncWrite + Unpin + Send> Line for L {}
+
 /// An open WebSocket. It reads only when asked what it heard.
 pub struct Socket {
-    stream: WebSocketStream<TcpStream>,
+    stream: WebSocketStream<Box<dyn Line>>,
+    local: SocketAddr,
     subprotocol: Option<String>,
 }
 
@@ -203,10 +234,7 @@ impl Socket {
 
     /// Our end of the connection.
     pub fn local_address(&self) -> SocketAddr {
-        self.stream
-            .get_ref()
-            .local_addr()
-            .expect("it was connected")
+        self.local
     }
 
     /// What comes next, however long it takes.

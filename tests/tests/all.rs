@@ -20,6 +20,8 @@ mod configuration;
 mod delivery;
 #[path = "all/docs.rs"]
 mod docs;
+#[path = "all/encrypted.rs"]
+mod encrypted;
 #[path = "all/endings.rs"]
 mod endings;
 #[path = "all/events.rs"]

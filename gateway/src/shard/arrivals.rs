@@ -1,5 +1,6 @@
 //! What reaches a shard: mail, bytes from clients, and the time.
 
+use std::io::Write as _;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -44,8 +45,7 @@ impl Shard {
                         client,
                         permit,
                     } = *admitted;
-                    let stream = Stream::Tcp(mio::net::TcpStream::from_std(stream));
-                    self.open(stream, &early, client, permit, now);
+                    self.open(stream.into(), &early, client, permit, now);
                 }
                 Mail::Batch(batch) => {
                     for arrival in &batch.arrivals {
@@ -104,6 +104,9 @@ impl Shard {
             turn: self.turns,
         };
         let (protocol, signed_in) = (client.protocol(), client.signed_in());
+        if stream.may_hold_bytes() {
+            self.unread.push(entry.key());
+        }
         let limits = self.settings.limits(protocol);
         entry.insert(Box::new(Conn {
             stream,
@@ -187,13 +190,15 @@ impl Shard {
 
     pub(super) fn socket(&mut self, slot: usize, ready: Ready, now: Now) {
         if ready.writable
-            && self
-                .conns
-                .get(slot)
-                .is_some_and(|conn| conn.queue.is_some())
+            && let Some(conn) = self.conns.get_mut(slot)
         {
-            let key = self.key(slot);
-            self.dirty.push(key);
+            if conn.queue.is_some() {
+                let key = self.key(slot);
+                self.dirty.push(key);
+            } else {
+                // Fails only if the client is gone, which the next read shows.
+                drop(conn.stream.flush());
+            }
         }
         if ready.readable || ready.ended {
             self.readable(slot, ready.ended, now);
@@ -210,6 +215,7 @@ impl Shard {
                 turn: conn.turn,
             };
             match conn.read(&mut self.buffer, to_end) {
+                Input::Nothing => {}
                 Input::Empty => return,
                 Input::Gone => return self.gone(key, now),
                 Input::Bytes(read, more) => {

@@ -48,6 +48,8 @@ pub(super) enum State {
 pub(super) enum Input {
     /// So many bytes, and whether more may be waiting.
     Bytes(usize, bool),
+    /// Nothing for us, and more may be waiting.
+    Nothing,
     /// Nothing for now.
     Empty,
     /// The client is gone.
@@ -58,6 +60,9 @@ impl Conn {
     /// Reads once. With edge-triggered readiness a short read means that the
     /// socket is empty, unless the client has closed its side.
     pub(super) fn read(&mut self, buffer: &mut [u8], to_end: bool) -> Input {
+        if let Stream::Tls(tls) = &mut self.stream {
+            return tls.read(buffer);
+        }
         loop {
             match self.stream.read(buffer) {
                 Ok(0) => return Input::Gone,
@@ -70,7 +75,7 @@ impl Conn {
     }
 
     /// Ends our side, so that the client sees the end after the close frame.
-    pub(super) fn finish_writing(&self) -> io::Result<()> {
+    pub(super) fn finish_writing(&mut self) -> io::Result<()> {
         self.stream.finish_writing()
     }
 }

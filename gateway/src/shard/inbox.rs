@@ -9,6 +9,7 @@ use broker::Timestamp;
 use broker::link::Batch;
 use broker::topic::Topic;
 use mio::Waker;
+use rustls::ServerConnection;
 use tokio::sync::oneshot;
 
 use crate::admission::Permit;
@@ -43,13 +44,22 @@ pub enum Mail {
 #[derive(Debug)]
 pub struct Admitted {
     /// The connection, after the upgrade.
-    pub stream: TcpStream,
+    pub stream: Carrier,
     /// What the client sent before it saw the upgrade.
     pub early: Vec<u8>,
     /// Who it is, and what it speaks.
     pub client: Client,
     /// Its place among the connections of this node.
     pub permit: Permit,
+}
+
+/// A connection that bytes travel on.
+#[derive(Debug)]
+pub enum Carrier {
+    /// In clear.
+    Plain(TcpStream),
+    /// Over TLS, as its handshake left it.
+    Encrypted(TcpStream, Box<ServerConnection>),
 }
 
 /// A shard's sockets on one topic.

@@ -15,6 +15,13 @@ const GATHER: usize = 64 << 10;
 /// Two parts of a frame that are not longer than this are put together.
 const TOGETHER: usize = 16 << 10;
 
+/// What frames go out on.
+pub(super) trait Way: Write {
+    /// Bytes that it was offered, has not written, and cannot give back: what it is
+    /// offered next has to begin with them.
+    fn sealed(&self) -> usize;
+}
+
 /// What became of a tagged frame.
 #[derive(Debug, PartialEq)]
 pub(super) enum Fate {
@@ -139,6 +146,8 @@ pub(super) struct Queue {
     frames: VecDeque<Outgoing>,
     /// Bytes of the first frame that are written.
     written: usize,
+    /// Bytes after those that are [sealed](Way::sealed), be it of several frames.
+    sealed: usize,
     /// Bytes still to be written.
     bytes: usize,
 }
@@ -158,14 +167,15 @@ pub(super) enum Progress {
 }
 
 impl Queue {
+    /// What is sealed is there twice.
     pub(super) fn bytes(&self) -> usize {
-        self.bytes
+        self.bytes + self.sealed
     }
 
     /// Bytes of memory that it alone keeps. What others keep too counts in part.
     pub(super) fn weight(&self) -> usize {
         let frames = self.frames.iter().map(|outgoing| outgoing.frame.weight());
-        frames.sum::<usize>() + self.frames.capacity() * size_of::<Outgoing>()
+        frames.sum::<usize>() + self.frames.capacity() * size_of::<Outgoing>() + self.sealed
     }
 
     pub(super) fn push(&mut self, outgoing: Outgoing) {
@@ -180,14 +190,21 @@ impl Queue {
         }
     }
 
-    /// Drops all frames but the rest of one that is partly written.
+    /// Bytes from the beginning of the first frame on that cannot be taken back.
+    fn begun(&self) -> usize {
+        self.written + self.sealed
+    }
+
+    /// Drops all frames but the rest of those that are partly written.
     pub(super) fn cut_short(&mut self) {
-        self.frames.truncate(usize::from(0 < self.written));
+        let (mut kept, mut length) = (0, 0);
+        while length < self.begun() {
+            length += self.frames[kept].frame.len();
+            kept += 1;
+        }
+        self.frames.truncate(kept);
         self.frames.shrink_to_fit();
-        self.bytes = self
-            .frames
-            .front()
-            .map_or(0, |first| first.frame.len() - self.written);
+        self.bytes = length - self.written;
     }
 
     /// Writes as much as the client takes; what expired is dropped instead.
@@ -196,7 +213,7 @@ impl Queue {
     /// If the connection is broken.
     pub(super) fn write(
         &mut self,
-        stream: &mut impl Write,
+        stream: &mut impl Way,
         scratch: &mut Vec<u8>,
         now: Timestamp,
         fates: &mut Fates,
@@ -214,6 +231,7 @@ impl Queue {
                 self.gather(scratch, now);
                 accepted(|| stream.write(scratch))?
             };
+            self.sealed = stream.sealed();
             match written {
                 Some(written) => self.advance(written, fates),
                 None => return Ok(Progress::Blocked),
@@ -226,7 +244,8 @@ impl Queue {
         let mut skip = self.written;
         for outgoing in &self.frames {
             let left = outgoing.frame.len() - skip;
-            let stale = skip == 0 && expired(outgoing, now);
+            let begun = 0 < skip || scratch.len() < self.sealed;
+            let stale = !begun && expired(outgoing, now);
             if stale || (!scratch.is_empty() && GATHER < scratch.len() + left) {
                 break;
             }
@@ -252,7 +271,7 @@ impl Queue {
 
     /// Drops what expired at the front, unless its first bytes are out already.
     fn drop_expired(&mut self, now: Timestamp, fates: &mut Fates) {
-        while self.written == 0
+        while self.begun() == 0
             && let Some(first) = self.frames.front()
             && expired(first, now)
         {
@@ -269,7 +288,7 @@ impl Queue {
 /// # Errors
 /// If the connection is broken.
 pub(super) fn write_chain(
-    stream: &mut impl Write,
+    stream: &mut impl Way,
     turn: &mut Turn,
     chain: &mut Chain,
     scratch: &mut Vec<u8>,
@@ -290,6 +309,7 @@ pub(super) fn write_chain(
         }
         queue.push(only);
         queue.advance(written, fates);
+        queue.sealed = stream.sealed();
         return Ok(Some(queue));
     }
     queue.push(only);
@@ -373,6 +393,12 @@ mod tests {
         }
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
+        }
+    }
+
+    impl Way for Client {
+        fn sealed(&self) -> usize {
+            0
         }
     }
 

@@ -3,7 +3,7 @@
 use broker::Timestamp;
 
 use super::Shard;
-use super::conn::State;
+use super::conn::{Conn, State};
 use super::out::{Chain, Fate, Progress, queued, write_chain};
 use crate::close::CloseReason;
 use crate::dialect::{Notice, Protocol, Tag};
@@ -98,7 +98,7 @@ impl Shard {
             (Ok(()), State::Closing(CloseReason::ClientLeft(_))) if done => self.remove(key),
             (Ok(()), State::Closing(_)) if done => {
                 // Fails only if the client is gone, which the next read shows.
-                drop(self.conn(key).map(|conn| conn.finish_writing()));
+                drop(self.conn(key).map(Conn::finish_writing));
             }
             (Ok(()), _) => {}
         }

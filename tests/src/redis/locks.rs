@@ -1,11 +1,11 @@
 //! Certificates and users of a Redis of one's own.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use broker::topology::TlsFiles;
 
 use super::{Setup, recipe};
+use crate::authority::Authority;
 
 /// Whether connections are encrypted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,27 +46,11 @@ impl Login {
     }
 }
 
-/// Server and client alike: servers are each other's clients.
-const OPENSSL: &str = "[req]
-distinguished_name = name
-prompt = no
-[name]
-CN = Carillon tests
-[authority]
-basicConstraints = critical,CA:TRUE
-keyUsage = critical,keyCertSign
-[leaf]
-basicConstraints = critical,CA:FALSE
-keyUsage = critical,digitalSignature
-extendedKeyUsage = serverAuth,clientAuth
-subjectAltName = IP:127.0.0.1,DNS:localhost
-";
-
 /// What lets clients and servers in.
 #[derive(Debug)]
 pub struct Locks {
     tls: Tls,
-    folder: PathBuf,
+    authority: Option<Authority>,
     /// Where the users are listed, and who they are.
     acl: Option<(PathBuf, Vec<Login>)>,
     open: bool,
@@ -88,43 +72,16 @@ impl Locks {
             std::fs::write(&file, text).expect("the fleet's folder is writable");
             (file, users.lines().filter_map(login).collect())
         });
-        let locks = Self {
+        let authority = (setup.tls != Tls::Off).then(|| Authority::new(folder));
+        if let Some(authority) = &authority {
+            authority.certify("server", 2);
+            authority.certify("client", 2);
+        }
+        Self {
             tls: setup.tls,
-            folder: folder.to_owned(),
+            authority,
             acl,
             open: setup.open,
-        };
-        if locks.tls() {
-            locks.certify();
-        }
-        locks
-    }
-
-    /// Makes an authority, and certificates for servers and clients.
-    fn certify(&self) {
-        let config = self.folder.join("openssl.cnf");
-        std::fs::write(&config, OPENSSL).expect("the fleet's folder is writable");
-        for name in ["ca", "server", "client"] {
-            let mut command = Command::new("openssl");
-            command
-                .args(["req", "-x509", "-noenc", "-days", "2", "-newkey", "ec"])
-                .args(["-pkeyopt", "ec_paramgen_curve:prime256v1", "-config"])
-                .arg(&config)
-                .arg("-out")
-                .arg(self.pem(name, "crt"))
-                .arg("-keyout")
-                .arg(self.pem(name, "key"))
-                .args(["-subj", &format!("/CN=Carillon tests {name}")]);
-            if name == "ca" {
-                command.args(["-extensions", "authority"]);
-            } else {
-                command.args(["-extensions", "leaf", "-CA"]);
-                command.arg(self.pem("ca", "crt")).arg("-CAkey");
-                command.arg(self.pem("ca", "key"));
-            }
-            let status = command.stderr(Stdio::null()).status();
-            let made = status.is_ok_and(|status| status.success());
-            assert!(made, "openssl makes no certificate for {name}");
         }
     }
 
@@ -135,10 +92,11 @@ impl Locks {
 
     /// What clients need to speak to the servers.
     pub(super) fn for_clients(&self) -> TlsFiles {
-        let own = || (self.pem("client", "crt"), self.pem("client", "key"));
+        let ours = self.authority.as_ref();
+        let own = ours.filter(|_| self.tls == Tls::Mutual);
         TlsFiles {
-            authorities: self.tls().then(|| self.pem("ca", "crt")),
-            own: (self.tls == Tls::Mutual).then(own),
+            authorities: ours.map(|authority| authority.certificate("ca")),
+            own: own.map(|authority| (authority.certificate("client"), authority.key("client"))),
         }
     }
 
@@ -155,10 +113,6 @@ impl Locks {
         named
             .filter_map(|(name, file)| Some((name, file?)))
             .collect()
-    }
-
-    fn pem(&self, name: &str, kind: &str) -> PathBuf {
-        self.folder.join(format!("{name}.{kind}"))
     }
 
     /// What a server that holds data is told.
@@ -178,14 +132,17 @@ impl Locks {
 
     /// What a server and a sentinel are told of certificates.
     pub(super) fn tls_lines(&self) -> Vec<String> {
-        if !self.tls() {
+        let Some(authority) = &self.authority else {
             return Vec::new();
-        }
+        };
         let asks = if self.tls == Tls::Mutual { "yes" } else { "no" };
         vec![
-            format!("tls-cert-file {}", self.pem("server", "crt").display()),
-            format!("tls-key-file {}", self.pem("server", "key").display()),
-            format!("tls-ca-cert-file {}", self.pem("ca", "crt").display()),
+            format!(
+                "tls-cert-file {}",
+                authority.certificate("server").display()
+            ),
+            format!("tls-key-file {}", authority.key("server").display()),
+            format!("tls-ca-cert-file {}", authority.certificate("ca").display()),
             format!("tls-auth-clients {asks}"),
             "tls-replication yes".to_owned(),
         ]

@@ -15,6 +15,9 @@ const MOST_SERIES: usize = 300;
 /// Comes with secrets in files, of which a worker has none here.
 const OF_FILES: &str = "carillon_secret_reloads_total";
 
+/// What only processes with a certificate have; the tests of TLS look at it.
+const WITH_TLS: &str = "carillon_tls_not_after_seconds";
+
 /// Labels whose values come from closed sets. Nothing that a user, a message or
 /// an address could be told by is among them.
 const LABELS: [&str; 21] = [
@@ -221,6 +224,8 @@ async fn the_page_for_operators_tells_every_metric_and_only_those_there_are() {
     let processes: [&Process; 3] = [fleet.gateway(0), fleet.api(), fleet.worker(0)];
     let roles = ["gateway", "api", "worker"];
     let mut told = told();
+    let (kind, labels) = told.remove(WITH_TLS).expect("it is told of");
+    assert_eq!((kind.as_str(), labels.len()), ("gauge", 0));
     let mut wrong = Vec::new();
     let mut known = BTreeSet::new();
     for (role, process) in roles.into_iter().zip(processes) {

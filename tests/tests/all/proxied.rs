@@ -15,7 +15,7 @@ const PROXY: &str = "127.0.0.7";
 const VERSIONS: [&str; 2] = ["send-proxy", "send-proxy-v2"];
 
 /// A HAProxy that understands nothing of what it passes on to this server.
-async fn before(server: SocketAddr, version: &str) -> Front {
+pub(crate) async fn before(server: SocketAddr, version: &str) -> Front {
     let configuration = format!(
         "defaults
             mode tcp
