@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run annotate misskey test check fmt lint docs need-redis need-python need-browser need-proxies need-peers need-producers need-deploy need-container deploy-check deploy-render image-check audit sbom bench conformance faults soak rolling memory simulate fuzz test-topologies
+.PHONY: help run annotate misskey test check fmt lint docs need-redis need-python need-browser need-proxies need-peers need-producers need-deploy need-watch need-container deploy-check watch-check deploy-render image-check audit sbom bench conformance faults soak rolling memory simulate fuzz test-topologies
 
 export CARGO_TERM_COLOR ?= auto
 FUZZ_TARGETS := codec push_reader
@@ -56,6 +56,10 @@ sbom: need-python ## Write what the image is made of to target/carillon.cdx.json
 	@python3 deploy/sbom.py > target/carillon.cdx.json
 	@echo 'sbom: target/carillon.cdx.json'
 
+watch-check: need-redis need-deploy need-watch ## Have a real Prometheus watch a small cluster for a minute, and ask it every query of rules and dashboard
+	cargo build --workspace --bins
+	@$(DEPLOY) deploy/check/live.py --binaries target/debug
+
 deploy-render: need-deploy ## Write deploy/k8s/rendered anew after a change of manifests or rules
 	@$(DEPLOY) deploy/check/render.py
 
@@ -100,5 +104,5 @@ fuzz: ## Fuzz what parses bytes from outside (see fuzz/README.md)
 		cargo +nightly fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target -- -max_total_time=60 || exit 1; \
 	done
 
-need-redis need-python need-browser need-proxies need-peers need-producers need-deploy need-container:
+need-redis need-python need-browser need-proxies need-peers need-producers need-deploy need-watch need-container:
 	@deploy/local/need.sh $(@:need-%=%)

@@ -32,13 +32,10 @@ from expressions import asked
 from rules import rules_of
 from watch import expressions_of
 
-MOST_SERIES = {"gateway": 385, "api": 300, "worker": 300}
+MOST_SERIES = 300  # of each process
+NOT_HERE = {"redis_connected_slave_lag_seconds"}  # this Redis has no replica
 SERIES = re.compile(r"^(\w+)(?:\{(.*)\})? ")
 LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
-
-
-# Of these a series comes when what it counts has happened.
-COME_WITH_USE = {"carillon_api_requests_total", "carillon_api_annotation_requests_total"}
 
 
 def exported(texts):
@@ -50,8 +47,6 @@ def exported(texts):
             for label, value in LABEL.findall(found[2] or ""):
                 metric.labels.add(label)
                 metric.told.add(value)
-    for name in COME_WITH_USE & known.keys():
-        known[name].told = None
     return known
 
 
@@ -162,7 +157,7 @@ def faults(cluster, prometheus):
         yield from (f"{process.name}: {line}" for line in done.stderr.splitlines())
         series = sum(1 for line in text.splitlines() if line and line[0] != "#")
         print(f"live: {process.name} has {series} series")
-        if series >= MOST_SERIES[process.role]:
+        if series >= MOST_SERIES:
             yield f"{process.name} has {series} series"
 
     known = exported(texts)
@@ -181,6 +176,19 @@ def faults(cluster, prometheus):
         answer = prometheus.ask("query", query=expression)
         if answer["status"] != "success":
             yield f"{where}: {answer['error']}"
+
+
+def without_data(prometheus, redis_exporter):
+    """What alerts and other rules ask for that nothing was ever scraped of, label by label."""
+    for path, rule in rules_of(ROOT):
+        for metric in asked(rule["expr"])[0]:
+            name = metric.name
+            if name in NOT_HERE or name.startswith("redis_") and not redis_exporter:
+                continue
+            matchers = ",".join(f'{label}{sign}"{value}"' for label, (sign, value) in metric.labels.items())
+            query = f"count_over_time({name}{{{matchers}}}[1h])"
+            if not prometheus.ask("query", query=query)["data"]["result"]:
+                yield f"{path.name}: {rule.get('alert') or rule['record']}: there is no {name}{{{matchers}}}"
 
 
 def may_be_empty(expression, redis_exporter):
@@ -239,6 +247,7 @@ def main():
         wait("prometheus", prometheus.ready)
         live(cluster, given.seconds)
         found = list(faults(cluster, prometheus))
+        found += without_data(prometheus, exporter)
         drawn, empty = record(prometheus, started, exporter)
         found += empty
         (given.folder / "record.json").write_text(json.dumps(drawn))

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what is missing, and says so: need.sh redis|python|browser|proxies|peers|producers|deploy|container
+# Installs what is missing, and says so: need.sh redis|python|browser|proxies|peers|producers|deploy|watch|container
 #
 # Debian and Ubuntu through apt-get, macOS through Homebrew. Nothing that gets
 # installed is started as a service.
@@ -105,6 +105,12 @@ container)
     command -v podman > /dev/null || install podman podman podman
     command -v runc > /dev/null || [ -x /usr/sbin/runc ] || install runc runc runc
     ;;
+watch)
+    # What `make watch-check` runs. Where there is no exporter, alerts about Redis are not looked at.
+    command -v prometheus > /dev/null || install prometheus prometheus prometheus
+    command -v prometheus-redis-exporter > /dev/null || ! command -v apt-get > /dev/null ||
+        install prometheus-redis-exporter prometheus-redis-exporter redis_exporter
+    ;;
 peers)
     npm_install tests/bench/peers
     ;;
@@ -114,7 +120,7 @@ proxies)
     command -v haproxy > /dev/null || [ -x /usr/sbin/haproxy ] || install haproxy haproxy haproxy
     ;;
 *)
-    say "usage: need.sh redis|python|browser|proxies|peers|producers|deploy|container"
+    say "usage: need.sh redis|python|browser|proxies|peers|producers|deploy|watch|container"
     exit 2
     ;;
 esac
