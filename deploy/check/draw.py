@@ -41,7 +41,13 @@ def with_gaps(points, step):
             yield at + step, float("nan")
 
 
-def draw(axes, panel, drawn, step):
+def span(panels):
+    """From when to when anything was seen: what all panels show, as Grafana does."""
+    times = [at for one in panels for _, points in series(one["drawn"]) for at, _ in points]
+    return min(times), max(times)
+
+
+def draw(axes, panel, drawn, step, shown):
     kind = panel["type"]
     axes.set_title(panel["title"], fontsize=8, loc="left", pad=2)
     found = sorted(series(drawn), key=lambda one: one[0])
@@ -49,15 +55,15 @@ def draw(axes, panel, drawn, step):
     if not real:
         axes.text(0.5, 0.5, "nothing", ha="center", va="center", color="red", fontsize=9)
     elif kind == "stat":
-        shown = "\n".join(f"{named} {points[-1][1]:.4g}".strip() for named, points in real)
-        axes.text(0.5, 0.5, shown, ha="center", va="center", fontsize=13 if len(real) < 2 else 9)
+        text = "\n".join(f"{named} {points[-1][1]:.4g}".strip() for named, points in real)
+        axes.text(0.5, 0.5, text, ha="center", va="center", fontsize=13 if len(real) < 2 else 9)
     elif kind == "state-timeline":
         colors = panel["fieldConfig"]["defaults"]["mappings"][0]["options"]
         for line, (named, points) in enumerate(real):
             for (at, value), (end, _) in zip(points, points[1:]):
                 color = colors[str(int(value))]["color"]
                 axes.barh(line, end - at, left=at, height=0.8, color=color)
-            axes.text(points[0][0], line, f" {named}", fontsize=6, va="center")
+            axes.text(shown[0], line, f" {named}", fontsize=6, va="center")
         axes.set_yticks([])
     elif panel["fieldConfig"]["defaults"]["custom"]["stacking"]["mode"] == "normal":
         times = sorted({at for _, points in real for at, _ in points})
@@ -77,6 +83,8 @@ def draw(axes, panel, drawn, step):
             0.99, 0.95, panel["fieldConfig"]["defaults"]["unit"], ha="right", va="top",
             transform=axes.transAxes, fontsize=6, color="gray",
         )  # fmt: skip
+    if kind != "stat":
+        axes.set_xlim(*shown)
     axes.tick_params(labelsize=5)
     axes.set_xticks([])
     if kind == "stat":
@@ -88,6 +96,7 @@ def main():
     record = json.loads(recorded.read_text())
     panels = record["panels"]
     height = max(one["panel"]["gridPos"]["y"] + one["panel"]["gridPos"]["h"] for one in panels)
+    shown = span(panels)
     figure = pyplot.figure(figsize=(24 * COLUMN, height * LINE))
     for one in panels:
         at = one["panel"]["gridPos"]
@@ -101,7 +110,7 @@ def main():
             (at["x"] + 0.7) / 24, top - (at["h"] - 0.4) / height,
             (at["w"] - 0.9) / 24, (at["h"] - 1.3) / height,
         ]  # fmt: skip
-        draw(figure.add_axes(box), one["panel"], one["drawn"], record["step"])
+        draw(figure.add_axes(box), one["panel"], one["drawn"], record["step"], shown)
     figure.savefig(picture, dpi=90)
 
 
