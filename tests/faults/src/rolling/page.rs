@@ -52,7 +52,7 @@ pub(super) fn page(rate: u32, sockets: usize, parts: &[Part], scaled: Option<&Sc
 fn table(scaled: &Scaled) -> String {
     let mut text = format!(
         "\nSockets closed at an age of {} to {} s, gateways watched for {} s each time:\n\n\
-         | Gateways | sockets each | CPU seconds per second, each | messages read per second, each | frames written per second, each |\n|---|---|---|---|---|\n",
+         | Gateways | sockets each | CPU seconds per second, each | upgrades per second, each | messages read per second, each | frames written per second, each |\n|---|---|---|---|---|---|\n",
         MAX_AGE.as_secs() / 2,
         MAX_AGE.as_secs(),
         WATCHED.as_secs(),
@@ -64,10 +64,11 @@ fn table(scaled: &Scaled) -> String {
         };
         writeln!(
             text,
-            "| {} | {} | {} | {} | {} |",
+            "| {} | {} | {} | {} | {} | {} |",
             stage.len(),
             each(&|n| format!("{:.0}", stage[n].sockets)),
             each(&|n| format!("{:.3}", stage[n].cpu)),
+            each(&|n| format!("{:.0}", stage[n].upgrades)),
             each(&|n| format!("{:.0}", stage[n].read)),
             each(&|n| format!("{:.0}", stage[n].frames)),
         )
@@ -75,7 +76,7 @@ fn table(scaled: &Scaled) -> String {
     }
     writeln!(
         text,
-        "\nOf four gateways, none was farther from the mean than {:.1} % of its sockets. Each read and wrote {:.0} % of what one alone had, \
+        "\nOf four gateways, none was farther from the mean than {:.1} % of its sockets. Each let in, read and wrote {:.0} % of what one alone had, \
          and took {:.0} % of its CPU.",
         100.0 * scaled.unevenness(),
         100.0 * scaled.planned_cpu(),

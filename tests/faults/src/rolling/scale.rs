@@ -15,7 +15,9 @@ use crate::manners::Manners;
 const MANY: usize = 4;
 /// Sockets are closed when they are half to all of this old: far less than anybody
 /// would set, so that they have spread while somebody watches.
-pub(super) const MAX_AGE: Duration = Duration::from_secs(120);
+pub(super) const MAX_AGE: Duration = Duration::from_secs(90);
+/// From then on the first are closed, as always afterwards.
+const AGING: Duration = Duration::from_secs(MAX_AGE.as_secs() / 2);
 /// After that the last one is back.
 const BACK: Duration = Duration::from_secs(5);
 /// How long gateways are watched.
@@ -25,6 +27,9 @@ const UNEVEN: f64 = 0.15;
 /// Each of four takes at most so much of the CPU that it is planned to take.
 const CPU: f64 = 1.5;
 
+/// Counts clients that were let in.
+const UPGRADES: &str = r#"carillon_gateway_accepts_total{outcome="ok"}"#;
+
 /// What a gateway did in a second, while it was watched.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Use {
@@ -32,6 +37,8 @@ pub(super) struct Use {
     pub(super) sockets: f64,
     /// CPU seconds.
     pub(super) cpu: f64,
+    /// Clients that it let in.
+    pub(super) upgrades: f64,
     /// Messages that it read from Redis.
     pub(super) read: f64,
     /// Frames that it wrote.
@@ -54,9 +61,9 @@ impl Scaled {
     }
 
     /// What each of four is planned to take of the CPU that one took: as much less as it
-    /// reads and writes less. What is said on a topic is read by each that has a listener.
+    /// lets in, reads and writes less. What is said on a topic is read by each that has a listener.
     pub(super) fn planned_cpu(&self) -> f64 {
-        self.share(|each| each.read + each.frames)
+        self.share(|each| each.upgrades + each.read + each.frames)
     }
 
     /// What each of four took of it.
@@ -92,6 +99,7 @@ pub(super) async fn scale(rate: u32, sockets: usize) -> (Part, Scaled) {
     let mut gateways = Deployment::adopt(&crowd, Role::Gateway);
     let mut stages = [const { Vec::new() }; 3];
     let mut part = Part::play(Scene::Scale, &crowd, rate, async |complaints| {
+        sleep(AGING).await;
         stages[0] = watch(&gateways.processes()).await;
         gateways.scale(MANY);
         let spread_at = Instant::now() + MAX_AGE + BACK;
@@ -124,6 +132,7 @@ async fn watch(gateways: &[&Process]) -> Vec<Use> {
         Use {
             sockets: process.metric("carillon_gateway_connections").await,
             cpu: procfs::cpu(process.pid()).as_secs_f64(),
+            upgrades: process.metric(UPGRADES).await,
             read: process
                 .metric("carillon_gateway_broker_messages_total")
                 .await,
@@ -142,6 +151,7 @@ async fn watch(gateways: &[&Process]) -> Vec<Use> {
         *before = Use {
             sockets: after.sockets,
             cpu: (after.cpu - before.cpu) / seconds,
+            upgrades: (after.upgrades - before.upgrades) / seconds,
             read: (after.read - before.read) / seconds,
             frames: (after.frames - before.frames) / seconds,
         };
