@@ -33,7 +33,8 @@ from rules import rules_of
 from watch import expressions_of
 
 MOST_SERIES = 300  # of each process
-NOT_HERE = {"redis_connected_slave_lag_seconds"}  # this Redis has no replica
+# This Redis has no replica, and nobody here speaks TLS.
+NOT_HERE = {"redis_connected_slave_lag_seconds", "carillon_tls_not_after_seconds"}
 SERIES = re.compile(r"^(\w+)(?:\{(.*)\})? ")
 LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
@@ -165,6 +166,7 @@ def faults(cluster, prometheus):
     for _, rule in rules_of(ROOT):
         if "record" in rule:
             known[rule["record"]] = Metric(asked(rule["expr"])[1])
+    known.update((name, Metric(())) for name in NOT_HERE - known.keys())
     for where, expression in expressions_of(ROOT):
         yield from unknown(where, expression, known)
 
