@@ -193,3 +193,80 @@ fn now() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     now.map_or(0, |now| i64::try_from(now.as_secs()).unwrap_or(i64::MAX))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    const DAY: i64 = 86_400;
+
+    fn openssl(folder: &Path, args: &str) {
+        let mut openssl = Command::new("openssl");
+        openssl.current_dir(folder).stderr(Stdio::null());
+        let done = openssl.args(args.split(' ')).status();
+        assert!(done.expect("openssl is installed").success(), "{args}");
+    }
+
+    /// What the files of a certificate hold that ends in so many days.
+    fn make(folder: &Path, days: i64) -> Vec<Vec<u8>> {
+        // Without any extension it would be of a version that nobody takes any more.
+        fs::write(folder.join("ext"), "basicConstraints=CA:FALSE").unwrap();
+        openssl(
+            folder,
+            "req -new -noenc -newkey ec -pkeyopt ec_paramgen_curve:P-256 -subj /CN=tests -keyout key -out csr",
+        );
+        openssl(
+            folder,
+            &format!("x509 -req -in csr -signkey key -extfile ext -days {days} -out crt"),
+        );
+        ["crt", "key"]
+            .map(|name| fs::read(folder.join(name)).unwrap())
+            .into()
+    }
+
+    #[test]
+    fn a_certificate_gives_way_only_to_one_that_can_be_shown() {
+        let name = format!("carillon-certificate-{}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        fs::create_dir_all(&folder).unwrap();
+        let (new, ended, first) = (make(&folder, 9), make(&folder, -1), make(&folder, 5));
+        let files = TlsFiles {
+            certificate: folder.join("crt"),
+            key: folder.join("key"),
+            variable: "CARILLON_GATEWAY_TLS_CERT_FILE",
+        };
+        let certificate = Certificate::open(&files, &Registry::new()).unwrap();
+        let shown = || certificate.shown.lock().unwrap().cert[0].to_vec();
+        let ends = || certificate.not_after.get() - now();
+        let was = shown();
+        assert!((5 * DAY - 600..=5 * DAY).contains(&ends()), "{}", ends());
+
+        let crossed = vec![new[0].clone(), first[1].clone()];
+        let without_key = vec![new[0].clone(), new[0].clone()];
+        let turned = vec![new[1].clone(), new[0].clone()];
+        let cut = vec![new[0][..new[0].len() / 2].to_vec(), new[1].clone()];
+        for (bad, why) in [
+            (ended, "the certificate has ended already"),
+            (without_key, "there is no private key in PEM"),
+            (turned, "there is no certificate in PEM"),
+            (cut, "there is no certificate in PEM"),
+            (
+                vec![Vec::new(), Vec::new()],
+                "there is no certificate in PEM",
+            ),
+        ] {
+            assert_eq!(certificate.renew(&bad).unwrap_err().to_string(), why);
+        }
+        let unfit = certificate.renew(&crossed).unwrap_err();
+        assert!(matches!(unfit, BadCertificate::Unfit(_)), "{unfit}");
+        assert_eq!(shown(), was, "none of them is shown");
+
+        certificate.renew(&new).unwrap();
+        assert_ne!(shown(), was);
+        assert!((9 * DAY - 600..=9 * DAY).contains(&ends()), "{}", ends());
+        fs::remove_dir_all(folder).unwrap();
+    }
+}
