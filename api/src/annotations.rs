@@ -17,7 +17,7 @@ mod answer;
 mod metrics;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
@@ -31,6 +31,7 @@ use broker::annotation::store::Annotations;
 use broker::identity::{Authenticator, SignedIn};
 use broker::people::People;
 use broker::sites::{Site, Sites};
+use broker::trace::{Kind, Span, Tracing};
 use tracing::error;
 
 pub use metrics::Metrics;
@@ -63,6 +64,8 @@ pub struct Surface {
     pub metrics: Metrics,
     /// The longest body, in bytes.
     pub max_body: usize,
+    /// What records some requests.
+    pub tracing: Tracing,
 }
 
 /// Everything under `/api/`.
@@ -84,13 +87,26 @@ async fn serve(State(surface): State<Arc<Surface>>, request: Request) -> Respons
     let path = path.strip_prefix(BASE).unwrap_or("");
     let found = Route::find(&parts.method, path);
     let route = found.as_ref().map(|(route, _)| *route);
+    let span = route.map_or_else(Span::default, |route| {
+        surface.recorded(route, &parts.method)
+    });
     let answer = match found {
-        Some((route, steps)) => surface.answer(route, &steps, &parts, body).await,
+        Some((route, steps)) => {
+            let work = surface.answer(route, &steps, &parts, body);
+            span.around(work).await
+        }
         None => Err(Refusal::Absent),
     };
     let outcome = answer.as_ref().map_or_else(Refusal::label, |_| "ok");
     surface.metrics.answered(route, outcome, since);
-    respond(answer)
+    let response = respond(answer);
+    let status = response.status();
+    span.note("http.response.status_code", i64::from(status.as_u16()));
+    span.note("carillon.outcome", outcome);
+    if status.is_server_error() {
+        span.failed(outcome);
+    }
+    response
 }
 
 /// Who asks, and where.
@@ -114,6 +130,21 @@ impl Caller<'_> {
 }
 
 impl Surface {
+    /// A request that is to be recorded, or nothing. Chance alone decides: whoever
+    /// browses may not have anything recorded.
+    fn recorded(&self, route: Route, method: &Method) -> Span {
+        let span = self.tracing.begin(
+            Kind::Server,
+            "annotations",
+            &Span::default(),
+            SystemTime::now(),
+        );
+        if span.is_recorded() {
+            span.rename(format!("{method} {BASE}{}", route.path()));
+        }
+        span
+    }
+
     async fn answer(
         &self,
         route: Route,

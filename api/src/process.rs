@@ -128,7 +128,7 @@ pub async fn run(config: Config) -> Result<ExitCode, NotStarted> {
         settings.keys.clone(),
         config.replication_timeout,
     );
-    let surface = surface(&config, &redis, &registry);
+    let surface = surface(&config, &redis, &registry, tracing.clone());
     let schema = schema::build(Api {
         messages,
         replicas,
@@ -221,7 +221,7 @@ fn open_census(
 }
 
 /// What answers clients that annotate.
-fn surface(config: &Config, redis: &Redis, registry: &Registry) -> Surface {
+fn surface(config: &Config, redis: &Redis, registry: &Registry, tracing: Tracing) -> Surface {
     let settings = &config.settings;
     let keys = || settings.keys.clone();
     let app = config.app_url.as_str();
@@ -235,6 +235,7 @@ fn surface(config: &Config, redis: &Redis, registry: &Registry) -> Surface {
         pages: Pages::new(config.app_url.clone(), &config.public_url),
         metrics: annotations::Metrics::new(registry),
         max_body: config.limits.annotation_bytes,
+        tracing,
     }
 }
 

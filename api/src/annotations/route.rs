@@ -132,6 +132,12 @@ impl Route {
         (0..TABLE.len()).filter(first).map(|at| TABLE[at].route)
     }
 
+    /// Where it is asked for, under `/api/`.
+    pub(super) fn path(self) -> &'static str {
+        let row = TABLE.iter().find(|row| row.route == self);
+        row.expect("the table has every route").path
+    }
+
     /// Its name in the log.
     pub const fn label(self) -> &'static str {
         match self {

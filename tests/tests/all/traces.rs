@@ -248,6 +248,28 @@ async fn a_share_of_what_comes_without_a_trace_is_recorded_by_whatever_way_it_co
     assert_eq!(fanout.notes["carillon.sockets"], "1");
     let audit = line(fleet.api(), "ingestAnnotations: 1 events");
     assert_eq!(audit["trace_id"], *trace);
+
+    let asked = fleet
+        .http()
+        .request("GET", "/api/annotations/hidden-id", &[], b"")
+        .await
+        .expect("the api answers");
+    assert_eq!(asked.status, 404);
+    let route = "GET /api/annotations/:id";
+    let find = || {
+        collector
+            .spans()
+            .into_iter()
+            .find(|span| span.name == route)
+    };
+    until("the api tells of who reads an annotation", async || {
+        find().is_some()
+    })
+    .await;
+    let reading = find().unwrap();
+    assert!(reading.parent.is_empty());
+    assert_eq!(reading.notes["carillon.outcome"], "not_found");
+    assert!(!collector.raw().contains("hidden-id"));
     assert!(fleet.secrets().told_in(&collector.raw()).is_empty());
 }
 
