@@ -304,6 +304,8 @@ async fn a_collector_that_fails_costs_traces_and_nothing_else() {
     })
     .await;
     collector.answer(200);
+    // All that waited may be given up by now.
+    ask(&fleet, "/graphql", &[], &many).await;
     let exported = async || fleet.api().metric("carillon_trace_exported_total").await;
     within(Duration::from_secs(30), "it is told again", async || {
         exported().await > 0.0
