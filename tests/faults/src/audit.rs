@@ -1,6 +1,7 @@
 //! What became of everything that was accepted.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ::tests::fleet::TENANT;
@@ -11,7 +12,7 @@ use broker::messages::{Limits, Messages};
 use redis::cmd;
 use tokio::time::sleep;
 
-use crate::client::{Dialect, Diary, Kind};
+use crate::client::{Client, Dialect, Diary, Kind};
 use crate::crowd::Crowd;
 use crate::ledger::{Accepted, Event};
 use crate::marker;
@@ -79,8 +80,9 @@ enum Fate {
 /// By way.
 pub(crate) type Books = BTreeMap<Way, Counts>;
 
-/// Waits until everything has arrived that will.
-pub(crate) async fn settle(crowd: &Crowd) {
+/// Waits until everything has arrived that will, and nobody has been without a socket
+/// for longer than `away`.
+pub(crate) async fn settle(crowd: &Crowd, away: Duration) {
     let began = crowd.clock.now();
     let mut missing = usize::MAX;
     let mut since = began;
@@ -90,7 +92,11 @@ pub(crate) async fn settle(crowd: &Crowd) {
         if found < missing {
             (missing, since) = (found, now);
         }
-        let calm = QUIET < now - since && crowd.clients().iter().all(|client| client.is_open());
+        let is_here = |client: &Arc<Client>| {
+            let left = client.read(|diary| diary.stays.last().and_then(|stay| stay.to));
+            client.is_open() || left.is_some_and(|left| now.saturating_sub(left) < away)
+        };
+        let calm = QUIET < now - since && crowd.clients().iter().all(is_here);
         if missing == 0 || calm || LATEST < now - began {
             return;
         }

@@ -107,7 +107,7 @@ async fn run(row: Row, rate: u32, sockets: usize) -> Outcome {
     sleep(AFTER).await;
     let until = crowd.clock.now();
     load.stop().await;
-    audit::settle(&crowd).await;
+    audit::settle(&crowd, Duration::ZERO).await;
     let scope = Scope {
         first: 0,
         lost_at: struck.lost_at,

@@ -20,6 +20,8 @@ const AFTER: Duration = Duration::from_secs(8);
 /// What is sent may be under way for so long when its socket is closed; what a client
 /// misses that has its socket for longer, it misses without a word.
 const UNDER_WAY: Duration = Duration::from_secs(2);
+/// A client that lost its socket because it is old comes back within this time.
+const COMES_BACK: Duration = Duration::from_secs(4);
 /// Nobody may be without a socket for longer.
 pub(super) const LONGEST: Duration = Duration::from_secs(10);
 
@@ -114,7 +116,7 @@ impl Part {
         sleep(AFTER).await;
         load.stop().await;
         let lasted = crowd.clock.now() - began;
-        audit::settle(crowd).await;
+        audit::settle(crowd, COMES_BACK).await;
 
         let scope = Scope {
             first,

@@ -14,8 +14,9 @@ use crate::manners::Manners;
 /// So many gateways at most.
 const MANY: usize = 4;
 /// Sockets are closed when they are half to all of this old: far less than anybody
-/// would set, so that they have spread while somebody watches.
-pub(super) const MAX_AGE: Duration = Duration::from_secs(90);
+/// would set, so that they have spread while somebody watches. Clients take a socket
+/// that was open for less than a minute for a failure.
+pub(super) const MAX_AGE: Duration = Duration::from_secs(120);
 /// From then on the first are closed, as always afterwards.
 const AGING: Duration = Duration::from_secs(MAX_AGE.as_secs() / 2);
 /// After that the last one is back.
