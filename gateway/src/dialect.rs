@@ -61,6 +61,12 @@ pub trait Dialect {
     /// The client sent a binary message.
     fn receive_binary(&mut self, frame: &[u8], now: Timestamp) -> Vec<Effect>;
 
+    /// The client sent a text message before it had heard that its session is over.
+    /// Of what follows from it nothing can be sent.
+    fn receive_late(&mut self, _frame: &str) -> Vec<Effect> {
+        Vec::new()
+    }
+
     /// An event arrived on a topic this connection subscribed to.
     fn deliver(&mut self, topic: &Topic, delivery: &Rc<Delivery>, now: Timestamp) -> Vec<Effect>;
 

@@ -147,6 +147,22 @@ impl Session {
         }
     }
 
+    /// The client sent something before it had heard that this session is over. What
+    /// is too much is not heard.
+    pub fn receive_late(&mut self, received: &Received<'_>, now: Now) -> Vec<Effect> {
+        let Received::Text(text) = received else {
+            return Vec::new();
+        };
+        if !self.may_send(1 + text.len() / BYTES_PER_FRAME, now) {
+            return Vec::new();
+        }
+        let mut effects = self.dialect.receive_late(text);
+        if !self.may_send(cost(&effects), now) {
+            effects.clear();
+        }
+        effects
+    }
+
     /// Whether the client may send so many frames now, which then count.
     fn may_send(&mut self, frames: usize, now: Now) -> bool {
         (0..frames).all(|_| self.allowance.take(now.steady))

@@ -261,6 +261,15 @@ impl Dialect for Push {
         }
     }
 
+    /// An acknowledgement and our close frame may pass each other. Were it not heard,
+    /// the message would come again.
+    fn receive_late(&mut self, frame: &str) -> Vec<Effect> {
+        match self.form {
+            Form::Raw => Vec::new(),
+            Form::Json => self.acknowledge(frame).unwrap_or_default(),
+        }
+    }
+
     /// Not part of the protocol.
     fn receive_binary(&mut self, _frame: &[u8], _now: Timestamp) -> Vec<Effect> {
         Vec::new()

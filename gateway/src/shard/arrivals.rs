@@ -259,11 +259,13 @@ impl Shard {
                 (State::Open, received) => {
                     effects.extend(session.receive(&received, now));
                 }
-                // The answer to our close frame; nothing else counts any more.
+                // The answer to our close frame.
                 (State::Closing(_), Received::Close(_)) => {
                     effects.push(Effect::Close(CloseReason::ClientGone));
                 }
-                (State::Closing(_), _) => {}
+                (State::Closing(_), received) => {
+                    effects.extend(session.receive_late(&received, now));
+                }
             }
         });
         session.heard(now);

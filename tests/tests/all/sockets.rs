@@ -296,6 +296,27 @@ async fn an_acknowledging_client_that_talks_nonsense_is_told_so() {
 }
 
 #[tokio::test]
+async fn what_a_client_acknowledges_before_it_hears_that_it_was_closed_counts() {
+    let fleet = Fleet::of(1, 0).start().await;
+    let gateway = fleet.gateway(0);
+    let registration = fleet.register("ann").await;
+    let upgrade = fleet.upgrade(0, &registration).acknowledging();
+    let mut socket = upgrade.open().await.unwrap();
+    let message = fleet.push("ann", "got it").await;
+    assert_eq!(socket.json().await["id"], message["id"]);
+    gateway.signal("TERM");
+    until("it is closed", async || {
+        let closed = r#"carillon_gateway_closes_total{reason="draining"}"#;
+        1.0 <= gateway.metric(closed).await
+    })
+    .await;
+    let ack = json!({ "ack": [message["id"]] });
+    socket.say(&ack.to_string()).await;
+    fleet.settled(&message["id"], "DELIVERED").await;
+    assert_eq!(socket.close_code().await, 1012);
+}
+
+#[tokio::test]
 async fn an_unknown_subprotocol_is_not_chosen() {
     let fleet = Fleet::start().await;
     let registration = fleet.register("ann").await;
