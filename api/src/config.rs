@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
+use broker::access::KeyFile;
 use broker::identity::AuthSettings;
 use broker::message::rules::Rules;
 use broker::node::entrance::TlsFiles;
@@ -44,6 +45,9 @@ pub struct Config {
     /// `CARILLON_TOKEN_KEYS`, required, secret: what signs recipients' tokens
     /// and `nextToken`s. The first signs, all verify, so keys can be rotated.
     pub token_keys: Option<Keyring>,
+    /// `CARILLON_API_ACCESS_KEYS`, default none, secret: keys of backends beside those
+    /// in Redis. In a file, which is where they are kept, they can be changed at any time.
+    pub access_keys: KeyFile,
     /// Who is asked whom a user's token names.
     pub auth: AuthSettings,
     /// `CARILLON_API_MAX_CONNECTIONS`, default `4096`: open connections of
@@ -114,6 +118,7 @@ impl Config {
             app_url: env.get("CARILLON_API_APP_URL", "http://127.0.0.1:8081/"),
             bouncer_url: env.optional("CARILLON_API_BOUNCER_URL"),
             token_keys: env.secret().required("CARILLON_TOKEN_KEYS"),
+            access_keys: access_keys(env),
             auth: AuthSettings::read(env),
             max_connections: env
                 .get::<std::num::NonZeroUsize>("CARILLON_API_MAX_CONNECTIONS", "4096")
@@ -149,6 +154,7 @@ impl Config {
         if let Some(keys) = self.token_keys.clone() {
             keys.watch(&mut secrets, &self.files);
         }
+        self.access_keys.watch(&mut secrets, &self.files);
         Ok(secrets)
     }
 }
@@ -195,6 +201,12 @@ impl Limits {
 /// Where operators look.
 pub fn admin_listen(env: &mut Env) -> SocketAddr {
     env.get("CARILLON_API_ADMIN_LISTEN", "127.0.0.1:9102")
+}
+
+/// Keys of backends that do not stand in Redis.
+pub fn access_keys(env: &mut Env) -> KeyFile {
+    let keys = env.secret().optional(KeyFile::VARIABLE);
+    keys.unwrap_or_default()
 }
 
 fn period(env: &mut Env, name: &'static str, default: &str) -> Duration {

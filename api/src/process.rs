@@ -91,7 +91,8 @@ pub async fn run(config: Config) -> Result<ExitCode, NotStarted> {
         .expect("the registry shows no other one");
     let (tracing, exporting) = Tracing::start(&settings.trace, "api", node.name(), &registry)
         .expect("the registry shows no other one");
-    let access_keys = AccessKeys::new(redis.clone(), settings.keys.clone());
+    let access_keys =
+        AccessKeys::new(redis.clone(), settings.keys.clone()).with_file(config.access_keys.clone());
     let listener = listen(config.listen).await?;
     let admin_listener = listen(config.admin_listen).await?;
     info!(

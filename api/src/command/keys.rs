@@ -1,45 +1,44 @@
 //! Access keys, made and ended at the command line.
 
+mod file;
+
 use broker::Timestamp;
 use broker::access::{AccessKeyInfo, AccessKeys, Created, NewAccessKey};
 
-use super::parse::{Errand, Expiry};
+use self::file::Given;
+use super::parse::{Errand, Expiry, Wanted};
 use super::table::table;
 use super::{Failed, print, tell, with_redis};
 
 /// Does it. A key goes to the standard output, alone, so that it can be piped to
 /// where it is kept; everything else to know goes beside it.
 pub(super) fn run(errand: Errand) -> Result<(), Failed> {
+    if let Errand::Create {
+        key,
+        to: Some(place),
+    } = errand
+    {
+        return show(&file::add(&place, &wanted(key, Timestamp::now())?)?);
+    }
+    let given = Given::read()?;
+    if let Errand::Disable { id } | Errand::Rotate { id, .. } = &errand {
+        given.refuse_to_change(id)?;
+    }
     with_redis(async |redis, keys| {
         let now = redis.time().await?;
-        attend(errand, &AccessKeys::new(redis, keys), now).await
+        attend(errand, &AccessKeys::new(redis, keys), &given, now).await
     })
 }
 
-async fn attend(errand: Errand, keys: &AccessKeys, now: Timestamp) -> Result<(), Failed> {
+async fn attend(
+    errand: Errand,
+    keys: &AccessKeys,
+    given: &Given,
+    now: Timestamp,
+) -> Result<(), Failed> {
     match errand {
-        Errand::Create {
-            tenant,
-            scopes,
-            name,
-            expires,
-        } => {
-            let expires_at = expires.map(|expires| match expires {
-                Expiry::At(at) => at,
-                Expiry::After(period) => now + period,
-            });
-            if expires_at.is_some_and(|at| at <= now) {
-                return Err(Failed("--expires lies in the past".to_owned()));
-            }
-            let new = NewAccessKey {
-                tenant,
-                scopes,
-                name,
-                expires_at,
-            };
-            show(&keys.create(&new).await?)
-        }
-        Errand::List => print(&listed(&keys.list().await?, now)),
+        Errand::Create { key, .. } => show(&keys.create(&wanted(key, now)?).await?),
+        Errand::List => print(&listed(&given.keys.list(), &keys.list().await?, now)),
         Errand::Disable { id } => {
             if keys.disable(&id).await? {
                 print(&format!("disabled {id}"))
@@ -52,6 +51,23 @@ async fn attend(errand: Errand, keys: &AccessKeys, now: Timestamp) -> Result<(),
             None => Err(unknown(&id)),
         },
     }
+}
+
+/// The key that was asked for at this time.
+fn wanted(key: Wanted, now: Timestamp) -> Result<NewAccessKey, Failed> {
+    let expires_at = key.expires.map(|expires| match expires {
+        Expiry::At(at) => at,
+        Expiry::After(period) => now + period,
+    });
+    if expires_at.is_some_and(|at| at <= now) {
+        return Err(Failed("--expires lies in the past".to_owned()));
+    }
+    Ok(NewAccessKey {
+        tenant: key.tenant,
+        scopes: key.scopes,
+        name: key.name,
+        expires_at,
+    })
 }
 
 fn show(created: &Created) -> Result<(), Failed> {
@@ -70,9 +86,10 @@ fn unknown(id: &str) -> Failed {
 }
 
 /// One line per key, with what is known of it but the key.
-fn listed(keys: &[AccessKeyInfo], now: Timestamp) -> String {
+fn listed(of_file: &[AccessKeyInfo], of_redis: &[AccessKeyInfo], now: Timestamp) -> String {
     let head = [
         "ID",
+        "IN",
         "STATE",
         "TENANT",
         "CREATED",
@@ -82,11 +99,12 @@ fn listed(keys: &[AccessKeyInfo], now: Timestamp) -> String {
         "SCOPES",
     ];
     let mut rows = vec![head.map(str::to_owned)];
-    rows.extend(keys.iter().map(|key| row(key, now)));
+    rows.extend(of_file.iter().map(|key| row(key, "file", now)));
+    rows.extend(of_redis.iter().map(|key| row(key, "redis", now)));
     table(&rows)
 }
 
-fn row(key: &AccessKeyInfo, now: Timestamp) -> [String; 8] {
+fn row(key: &AccessKeyInfo, place: &str, now: Timestamp) -> [String; 9] {
     let state = if key.disabled_at.is_some() {
         "disabled"
     } else if key.expires_at.is_some_and(|at| at <= now) {
@@ -94,18 +112,24 @@ fn row(key: &AccessKeyInfo, now: Timestamp) -> [String; 8] {
     } else {
         "active"
     };
+    let last_used = match key.created_at {
+        Some(_) => or(key.last_used_at, "never"),
+        // Nobody keeps it of those of a file.
+        None => "-".to_owned(),
+    };
     [
         key.id.clone(),
+        place.to_owned(),
         state.to_owned(),
         key.tenant.to_string(),
-        key.created_at.to_string(),
-        or_never(key.expires_at),
-        or_never(key.last_used_at),
+        or(key.created_at, "-"),
+        or(key.expires_at, "never"),
+        last_used,
         key.name.clone().unwrap_or_default(),
         key.scopes.to_string(),
     ]
 }
 
-fn or_never(at: Option<Timestamp>) -> String {
-    at.map_or_else(|| "never".to_owned(), |at| at.to_string())
+fn or(at: Option<Timestamp>, none: &str) -> String {
+    at.map_or_else(|| none.to_owned(), |at| at.to_string())
 }

@@ -3,6 +3,7 @@
 mod tenant;
 
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use broker::Timestamp;
@@ -27,6 +28,9 @@ Usage: api [COMMAND]
   schema              print the GraphQL schema
   key create --tenant TENANT --scopes \"SCOPE...\" [--expires WHEN] [--name NAME]
                       create an access key and print it; it is shown only once
+             [--to FILE]
+                      add it to FILE, which CARILLON_API_ACCESS_KEYS_FILE names
+                      where the api runs, instead of to Redis
   key list            list the access keys (never the keys themselves)
   key disable ID      disable a key; takes effect within a second
   key rotate ID [--overlap PERIOD]
@@ -142,10 +146,9 @@ pub(super) struct Lint {
 pub(super) enum Errand {
     /// Make one.
     Create {
-        tenant: Tenant,
-        scopes: Scopes,
-        name: Option<String>,
-        expires: Option<Expiry>,
+        key: Wanted,
+        /// The file that is to admit it; `None`: Redis.
+        to: Option<PathBuf>,
     },
     /// Show all.
     List,
@@ -153,6 +156,15 @@ pub(super) enum Errand {
     Disable { id: String },
     /// Replace one.
     Rotate { id: String, overlap: Duration },
+}
+
+/// An access key to be made.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    pub(super) tenant: Tenant,
+    pub(super) scopes: Scopes,
+    pub(super) name: Option<String>,
+    pub(super) expires: Option<Expiry>,
 }
 
 /// When a key ends.
@@ -200,10 +212,13 @@ impl Errand {
     fn parse(words: &mut Words) -> Result<Self, Usage> {
         match words.next().as_deref() {
             Some("create") => Ok(Self::Create {
-                tenant: words.required("tenant")?,
-                scopes: known(words.required("scopes")?)?,
-                name: words.option("name")?,
-                expires: words.option("expires")?,
+                key: Wanted {
+                    tenant: words.required("tenant")?,
+                    scopes: known(words.required("scopes")?)?,
+                    name: words.option("name")?,
+                    expires: words.option("expires")?,
+                },
+                to: words.option("to")?,
             }),
             Some("list") => Ok(Self::List),
             Some("disable") => Ok(Self::Disable { id: words.id()? }),
@@ -436,15 +451,16 @@ mod tests {
     #[test]
     fn a_key_has_a_tenant_and_scopes() {
         let line = "key create --scopes=websockets-manager-api:query:* --tenant acme --expires 90d";
-        let Ok(Command::Key(Errand::Create {
+        let Ok(Command::Key(Errand::Create { key, to })) = parse(line) else {
+            panic!("should be understood");
+        };
+        assert_eq!(to, None);
+        let Wanted {
             tenant,
             expires,
             name,
             ..
-        })) = parse(line)
-        else {
-            panic!("should be understood");
-        };
+        } = key;
         assert_eq!(tenant.as_str(), "acme");
         assert_eq!(
             expires,

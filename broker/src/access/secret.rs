@@ -105,7 +105,7 @@ impl<'a> Presented<'a> {
             return None;
         }
         let (id, secret) = signed.strip_prefix(prefix.as_str())?.split_at(ID);
-        if !id.bytes().all(|b| ID_ALPHABET.contains(&b)) {
+        if !is_id(id) {
             return None;
         }
         let secret = URL_SAFE_NO_PAD.decode(secret.strip_prefix('_')?).ok()?;
@@ -114,6 +114,11 @@ impl<'a> Presented<'a> {
             digest: Sha256::digest(secret).into(),
         })
     }
+}
+
+/// Whether an id may look like this.
+pub(crate) fn is_id(text: &str) -> bool {
+    text.len() == ID && text.bytes().all(|b| ID_ALPHABET.contains(&b))
 }
 
 fn checksum(text: &[u8]) -> String {

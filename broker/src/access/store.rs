@@ -23,7 +23,8 @@ pub(super) struct Record {
     pub(super) tenant: Tenant,
     pub(super) scopes: Arc<Scopes>,
     pub(super) name: Option<String>,
-    pub(super) created_at: Timestamp,
+    /// `None` only if it stands in a file.
+    pub(super) created_at: Option<Timestamp>,
     pub(super) expires_at: Option<Timestamp>,
     pub(super) disabled_at: Option<Timestamp>,
     pub(super) last_used_at: Option<Timestamp>,
@@ -59,12 +60,12 @@ impl Record {
             ("digest", URL_SAFE_NO_PAD.encode(self.digest)),
             ("tenant", self.tenant.to_string()),
             ("scopes", self.scopes.to_string()),
-            ("created", self.created_at.millis().to_string()),
         ];
         if let Some(name) = &self.name {
             fields.push(("name", name.clone()));
         }
         let times = [
+            ("created", self.created_at),
             ("expires", self.expires_at),
             ("disabled", self.disabled_at),
             ("used", self.last_used_at),
@@ -89,7 +90,7 @@ impl Record {
                 .ok()
                 .map(|millis| Some(Timestamp::from_millis(millis))),
         };
-        let (created_at, expires_at) = (time("created")??, time("expires")?);
+        let (created_at, expires_at) = (Some(time("created")??), time("expires")?);
         let (disabled_at, last_used_at) = (time("disabled")?, time("used")?);
         Some(Self {
             digest: URL_SAFE_NO_PAD
@@ -192,7 +193,7 @@ mod tests {
             tenant: "acme".parse().unwrap(),
             scopes: Arc::new("a:b".parse().unwrap()),
             name: None,
-            created_at: Timestamp::from_millis(1),
+            created_at: Some(Timestamp::from_millis(1)),
             expires_at: Some(Timestamp::from_millis(2)),
             disabled_at: None,
             last_used_at: None,

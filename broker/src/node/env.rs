@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
+pub(crate) use self::file::position;
 pub use self::secrecy::{Guarded, Secrecy};
 use self::sources::Sources;
 pub use self::sources::{Files, value_in};

@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::PathBuf;
 
-use tests::fleet::TOKEN_KEYS;
+use serde_json::{Value, json};
+use tests::fleet::{ALL_SCOPES, TENANT, TOKEN_KEYS};
+use tests::proxy::Lines;
 use tests::redis::{Setup, Topology};
 use tests::{Fleet, Process, until};
 
@@ -30,6 +32,10 @@ impl SecretFile {
         let new = self.0.with_extension("new");
         fs::write(&new, format!("{content}\n")).expect("the temporary folder is writable");
         fs::rename(new, &self.0).expect("a file can be replaced");
+    }
+
+    fn read(&self) -> String {
+        fs::read_to_string(&self.0).expect("it is there")
     }
 
     /// Writes it, and waits until the processes have looked at it.
@@ -165,4 +171,81 @@ async fn a_password_of_redis_is_changed_without_a_restart() {
     for process in both {
         assert!(!process.output().contains("second"), "{}", process.name());
     }
+}
+
+/// Adds an access key to this file, as operators do.
+fn key_in(fleet: &Fleet, file: &SecretFile) -> String {
+    let words = ["create", "--tenant", TENANT, "--scopes", ALL_SCOPES];
+    let printed = fleet.api_key(&[&words[..], &["--to", file.path()]].concat());
+    let key = printed.trim().to_owned();
+    fleet.secrets().keep(&key);
+    key
+}
+
+/// Pushes to Ada with this key: the code of what is wrong, if anything.
+async fn push_as(fleet: &Fleet, key: &str, text: &str) -> Value {
+    let query = "mutation($input: MessageInput!) { pushMessage(input: $input) { item { id } } }";
+    let input = json!({ "recipients": ["ada"], "message": text });
+    let variables = json!({ "input": input });
+    let answer = fleet.graphql_as(Some(key), query, variables).await;
+    answer["errors"][0]["extensions"]["code"].clone()
+}
+
+#[tokio::test]
+async fn access_keys_of_a_file_come_and_go_without_a_restart_and_without_redis() {
+    let ours = SecretFile::new("ours", "# Who may push.");
+    let mounted = SecretFile::new("access", "# Who may push.");
+    let fleet = Fleet::of(1, 0)
+        .env("CARILLON_API_ACCESS_KEYS_FILE", mounted.path())
+        .behind_proxy(&["api"])
+        .start()
+        .await;
+    let api = fleet.api();
+    let change = async |outcome, text: &str| {
+        mounted
+            .change("api_access_keys", outcome, text, &[api])
+            .await
+    };
+    let mut socket = fleet.connect("ada").await;
+
+    let old = key_in(&fleet, &ours);
+    assert_eq!(push_as(&fleet, &old, "early").await, "UNAUTHENTICATED");
+    change("ok", &ours.read()).await;
+    assert_eq!(push_as(&fleet, &old, "by the first").await, Value::Null);
+    assert_eq!(socket.text().await, "by the first");
+
+    let new = key_in(&fleet, &ours);
+    let both = ours.read();
+    let (_, digest) = both.rsplit_once("digest = \"").expect("it has one");
+    let (digest, _) = digest.split_once('"').expect("it ends");
+    change("bad", &both.replace(digest, &new)).await;
+    let output = api.output();
+    assert!(output.contains("CARILLON_API_ACCESS_KEYS cannot be used as it is now"));
+    assert!(output.contains("key 2: digest: is a key itself"));
+    assert!(!output.contains(digest));
+    assert_eq!(push_as(&fleet, &old, "still there").await, Value::Null);
+    assert_eq!(socket.text().await, "still there");
+
+    change("ok", &both).await;
+    assert_eq!(push_as(&fleet, &new, "by the second").await, Value::Null);
+    assert_eq!(socket.text().await, "by the second");
+    assert_eq!(push_as(&fleet, &old, "by the first").await, Value::Null);
+    assert_eq!(socket.text().await, "by the first");
+
+    let (_, last) = both.rsplit_once("[[key]]").expect("there are two");
+    change("ok", &format!("[[key]]{last}")).await;
+    assert_eq!(push_as(&fleet, &old, "late").await, "UNAUTHENTICATED");
+    fleet.proxy().sever(Lines::All);
+    let newest = key_in(&fleet, &ours);
+    change("ok", &ours.read()).await;
+    for key in [&new, &newest] {
+        let answer = fleet.graphql_as(Some(key), "{ version }", json!({})).await;
+        assert!(answer["errors"].is_null(), "{answer}");
+    }
+    fleet.proxy().heal();
+    until("Redis is there again", async || {
+        push_as(&fleet, &newest, "by the third").await.is_null()
+    })
+    .await;
+    assert_eq!(socket.text().await, "by the third");
 }

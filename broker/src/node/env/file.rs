@@ -79,7 +79,7 @@ fn parse(path: &str, text: &str) -> Written {
     };
     for error in &errors {
         // The words come from the grammar alone.
-        let (line, column) = reading.position(error.span().map_or(text.len(), |span| span.start));
+        let (line, column) = position(text, error.span().map_or(text.len(), |span| span.start));
         let mistake = format!("{path}:{line}:{column}: {}", error.message());
         reading.written.mistakes.push(mistake);
     }
@@ -158,18 +158,18 @@ impl Reading<'_> {
         let name: String = name.escape_debug().take(NAME).collect();
         Place {
             path: Arc::clone(&self.path),
-            line: self.position(span.start).0,
+            line: position(self.text, span.start).0,
             name: within.map_or_else(|| name.clone(), |table| format!("[{table}] {name}")),
         }
     }
+}
 
-    /// Line and column of what stands at this byte, both from 1 on.
-    fn position(&self, at: usize) -> (usize, usize) {
-        let before = self.text.get(..at).unwrap_or(self.text);
-        let line = before.matches('\n').count() + 1;
-        let start = before.rfind('\n').map_or(0, |end| end + 1);
-        (line, before[start..].chars().count() + 1)
-    }
+/// Line and column of what stands in `text` at this byte, both from 1 on.
+pub(crate) fn position(text: &str, at: usize) -> (usize, usize) {
+    let before = text.get(..at).unwrap_or(text);
+    let line = before.matches('\n').count() + 1;
+    let start = before.rfind('\n').map_or(0, |end| end + 1);
+    (line, before[start..].chars().count() + 1)
 }
 
 /// Whether this is the name of a table, in capitals.

@@ -88,6 +88,14 @@ impl Guarded<'_> {
         self.env.or_default(name, default, self.secrecy)
     }
 
+    /// As [`Env::optional`].
+    pub fn optional<T: FromStr>(self, name: &'static str) -> Option<T>
+    where
+        T::Err: fmt::Display,
+    {
+        self.env.read(name, None, false, self.secrecy)
+    }
+
     /// As [`Env::required`].
     pub fn required<T: FromStr>(self, name: &'static str) -> Option<T>
     where
