@@ -119,3 +119,6 @@ impl KeyFile {
         self.keys.get().get(id).cloned()
     }
 }
+
+#[cfg(test)]
+mod tests;

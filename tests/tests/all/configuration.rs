@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
+use broker::access::{KeyFile, NewAccessKey};
 use broker::node::env::{Env, Secrecy, Variable};
 use tests::process::Program;
 
@@ -113,12 +114,24 @@ fn the_page_tells_every_variable_with_its_default_and_its_readers() {
 /// Something that no output may tell.
 const SECRET: &str = "aHVzaC1odXNoLWh1c2gtaHVzaC1odXNoLWh1c2gtaHVzaA";
 
+/// One that has a name that no output may tell.
+fn access_keys() -> String {
+    let (_, entry) = KeyFile::entry(&NewAccessKey {
+        tenant: "acme".parse().expect("it is one"),
+        scopes: "a:b".parse().expect("they are some"),
+        name: Some(SECRET.to_owned()),
+        expires_at: None,
+    });
+    entry
+}
+
 /// Every variable with a value: its default, or another where it has none.
 fn every_variable() -> BTreeMap<String, String> {
     let none = |(name, row): (String, Row)| {
         let value = match &*name {
             "CARILLON_CONFIG" => return None,
             "CARILLON_TOKEN_KEYS" => format!("a:{SECRET}"),
+            "CARILLON_API_ACCESS_KEYS" => access_keys(),
             "CARILLON_REDIS_URL" => format!("redis://u:{SECRET}@127.0.0.1:6379"),
             "CARILLON_MISSKEY_HOSTS" => {
                 format!("social.example=acme bus=b bus_redis=redis://:{SECRET}@127.0.0.1")
@@ -295,6 +308,16 @@ fn all_mistakes_are_told_at_once_and_no_value_with_them() {
         assert!(mistakes.contains(told), "{told} in {mistakes}");
     }
     assert!(!report.contains(SECRET) && !mistakes.contains(SECRET));
+}
+
+#[test]
+fn the_file_of_access_keys_on_the_page_is_one() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/configuration.md");
+    let page = std::fs::read_to_string(path).expect("the page is there");
+    let (_, file) = page.split_once("```toml\n[[key]]").expect("it is shown");
+    let (file, _) = file.split_once("```").expect("it ends");
+    let keys: KeyFile = format!("[[key]]{file}").parse().expect("it is one");
+    assert_eq!(keys.list().len(), 1);
 }
 
 /// A file of its own, gone at the end.

@@ -204,7 +204,7 @@ async fn access_keys_of_a_file_come_and_go_without_a_restart_and_without_redis()
     let change = async |outcome, text: &str| {
         mounted
             .change("api_access_keys", outcome, text, &[api])
-            .await
+            .await;
     };
     let mut socket = fleet.connect("ada").await;
 
