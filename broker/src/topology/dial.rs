@@ -45,6 +45,9 @@ impl Access {
     pub(super) fn info(&self) -> RedisConnectionInfo {
         let mut info = RedisConnectionInfo::default()
             .set_protocol(ProtocolVersion::RESP3)
+            // Servers before 7.2 do not know how to be told of libraries, and so none
+            // can be given the right to be.
+            .set_skip_set_lib_name()
             .set_db(self.db);
         let login = self.login.get();
         if let Some(user) = &login.user {

@@ -43,6 +43,22 @@ async fn does_all_it_should(topology: Topology, tls: Tls) {
         fleet.commands().query::<u64>(&length).await.unwrap() == 0
     })
     .await;
+    for server in fleet.redis().servers() {
+        let info = ["INFO", "errorstats", "commandstats"];
+        let info: String = server.ask(&info).unwrap();
+        let counted = |fields: &[&str]| -> u64 {
+            let values = info.split([':', ',', '\r']);
+            let pairs = values.filter_map(|value| value.split_once('='));
+            let these = pairs.filter(|(name, _)| fields.contains(name));
+            these.map(|(_, count)| count.parse::<u64>().unwrap()).sum()
+        };
+        let errors = counted(&["count"]);
+        let of_commands = counted(&["rejected_calls", "failed_calls"]);
+        assert_eq!(
+            errors, of_commands,
+            "it was asked for what it does not have"
+        );
+    }
 }
 
 #[tokio::test]
