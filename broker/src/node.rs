@@ -16,11 +16,11 @@ pub mod settings;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
@@ -33,7 +33,7 @@ pub enum Phase {
     Starting,
     /// Serving.
     Running,
-    /// Takes nothing new, and parts from what it has at its own pace.
+    /// Wants nothing new, and parts from what it has at its own pace.
     Draining,
     /// Told twice to leave: ends what is open at once.
     Hurrying,
@@ -103,7 +103,7 @@ struct Inner {
     /// Never held across an await; each use is a map access.
     conditions: Mutex<BTreeMap<&'static str, (State, Timestamp)>>,
     tasks: TaskTracker,
-    failed: AtomicBool,
+    failed: CancellationToken,
 }
 
 impl Node {
@@ -117,7 +117,7 @@ impl Node {
                 phase: watch::Sender::new(Phase::Starting),
                 conditions: Mutex::default(),
                 tasks: TaskTracker::new(),
-                failed: AtomicBool::new(false),
+                failed: CancellationToken::new(),
             }),
         }
     }
@@ -259,8 +259,13 @@ impl Node {
             "{} cannot go on: {reason}",
             self.name()
         );
-        self.inner.failed.store(true, Ordering::Relaxed);
+        self.inner.failed.cancel();
         self.drain();
+    }
+
+    /// Resolves once it has [failed](Self::fail).
+    pub async fn failing(&self) {
+        self.inner.failed.cancelled().await;
     }
 
     /// Resolves once all tasks have ended.
@@ -271,7 +276,7 @@ impl Node {
 
     /// What the process should exit with: a failure if the node [failed](Self::fail).
     pub fn exit_code(&self) -> ExitCode {
-        if self.inner.failed.load(Ordering::Relaxed) {
+        if self.inner.failed.is_cancelled() {
             ExitCode::FAILURE
         } else {
             ExitCode::SUCCESS

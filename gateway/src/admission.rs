@@ -16,6 +16,7 @@ use broker::messages::{CheckIn, Messages};
 use broker::quota::{Place, Places, Refused};
 use broker::token::{Keyring, RecipientToken, normal_origin};
 use broker::topic::{Tenant, Topic};
+use tokio::sync::Notify;
 use tracing::debug;
 
 pub use self::denial::Denial;
@@ -40,6 +41,8 @@ pub struct Capacity {
 pub struct Admission {
     capacity: Capacity,
     connections: AtomicUsize,
+    /// The last one has left.
+    emptied: Notify,
     addresses: Mutex<HashMap<IpAddr, usize>>,
     /// Memory is scarce.
     overloaded: AtomicBool,
@@ -70,6 +73,7 @@ impl Admission {
         Arc::new(Self {
             capacity,
             connections: AtomicUsize::new(0),
+            emptied: Notify::new(),
             addresses: Mutex::default(),
             overloaded: AtomicBool::new(false),
             turns: Turns::new(capacity.accept_rate, capacity.waiting, metrics),
@@ -108,9 +112,31 @@ impl Admission {
         self.turns.give().await;
     }
 
-    /// Refuses whoever waits and whoever will come.
+    /// Refuses whoever waits and whoever will come. Who has been let in may still be
+    /// on the way to a socket.
     pub fn close(&self) {
         self.turns.close();
+    }
+
+    /// Whether clients are let in at all.
+    ///
+    /// # Errors
+    /// [`Denial::Draining`] once this is [closed](Self::close).
+    pub fn is_open(&self) -> Result<(), Denial> {
+        self.turns.are_given()
+    }
+
+    /// Resolves once nobody has a permit: there is no socket, and nobody on the way to
+    /// one. After [`close`](Self::close) it stays so.
+    pub async fn emptied(&self) {
+        loop {
+            // From here on it is heard of, also if nobody waits yet.
+            let emptied = self.emptied.notified();
+            if self.connections.load(Ordering::Relaxed) == 0 {
+                return;
+            }
+            emptied.await;
+        }
     }
 
     /// A place whose turn need not be waited for.
@@ -145,7 +171,9 @@ impl Admission {
 impl Drop for Permit {
     fn drop(&mut self) {
         drop(self.place.take());
-        self.admission.connections.fetch_sub(1, Ordering::Relaxed);
+        if self.admission.connections.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.admission.emptied.notify_waiters();
+        }
         let mut addresses = self.admission.addresses();
         if let Some(here) = addresses.get_mut(&self.address) {
             *here -= 1;
@@ -328,10 +356,26 @@ mod tests {
         let (admission, _others) = busy().await;
         let mut parked = pin!(admission.permit(HERE));
         assert!(waits(parked.as_mut()));
+        assert_eq!(admission.is_open(), Ok(()));
         admission.close();
+        assert_eq!(admission.is_open(), Err(Denial::Draining));
         assert_eq!(parked.await.unwrap_err(), Denial::Draining);
         let refused = admission.permit(HERE).await;
         assert_eq!(refused.unwrap_err(), Denial::Draining);
+    }
+
+    #[tokio::test]
+    async fn it_is_empty_once_the_last_one_has_left() {
+        let admission = admission(2, 0);
+        assert!(!waits(pin!(admission.emptied())));
+        let first = admission.permit(HERE).await.unwrap();
+        let second = admission.permit(THERE).await.unwrap();
+        let mut emptied = pin!(admission.emptied());
+        assert!(waits(emptied.as_mut()));
+        drop(first);
+        assert!(waits(emptied.as_mut()));
+        drop(second);
+        assert!(!waits(emptied));
     }
 
     #[tokio::test]

@@ -117,7 +117,7 @@ pub struct Config {
     /// same for all: whoever changes a message says how long it is kept.
     pub retention: Duration,
     /// `CARILLON_SHUTDOWN_DELAY`, default `5s`: between turning not ready and
-    /// closing, for load balancers to notice.
+    /// closing, for load balancers to notice. New clients are let in meanwhile.
     pub shutdown_delay: Duration,
     /// `CARILLON_DRAIN_WINDOW`, default `60s`: sockets are closed evenly
     /// over this time, so that other nodes are not stormed; those that missed

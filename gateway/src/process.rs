@@ -235,7 +235,13 @@ async fn serve(
         metrics.clone(),
     );
     node.spawn("headroom", room);
-    let relief = relief::give(pressure, admission, inboxes.clone(), held, sockets);
+    let relief = relief::give(
+        pressure,
+        Arc::clone(&admission),
+        inboxes.clone(),
+        held,
+        sockets,
+    );
     node.spawn("relief", relief);
     metrics.shard.shards.set(whole(inboxes.len()));
     let busy = busy::watch(inboxes.clone(), metrics.shard.clone(), until_end());
@@ -245,10 +251,11 @@ async fn serve(
     node.running();
 
     node.draining().await;
-    leaving::pause(node, config.shutdown_delay).await;
+    leaving::until_noticed(node, &admission, config.shutdown_delay).await;
     accepting.cancel();
     let draining = leaving::drain(
         node,
+        &admission,
         &inboxes,
         config.drain_window,
         leaving::LAST_CALL,

@@ -19,8 +19,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use broker::identity::Authenticator;
 use broker::messages::Messages;
+use broker::node::Node;
 use broker::node::entrance::{Entrance, Passed};
-use broker::node::{Node, Phase};
 use broker::quota::Places;
 use broker::sites::Sites;
 use broker::token::Keyring;
@@ -123,15 +123,6 @@ impl Pending {
 struct Peer(IpAddr);
 
 impl Front {
-    /// # Errors
-    /// If the node takes no new clients.
-    fn is_open(&self) -> Result<(), Denial> {
-        if Phase::Draining <= self.node.phase() {
-            return Err(Denial::Draining);
-        }
-        Ok(())
-    }
-
     fn client_address(&self, peer: Peer, headers: &HeaderMap) -> IpAddr {
         let forwarded = headers
             .get_all("x-forwarded-for")
@@ -181,15 +172,10 @@ pub async fn serve(listener: TcpListener, front: Arc<Front>, stop: impl Future<O
             });
         }
     };
-    let leaving = async {
-        let _ = front.node.until_drain(front.admission.give_turns()).await;
-        front.admission.close();
-        std::future::pending::<()>().await;
-    };
     tokio::select! {
         () = stop => {}
         () = accept => {}
-        () = leaving => {}
+        () = front.admission.give_turns() => {}
     }
 }
 

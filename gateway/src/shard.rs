@@ -132,6 +132,8 @@ struct Shard {
     hurry: bool,
     parting: Parting,
     drain: Option<Drain>,
+    /// Nobody will come any more.
+    last_has_come: bool,
     /// Its share of the topics that are counted for the whole node.
     topics: i64,
     /// The same of their listeners.
@@ -235,6 +237,7 @@ impl Shard {
             hurry: false,
             parting: Parting::new(settings.missed_rate, settings.drain_window, now),
             drain: None,
+            last_has_come: false,
             topics: 0,
             subscriptions: 0,
             random,
@@ -246,7 +249,7 @@ impl Shard {
     fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(1024);
         let mut began = Instant::now();
-        while !(self.drain.is_some() && self.conns.is_empty()) {
+        while !(self.last_has_come && self.conns.is_empty()) {
             let ended = Instant::now();
             self.inbox.works(ended.saturating_duration_since(began));
             let wait = self.wait(ended);

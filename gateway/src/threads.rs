@@ -263,7 +263,7 @@ mod tests {
             }
         }
         assert!(node.is_ready());
-        inbox.send(Mail::Drain(Duration::ZERO));
+        inbox.send(Mail::End);
         shard.join().unwrap().unwrap();
     }
 }

@@ -40,6 +40,8 @@ mod hostile;
 mod hung;
 #[path = "all/ingest.rs"]
 mod ingest;
+#[path = "all/leaving.rs"]
+mod leaving;
 #[path = "all/links.rs"]
 mod links;
 #[path = "all/memory.rs"]

@@ -101,6 +101,12 @@ impl Turns {
         }
     }
 
+    /// # Errors
+    /// [`Denial::Draining`] once nobody gets a turn any more.
+    pub(super) fn are_given(&self) -> Result<(), Denial> {
+        self.queue().as_ref().map(drop).ok_or(Denial::Draining)
+    }
+
     /// Refuses whoever waits, and whoever will come.
     pub(super) fn close(&self) {
         drop(self.queue().take());

@@ -81,7 +81,7 @@ async fn admit(
     uri: &Uri,
     headers: &HeaderMap,
 ) -> Result<(Client, Permit), Denial> {
-    front.is_open()?;
+    front.admission.is_open()?;
     let origin = headers.get(header::ORIGIN);
     let may = |origin: &str| front.origins.iter().any(|allowed| allowed.is(origin));
     let allowed = origin.is_some_and(|origin| origin.to_str().is_ok_and(may));

@@ -81,7 +81,7 @@ async fn admit(
     uri: &Uri,
     headers: &HeaderMap,
 ) -> Result<(Client, Permit), No> {
-    front.is_open()?;
+    front.admission.is_open()?;
     let place = place(&front.places, &host.tenant).await?;
     // Whoever checks tokens is asked no faster than sockets may come.
     let permit = front

@@ -58,7 +58,7 @@ async fn admit(
     uri: &Uri,
     headers: &HeaderMap,
 ) -> Result<(RecipientToken, Timestamp, Permit), Denial> {
-    front.is_open()?;
+    front.admission.is_open()?;
     let address = front.client_address(peer, headers);
     let token = uri.query().and_then(|query| {
         url::form_urlencoded::parse(query.as_bytes())

@@ -76,6 +76,7 @@ impl Shard {
                 }
                 Mail::Count(topic, asker) => drop(asker.send(self.listening(&topic))),
                 Mail::Drain(window) => self.begin_drain(window, now),
+                Mail::End => self.last_has_come = true,
                 Mail::Relieve(sockets) => self.relieve(sockets, now),
             }
         }

@@ -34,8 +34,10 @@ pub enum Mail {
     News(Topic, News),
     /// Who listens to this topic?
     Count(Topic, oneshot::Sender<Listening>),
-    /// Close all sockets, spread over this time, then end.
+    /// Close all sockets, spread over this time, and at once those that still come.
     Drain(Duration),
+    /// Nobody will come any more: end once there is no socket.
+    End,
     /// Close so many sockets at once, as memory runs out.
     Relieve(usize),
 }

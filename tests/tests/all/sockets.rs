@@ -438,36 +438,6 @@ async fn a_drain_sends_every_client_elsewhere_and_loses_nothing() {
 }
 
 #[tokio::test]
-async fn a_draining_node_is_not_ready_and_refuses_with_a_wait() {
-    let fleet = Fleet::of(1, 0)
-        .env("CARILLON_SHUTDOWN_DELAY", "60s")
-        .start()
-        .await;
-    let registration = fleet.register("ann").await;
-    let mut socket = fleet.upgrade(0, &registration).open().await.unwrap();
-    assert_eq!(fleet.gateway(0).ready().await.unwrap().0, 200);
-    fleet.gateway(0).signal("TERM");
-    until("it is not ready", async || {
-        fleet
-            .gateway(0)
-            .ready()
-            .await
-            .is_some_and(|(status, _)| status == 503)
-    })
-    .await;
-    let refusal = refused(fleet.upgrade(0, &registration)).await;
-    assert_eq!(refusal.status(), 503);
-    assert!(refusal.header("retry-after").is_some());
-    // Whoever is there is served until the delay is over.
-    fleet.push("ann", "still served").await;
-    assert_eq!(socket.text().await, "still served");
-    // A second signal hurries.
-    fleet.gateway(0).signal("TERM");
-    assert_eq!(socket.close_code().await, 1012);
-    assert!(fleet.gateway(0).ended().await.success());
-}
-
-#[tokio::test]
 async fn handshakes_that_never_finish_hold_up_nobody() {
     let fleet = Fleet::of(1, 0)
         .env("CARILLON_GATEWAY_HANDSHAKE_TIMEOUT", "500ms")
