@@ -1,43 +1,33 @@
 //! One api process, from its settings to its end.
 
+mod parts;
+
 use std::process::ExitCode;
 use std::time::Duration;
 
 use axum::middleware::from_fn_with_state;
-use broker::access::AccessKeys;
-use broker::annotation::ingest::{DeadLetters, Ingest};
-use broker::annotation::store::{Annotations, Links};
-use broker::census::Census;
-use broker::control::Control;
-use broker::identity::{AccessTokens, Authenticator};
-use broker::link::LinkMetrics;
-use broker::messages::Messages;
+use broker::keys::Keys;
 use broker::node::entrance::{BadCertificate, Entrance};
-use broker::node::memory::Memory;
-use broker::node::settings::Settings;
+use broker::node::memory::{Memory, Pressure};
+use broker::node::secrets::SecretFiles;
 use broker::node::{Condition, Node, admin, log};
-use broker::people::People;
-use broker::quota::Quotas;
-use broker::replicas::Replicas;
 use broker::topology::Redis;
 use broker::trace::Tracing;
 use prometheus::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
+use tokio::sync::watch::Receiver;
 use tracing::info;
 
-use crate::annotations::{self, Pages, Surface};
-use crate::config::{AppUrl, Config};
+use self::parts::Parts;
+use crate::config::Config;
+use crate::function;
 use crate::later::{self, Later};
 use crate::metrics::Metrics;
-use crate::router::{Endpoint, router};
 use crate::server::{self, Door};
-use crate::{Api, function, schema};
 
 /// How often Redis is asked whether it is there.
 const PING_INTERVAL: Duration = Duration::from_secs(1);
-/// How often the link that answers to [`Census`] come by proves to be alive.
-const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Why an api process could not begin.
 #[derive(Debug, thiserror::Error)]
@@ -73,17 +63,9 @@ pub async fn run(config: Config) -> Result<ExitCode, NotStarted> {
     node.on_signals();
     let registry = Registry::new();
     let metrics = Metrics::new(&registry);
-
     let secrets = config.secrets(&registry);
     let mut secrets = secrets.expect("the registry shows no other ones");
-    let certificate = config.tls.as_ref();
-    let certificate = certificate.map(|files| files.open(&registry, &mut secrets));
-    let entrance = Entrance::new(
-        config.proxy_protocol.clone(),
-        certificate.transpose()?.as_ref(),
-        server::HANDSHAKE_TIMEOUT,
-        metrics.entrance.clone(),
-    )?;
+    let entrance = entrance(&config, &metrics, &registry, &mut secrets)?;
     let secrets = tokio::spawn(secrets.run());
     let redis = Redis::open(&settings.redis)?;
     redis
@@ -91,8 +73,6 @@ pub async fn run(config: Config) -> Result<ExitCode, NotStarted> {
         .expect("the registry shows no other one");
     let (tracing, exporting) = Tracing::start(&settings.trace, "api", node.name(), &registry)
         .expect("the registry shows no other one");
-    let access_keys =
-        AccessKeys::new(redis.clone(), settings.keys.clone()).with_file(config.access_keys.clone());
     let listener = listen(config.listen).await?;
     let admin_listener = listen(config.admin_listen).await?;
     info!(
@@ -102,90 +82,16 @@ pub async fn run(config: Config) -> Result<ExitCode, NotStarted> {
     );
     let admin = tokio::spawn(admin::serve(admin_listener, node.clone(), registry.clone()));
 
-    let quotas = Quotas::new(redis.clone(), settings.keys.clone());
-    let (served, until_served) = oneshot::channel::<()>();
-    // Its last request may still ask the gateways something.
-    let until_served = async move { drop(until_served.await) };
-    let (census, listen_to_others) = open_census(
-        &redis,
-        settings,
-        &access_keys,
-        &quotas,
-        &registry,
-        until_served,
-    );
-    node.spawn("census", listen_to_others);
-
-    let messages = Messages::new(
-        redis.clone(),
-        settings.keys.clone(),
-        config.limits.of_messages(),
-    )
-    .counting(metrics.pushes.crowded_out.clone())
-    .within(quotas.clone())
-    .traced(tracing.clone());
-    let replicas = Replicas::new(
-        redis.clone(),
-        settings.keys.clone(),
-        config.replication_timeout,
-    );
-    let surface = surface(&config, &redis, &registry, tracing.clone());
-    let schema = schema::build(Api {
-        messages,
-        replicas,
-        quotas,
-        census,
-        dead_letters: DeadLetters::new(redis.clone(), settings.keys.clone()),
-        people: surface.people.clone(),
-        access_tokens: AccessTokens::new(redis.clone(), settings.keys.clone()),
-        sites: settings.sites.clone(),
+    let parts = Parts {
+        config,
         keyring,
-        public_url: config.public_url.clone(),
-        limits: config.limits.clone(),
-        metrics: metrics.clone(),
-    });
-    let endpoint = Endpoint::new(
-        schema,
-        access_keys,
-        Ingest::new(redis.clone(), settings.keys.clone()),
-        metrics.clone(),
-        config.limits.body_bytes,
-        node.name(),
-    )
-    .traced(&tracing);
-    let functions = function::keep(redis.clone(), metrics.clone(), node.clone());
-    node.spawn("functions", functions);
-    let keys = settings.keys.clone();
-    let condition = node.condition("redis");
-    node.spawn("ping", watch(redis, keys, condition, node.clone()));
-    let draining = node.clone();
-    let until_drain = async move { draining.draining().await };
-    let (memory, watching) = Memory::of_process(settings.memory)
-        .watch(&node, &registry, until_drain)
-        .expect("the registry shows no other one");
-    node.spawn("memory", watching);
-    let later = Later {
-        memory,
-        metrics: metrics.clone(),
-    };
-    let routes = router(endpoint).merge(annotations::router(surface));
-    let door = Door {
-        listener,
-        entrance,
-        max_connections: config.max_connections,
-        header_timeout: server::HEADER_TIMEOUT,
-    };
-    let serve = server::serve(
-        door,
-        routes.layer(from_fn_with_state(later, later::refuse)),
-        node.clone(),
+        node: node.clone(),
+        registry,
         metrics,
-        config.shutdown_delay,
-    );
-    node.spawn("server", async move {
-        serve.await;
-        drop(served);
-    });
+        redis,
+        tracing,
+    };
+    parts.serve(listener, entrance);
     node.running();
     node.draining().await;
     node.finished().await;
@@ -195,48 +101,76 @@ pub async fn run(config: Config) -> Result<ExitCode, NotStarted> {
     Ok(node.exit_code())
 }
 
-/// What asks the gateways, and the task that hears their answers and what changed,
-/// until `stop` resolves.
-fn open_census(
-    redis: &Redis,
-    settings: &Settings,
-    access_keys: &AccessKeys,
-    quotas: &Quotas,
+/// What callers pass before their first request.
+fn entrance(
+    config: &Config,
+    metrics: &Metrics,
     registry: &Registry,
-    stop: impl Future<Output = ()> + Send + 'static,
-) -> (Census, impl Future<Output = ()> + Send + 'static) {
-    let metrics = LinkMetrics::without_topics("api", registry);
-    let metrics = metrics.expect("the registry has no other link");
-    let (access_keys, quotas) = (access_keys.clone(), quotas.clone());
-    let heard = move |control| match control {
-        Control::KeyChanged { id } => access_keys.forget(&id),
-        Control::QuotaChanged { tenant } => {
-            if let Ok(tenant) = tenant.parse() {
-                quotas.forget(&tenant);
-            }
-        }
-        Control::RecipientStatus { .. } => {}
-    };
-    let (keys, node) = (&settings.keys, &settings.node);
-    Census::open(redis, keys, node, PROBE_INTERVAL, metrics, heard, stop)
+    secrets: &mut SecretFiles,
+) -> Result<Entrance, NotStarted> {
+    let certificate = config.tls.as_ref();
+    let certificate = certificate.map(|files| files.open(registry, secrets));
+    Ok(Entrance::new(
+        config.proxy_protocol.clone(),
+        certificate.transpose()?.as_ref(),
+        server::HANDSHAKE_TIMEOUT,
+        metrics.entrance.clone(),
+    )?)
 }
 
-/// What answers clients that annotate.
-fn surface(config: &Config, redis: &Redis, registry: &Registry, tracing: Tracing) -> Surface {
-    let settings = &config.settings;
-    let keys = || settings.keys.clone();
-    let app = config.app_url.as_str();
-    let bouncer = config.bouncer_url.as_ref().map(AppUrl::as_str);
-    let links = Links::new(app, bouncer);
-    Surface {
-        sites: settings.sites.clone(),
-        authenticator: Authenticator::new(redis.clone(), keys(), &config.auth),
-        annotations: Annotations::new(redis.clone(), keys(), links),
-        people: People::new(redis.clone(), keys()).with_app_url(app),
-        pages: Pages::new(config.app_url.clone(), &config.public_url),
-        metrics: annotations::Metrics::new(registry),
-        max_body: config.limits.annotation_bytes,
-        tracing,
+impl Parts {
+    /// Starts what serves callers, and what has to go on beside it.
+    fn serve(&self, listener: TcpListener, entrance: Entrance) {
+        let (served, until_served) = oneshot::channel::<()>();
+        // Its last request may still ask the gateways something.
+        let routes = self.routes(async move { drop(until_served.await) });
+        let functions = function::keep(self.redis.clone(), self.metrics.clone(), self.node.clone());
+        self.node.spawn("functions", functions);
+        self.watch_redis();
+        let later = Later {
+            memory: self.watch_memory(),
+            metrics: self.metrics.clone(),
+        };
+        let door = Door {
+            listener,
+            entrance,
+            max_connections: self.config.max_connections,
+            header_timeout: server::HEADER_TIMEOUT,
+        };
+        let serve = server::serve(
+            door,
+            routes.layer(from_fn_with_state(later, later::refuse)),
+            self.node.clone(),
+            self.metrics.clone(),
+            self.config.shutdown_delay,
+        );
+        self.node.spawn("server", async move {
+            serve.await;
+            drop(served);
+        });
+    }
+
+    /// Keeps the condition `redis` true.
+    fn watch_redis(&self) {
+        let condition = self.node.condition("redis");
+        let watching = watch(
+            self.redis.clone(),
+            self.keys(),
+            condition,
+            self.node.clone(),
+        );
+        self.node.spawn("ping", watching);
+    }
+
+    /// How much memory there is, as it is kept true until the node drains.
+    fn watch_memory(&self) -> Receiver<Pressure> {
+        let draining = self.node.clone();
+        let until_drain = async move { draining.draining().await };
+        let (memory, watching) = Memory::of_process(self.config.settings.memory)
+            .watch(&self.node, &self.registry, until_drain)
+            .expect("the registry shows no other one");
+        self.node.spawn("memory", watching);
+        memory
     }
 }
 
@@ -248,7 +182,7 @@ async fn listen(address: std::net::SocketAddr) -> Result<TcpListener, NotStarted
 
 /// Keeps the condition `redis` true to what Redis answers, until the node drains.
 /// Keys laid out by another version are no passing trouble: the node fails.
-async fn watch(redis: Redis, keys: broker::keys::Keys, condition: Condition, node: Node) {
+async fn watch(redis: Redis, keys: Keys, condition: Condition, node: Node) {
     let mut checked = false;
     let mut ticks = tokio::time::interval(PING_INTERVAL);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
