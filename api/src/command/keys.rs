@@ -20,25 +20,27 @@ pub(super) fn run(errand: Errand) -> Result<(), Failed> {
     {
         return show(&file::add(&place, &wanted(key, Timestamp::now())?)?);
     }
-    let given = Given::read()?;
     if let Errand::Disable { id } | Errand::Rotate { id, .. } = &errand {
-        given.refuse_to_change(id)?;
+        match Given::read() {
+            Ok(given) => given.refuse_to_change(id)?,
+            // A bad file must keep no key of Redis alive.
+            Err(Failed(why)) => tell(&format!("api: {why}")),
+        }
     }
     with_redis(async |redis, keys| {
         let now = redis.time().await?;
-        attend(errand, &AccessKeys::new(redis, keys), &given, now).await
+        attend(errand, &AccessKeys::new(redis, keys), now).await
     })
 }
 
-async fn attend(
-    errand: Errand,
-    keys: &AccessKeys,
-    given: &Given,
-    now: Timestamp,
-) -> Result<(), Failed> {
+async fn attend(errand: Errand, keys: &AccessKeys, now: Timestamp) -> Result<(), Failed> {
     match errand {
         Errand::Create { key, .. } => show(&keys.create(&wanted(key, now)?).await?),
-        Errand::List => print(&listed(&given.keys.list(), &keys.list().await?, now)),
+        Errand::List => print(&listed(
+            &Given::read()?.keys.list(),
+            &keys.list().await?,
+            now,
+        )),
         Errand::Disable { id } => {
             if keys.disable(&id).await? {
                 print(&format!("disabled {id}"))

@@ -27,10 +27,10 @@ Usage: api [COMMAND]
                       wrong with them
   schema              print the GraphQL schema
   key create --tenant TENANT --scopes \"SCOPE...\" [--expires WHEN] [--name NAME]
-                      create an access key and print it; it is shown only once
              [--to FILE]
-                      add it to FILE, which CARILLON_API_ACCESS_KEYS_FILE names
-                      where the api runs, instead of to Redis
+                      create an access key and print it; it is shown only once;
+                      with FILE its digest is added there, and not to Redis, for
+                      apis whose CARILLON_API_ACCESS_KEYS_FILE that is
   key list            list the access keys (never the keys themselves)
   key disable ID      disable a key; takes effect within a second
   key rotate ID [--overlap PERIOD]

@@ -42,8 +42,8 @@ impl Given {
             return Ok(());
         }
         Err(Failed(format!(
-            "key {id} stands in {}, where only the file can be changed: to end it, take its \
-             [[key]] out; to replace it, first add another by api key create --to FILE",
+            "key {id} stands in {}, and is changed there alone: to end it, take its [[key]] out; \
+             to replace it, first add another by api key create --to FILE",
             self.place
         )))
     }

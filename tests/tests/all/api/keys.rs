@@ -229,4 +229,7 @@ async fn a_key_of_the_file_is_listed_and_can_be_changed_there_alone() {
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(told.contains("CARILLON_API_ACCESS_KEYS: key 1: id: expected"));
     assert!(!told.contains("hush"));
+    let other = fleet.create_key("acme", ALL_SCOPES);
+    let done = fleet.api_key(&["disable", id(&other)]);
+    assert_eq!(done.trim(), format!("disabled {}", id(&other)));
 }
