@@ -107,27 +107,31 @@ impl Conditions {
 }
 
 /// Tells the cluster that this gateway is there and whether it hears what is
-/// published, until it has drained; and tells `better` whether another one does while
-/// this does not.
+/// published, until `end`: while it leaves it still has sockets, of which it is asked. And
+/// tells `better` whether another one hears while this does not.
 pub async fn announce(
     node: Node,
     bus: Bus,
     mut link: watch::Receiver<LinkState>,
     better: watch::Sender<bool>,
+    end: impl Future<Output = ()>,
 ) {
     let mut ticks = tokio::time::interval(ANNOUNCE_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let work = async {
         let mut hears = false;
+        let mut leaving = false;
         let mut failing = false;
         loop {
             tokio::select! {
                 _ = ticks.tick() => {}
                 // The sender lives as long as the link, which outlives the drain.
                 _ = link.wait_for(|state| (*state == LinkState::Up) != hears) => {}
+                () = node.draining(), if !leaving => leaving = true,
             }
             hears = *link.borrow() == LinkState::Up;
-            let announced = bus.announce(node.name(), hears).await;
+            // For the sake of one that leaves nobody is to turn clients away.
+            let announced = bus.announce(node.name(), hears && !leaving).await;
             // Only a change is news.
             if let (Err(error), false) = (&announced, failing) {
                 warn!(%error, "this gateway cannot announce itself");
@@ -137,7 +141,10 @@ pub async fn announce(
             better.send_replace(another);
         }
     };
-    let _ = node.until_drain(work).await;
+    tokio::select! {
+        () = work => {}
+        () = end => {}
+    }
     if let Err(error) = bus.depart(node.name()).await {
         warn!(%error, "this gateway could not take its leave");
     }

@@ -144,8 +144,9 @@ async fn serve(
     let admission = Arc::clone(&front.admission);
     let accepting = CancellationToken::new();
     let accept = router::serve(listener, front, accepting.clone().cancelled_owned());
-    node.spawn("accept", accept);
+    // Before anybody comes: there may be no room from the start.
     assembly.watch_room(memory, &admission, &shards)?;
+    node.spawn("accept", accept);
     let Shards {
         berths,
         inboxes,

@@ -30,39 +30,43 @@ const SETTLING: Duration = Duration::from_secs(3);
 /// nothing, one in so many.
 const ONE_IN: usize = 50;
 
-/// Acts on the pressure for as long as somebody tells of it.
-pub(crate) async fn give(
+/// Acts on the pressure for as long as somebody tells of it. Whether anybody is let in
+/// follows from it at once, also if this has not been polled yet.
+pub(crate) fn give(
     mut told: watch::Receiver<Pressure>,
     admission: Arc<Admission>,
     inboxes: Vec<Arc<Inbox>>,
     held: Held,
     metrics: ShardMetrics,
-) {
+) -> impl Future<Output = ()> {
+    admission.overloaded(told.borrow().scarce);
     let mut relieving = Relieving::default();
-    while told.changed().await.is_ok() {
-        let Pressure { reading, scarce } = *told.borrow_and_update();
-        admission.overloaded(scarce);
-        let Some(reading) = reading else {
-            held.bound(usize::MAX);
-            continue;
-        };
-        let now = Instant::now();
-        let bytes = held.bytes();
-        let bound = relieving.bound(reading, bytes, now);
-        held.bound(bound);
-        if bound < bytes {
-            // They must not wait for something to happen to them.
-            inboxes.iter().for_each(|inbox| inbox.wake());
-        }
-        if relieving.is_last(reading, now) {
-            let sockets = usize::try_from(metrics.connections()).unwrap_or(0);
-            let sockets = sockets.div_ceil(ONE_IN);
-            let Reading { used, limit } = reading;
-            warn!(used, limit, sockets, "memory runs out: sockets are closed");
-            let each = sockets.div_ceil(inboxes.len());
-            inboxes
-                .iter()
-                .for_each(|inbox| inbox.send(Mail::Relieve(each)));
+    async move {
+        while told.changed().await.is_ok() {
+            let Pressure { reading, scarce } = *told.borrow_and_update();
+            admission.overloaded(scarce);
+            let Some(reading) = reading else {
+                held.bound(usize::MAX);
+                continue;
+            };
+            let now = Instant::now();
+            let bytes = held.bytes();
+            let bound = relieving.bound(reading, bytes, now);
+            held.bound(bound);
+            if bound < bytes {
+                // They must not wait for something to happen to them.
+                inboxes.iter().for_each(|inbox| inbox.wake());
+            }
+            if relieving.is_last(reading, now) {
+                let sockets = usize::try_from(metrics.connections()).unwrap_or(0);
+                let sockets = sockets.div_ceil(ONE_IN);
+                let Reading { used, limit } = reading;
+                warn!(used, limit, sockets, "memory runs out: sockets are closed");
+                let each = sockets.div_ceil(inboxes.len());
+                inboxes
+                    .iter()
+                    .for_each(|inbox| inbox.send(Mail::Relieve(each)));
+            }
         }
     }
 }
@@ -114,7 +118,13 @@ fn most<T: Copy + Ord>(seen: &mut VecDeque<(Instant, T)>, value: T, now: Instant
 
 #[cfg(test)]
 mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use prometheus::Registry;
+
     use super::*;
+    use crate::admission::{Capacity, Denial};
+    use crate::metrics::Metrics;
 
     fn reading(used: u64) -> Reading {
         Reading { used, limit: 1000 }
@@ -141,6 +151,28 @@ mod tests {
             let now = self.start + self.looks * Duration::from_millis(100);
             self.relieving.bound(reading(used), held, now)
         }
+    }
+
+    #[tokio::test]
+    async fn nobody_is_let_in_who_is_faster_than_the_second_look_at_memory() {
+        let metrics = Metrics::register(&Registry::new()).unwrap();
+        let capacity = Capacity {
+            connections: 10,
+            per_address: 0,
+            accept_rate: 1000,
+            waiting: 0,
+        };
+        let admission = Admission::new(capacity, metrics.admission);
+        let scarce = Pressure {
+            reading: Some(reading(900)),
+            scarce: true,
+        };
+        let (_tell, told) = watch::channel(scarce);
+        let held = Held::new(usize::MAX);
+        let giving = give(told, Arc::clone(&admission), vec![], held, metrics.shard);
+        let refused = admission.permit(IpAddr::V4(Ipv4Addr::LOCALHOST)).await;
+        assert_eq!(refused.unwrap_err(), Denial::Overloaded);
+        drop(giving);
     }
 
     #[test]

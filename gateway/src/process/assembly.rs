@@ -85,7 +85,8 @@ impl Assembly<'_> {
         let grace = self.config.link_grace;
         let health = health::watch(node.clone(), redis, link.state(), elsewhere, grace);
         self.node.spawn("health", health);
-        let announcing = health::announce(node, stores.bus.clone(), link.state(), better);
+        let (bus, end) = (stores.bus.clone(), self.end());
+        let announcing = health::announce(node, bus, link.state(), better, end);
         self.node.spawn("announcements", announcing);
     }
 

@@ -3,9 +3,10 @@
 
 use std::time::{Duration, Instant};
 
+use broker::bus::Bus;
 use futures_util::future::join_all;
+use serde_json::json;
 use tests::misskey::{Weather, World};
-
 use tests::{Fleet, Heard, Misskey, Refusal, Socket, until};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -43,6 +44,34 @@ async fn a_client_that_comes_until_load_balancers_have_noticed_is_served() {
     fleet.push("late", "while you were away").await;
     let mut back = fleet.connect_at(1, "late").await;
     assert_eq!(back.text().await, "while you were away");
+}
+
+#[tokio::test]
+async fn sockets_of_a_gateway_that_leaves_count_until_they_are_closed() {
+    let fleet = Fleet::of(1, 0).env(DELAY, "60s").start().await;
+    let mut socket = fleet.connect("ann").await;
+    let leaving = fleet.gateway(0);
+    let counts = async |sockets: u64| {
+        // Gateways have 300 ms to answer, which may not be enough here.
+        until(&format!("{sockets} are counted"), async || {
+            let query = r#"{ recipientStatus(recipient: "ann") { connections } }"#;
+            let data = fleet.data(query, json!({})).await;
+            data["recipientStatus"]["connections"] == sockets
+        })
+        .await;
+    };
+    counts(1).await;
+    leaving.signal("TERM");
+    let bus = Bus::new(fleet.commands().clone(), fleet.keys().clone());
+    until("others are told", async || {
+        !bus.another_hears("another").await.unwrap()
+    })
+    .await;
+    counts(1).await;
+    leaving.signal("TERM");
+    assert_eq!(socket.close_code().await, 1012);
+    assert!(leaving.ended().await.success());
+    counts(0).await;
 }
 
 /// Lets clients come one after the other, until one is refused; those that were let in.

@@ -148,10 +148,7 @@ async fn a_gateway_short_of_memory_lets_nobody_in_whatever_they_speak() {
         Upgrade::to(&format!("ws://{address}/ws")),
         Upgrade::to_host("ws://social.example/streaming", address),
     ];
-    within(Duration::from_secs(10), "it runs", async || {
-        gateway.metric("carillon_node_phase").await > 0.5
-    })
-    .await;
+    // From the first moment on: they wait until somebody answers.
     for upgrade in dialects {
         let refusal = upgrade.open().await.err().expect("there is no memory");
         assert_eq!(refusal.status(), 503);
