@@ -62,7 +62,7 @@ async fn sockets_of_a_gateway_that_leaves_count_until_they_are_closed() {
     };
     counts(1).await;
     leaving.signal("TERM");
-    let bus = Bus::new(fleet.commands().clone(), fleet.keys().clone());
+    let bus = Bus::new(fleet.commands(), fleet.keys());
     until("others are told", async || {
         !bus.another_hears("another").await.unwrap()
     })
