@@ -127,6 +127,8 @@ impl Row {
             Self::GatewayDrained => {
                 let status = fleet.gateway(0).terminate().await;
                 assert!(status.success(), "a drained gateway ends with {status}");
+                // Until then its clients are on their way to the other, one after the other.
+                well_at = crowd.clock.now();
                 fleet.gateway(0).start().await;
             }
             Self::WorkerKilled => {
