@@ -1,8 +1,9 @@
 //! Keys by which backends call the API: who holds one acts for a tenant, within
 //! the key's scopes.
 //!
-//! They are kept in Redis, or stand in a file. Only a digest of a key is stored, and nothing else of the secret is ever
-//! kept: a lost key cannot be read back, only replaced.
+//! They are kept in Redis, or stand in a file. Only a digest of a key is stored, and
+//! nothing else of the secret is ever kept: a lost key cannot be read back, only
+//! replaced.
 
 mod file;
 mod scope;
@@ -226,8 +227,9 @@ impl AccessKeys {
 
     /// Who calls with this key.
     ///
-    /// A key of the file is looked for nowhere else. One that was read from Redis is remembered for 30 seconds, also while Redis cannot
-    /// be reached; one that does not exist, for 5.
+    /// A key of the file is looked for nowhere else. One that was read from Redis is
+    /// remembered for 30 seconds, also while Redis cannot be reached; one that does not
+    /// exist, for 5.
     ///
     /// # Errors
     /// See [`AccessError`].
